@@ -1,0 +1,47 @@
+"""The compiled core of `bn`. It checks nothing: call `bn` instead."""
+
+from typing import Any
+
+from numpy import float64
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Doubles = NDArray[float64]
+
+def available_isas() -> list[str]: ...
+def select_isa(name: str) -> bool: ...
+def selected_isa() -> str: ...
+def has_openmp() -> bool: ...
+def max_threads() -> int: ...
+def set_max_threads(n: int) -> None: ...
+def release_threads() -> bool: ...
+def stats(x: Array, axis: int) -> tuple[Doubles, Doubles, Doubles]: ...
+def normalize(
+    x: Array,
+    axis: int,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    out: Array | None = None,
+) -> Array: ...
+def reduce(dy: Array, x: Array, axis: int, mean: Array) -> tuple[Doubles, Doubles]: ...
+def gradient(
+    dy: Array,
+    x: Array,
+    axis: int,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    eps: float,
+    count: Array,
+    sum_dy: Array,
+    sum_dy_xmu: Array,
+    out: Array | None = None,
+) -> Array: ...
+def merge(
+    count: Doubles, mean: Doubles, m2: Doubles, count_b: Doubles, mean_b: Doubles, m2_b: Doubles
+) -> None: ...
+def rstd(var: Doubles, eps: float) -> Doubles: ...
+def update_running(running: Array, value: Doubles, share: float) -> None: ...

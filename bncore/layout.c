@@ -1,0 +1,73 @@
+#include "layout.h"
+
+#include "kernels.h"
+
+/* The axes that are not the channel's and longer than one, widest stride first. */
+static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides, int *order)
+{
+    int count = 0;
+    for (int i = 0; i < rank; i++) {
+        if (i == axis || shape[i] == 1) continue;
+        ptrdiff_t width = strides[i] < 0 ? -strides[i] : strides[i];
+        int k = count++;
+        for (; k > 0; k--) {
+            ptrdiff_t before = strides[order[k - 1]];
+            if ((before < 0 ? -before : before) >= width) break;
+            order[k] = order[k - 1];
+        }
+        order[k] = i;
+    }
+    return count;
+}
+
+static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) { return b ? gcd(b, a % b) : a; }
+
+/* Rows that together are a whole number of lanes, if they are not too wide then. */
+static ptrdiff_t rows_to_fold(ptrdiff_t rows, ptrdiff_t channels)
+{
+    ptrdiff_t fold = BN_LANES / gcd(channels, BN_LANES);
+    return fold <= rows && fold * channels <= BN_MAX_WIDTH ? fold : 1;
+}
+
+int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
+                   const ptrdiff_t *const *strides, bn_layout *layout, bn_operand *operands)
+{
+    int order[BN_MAX_RANK];
+    int axes = sort_axes(rank, shape, axis, strides[0], order);
+
+    /* Merge each axis into its outer neighbour where every array allows it. */
+    int groups = 0, last_axis[2];
+    ptrdiff_t length[2] = {1, 1};
+    for (int i = 0; i < axes; i++) {
+        int a = order[i], merges = groups > 0;
+        for (int k = 0; k < count && merges; k++)
+            merges = strides[k][last_axis[groups - 1]] == shape[a] * strides[k][a];
+        if (!merges) {
+            if (groups == 2) return 0;
+            length[groups++] = shape[a];
+        } else {
+            length[groups - 1] *= shape[a];
+        }
+        last_axis[groups - 1] = a;
+    }
+
+    int inner_contiguous = 1, channels_contiguous = 1;
+    for (int k = 0; k < count; k++) {
+        if (groups > 0 && strides[k][last_axis[groups - 1]] != itemsize) inner_contiguous = 0;
+        if (strides[k][axis] != itemsize) channels_contiguous = 0;
+    }
+    layout->channels = shape[axis];
+    layout->channels_last = groups < 2 && channels_contiguous && !(inner_contiguous && groups == 1);
+    if (!layout->channels_last && !inner_contiguous) return 0;
+
+    int has_outer = layout->channels_last ? groups == 1 : groups == 2;
+    layout->outer = has_outer ? length[0] : 1;
+    layout->inner = layout->channels_last || groups == 0 ? 1 : length[groups - 1];
+    layout->fold = layout->channels_last ? rows_to_fold(layout->outer, layout->channels) : 1;
+    for (int k = 0; k < count; k++) {
+        operands[k].outer_stride = has_outer ? strides[k][last_axis[0]] : 0;
+        operands[k].channel_stride = strides[k][axis];
+        if (layout->fold > 1 && operands[k].outer_stride != layout->channels * itemsize) return 0;
+    }
+    return 1;
+}

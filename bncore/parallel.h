@@ -1,0 +1,23 @@
+/* The only place that knows OpenMP. */
+#ifndef BN_PARALLEL_H
+#define BN_PARALLEL_H
+
+#include <stddef.h>
+
+/* Call body(context, begin, end) for ranges that cover 0 … count-1 once, in no order, on up to
+   `threads` threads. */
+typedef void (*bn_range_body)(const void *context, ptrdiff_t begin, ptrdiff_t end);
+void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context);
+
+int bn_has_openmp(void);
+int bn_max_threads(void);         /* what a call from this thread may use now */
+
+/* Use n threads from now on, or fewer while OpenMP's own number is lower than it is now (which is
+   how threadpoolctl limits it); 0: as many as OpenMP says. */
+void bn_set_max_threads(int n);
+
+/* A forked child inherits libgomp's list of threads without the threads, and hangs in its next
+   parallel region. Call before fork: gives the calling thread's team back; 0 if that failed. */
+int bn_release_threads(void);
+
+#endif

@@ -1,0 +1,238 @@
+"""`Module` and `Parameter`: what every layer is, in `bn` and in `bn.nn`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from bn import _check
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+
+
+class Parameter:
+    """A trainable array and its gradient.
+
+    Parameters
+    ----------
+    data : array_like
+        The initial value; it is not copied.
+
+    Attributes
+    ----------
+    data : ndarray
+        The value.
+    grad : ndarray or None
+        The accumulated gradient, None before the first `backward` and after `zero_grad`.
+
+    Examples
+    --------
+    >>> p = Parameter(np.ones(2))
+    >>> p.accumulate(np.array([1.0, 2.0])); p.accumulate(np.array([1.0, 2.0])); p.grad
+    array([2., 4.])
+    """
+
+    __slots__ = ("data", "grad")
+
+    def __init__(self, data: ArrayLike) -> None:
+        self.data: Array = np.asarray(data)
+        self.grad: Array | None = None
+
+    def accumulate(self, grad: Array) -> None:
+        """Add to the gradient (the first one is kept in the parameter's dtype)."""
+        if self.grad is None:
+            self.grad = grad.astype(self.data.dtype)  # a copy: the caller keeps its own
+        else:
+            self.grad += grad
+
+    @property
+    def shape(self) -> Shape:
+        return self.data.shape
+
+    @property
+    def size(self) -> int:
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.data.dtype
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if dtype is None or np.dtype(dtype) == self.data.dtype:
+            return self.data.copy() if copy else self.data
+        return self.data.astype(dtype)
+
+    def __repr__(self) -> str:
+        return f"Parameter({self.data!r})"
+
+
+class Module:
+    """A layer with an explicit backward pass.
+
+    `layer(x)` is the forward pass; `layer.backward(dy)` returns the gradient of its input and
+    adds those of its parameters to their `grad`. There is no tape: a layer keeps what its own
+    backward needs in `_saved`, and `backward` takes it out again.
+
+    Attributes that are `Parameter`s or `Module`s are found by themselves, in the order of their
+    assignment; arrays that belong to the state without being trained are named in `_buffers`.
+
+    Examples
+    --------
+    >>> class Double(Module):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    ...     def backward(self, dy):
+    ...         return 2 * dy
+    >>> layer = Double()
+    >>> layer(np.ones(2)), layer.backward(np.ones(2))
+    (array([2., 2.]), array([2., 2.]))
+    """
+
+    training: bool = True
+    _saved: Any = None
+    _buffers: ClassVar[tuple[str, ...]] = ()
+    _state_names: ClassVar[
+        Mapping[str, str]
+    ] = {}  # attribute -> name in the state, where not equal
+
+    def forward(self, x: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, dy: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)
+
+    def _take_saved(self) -> Any:
+        """What forward kept for backward; it serves once."""
+        saved, self._saved = self._saved, None
+        _check.saved(type(self).__name__, saved)
+        return saved
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of one output for one input of `input_shape`, both without the batch axis."""
+        return input_shape
+
+    def build(self, input_shape: Shape) -> None:
+        """Create what waits for the input's shape (without the batch axis), if anything does."""
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """(name, layer) of the layers directly inside this one."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def modules(self) -> Iterator[Module]:
+        """The layer itself and all layers inside it, depth first."""
+        yield self
+        for _, child in self.children():
+            yield from child.modules()
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for name, value in vars(self).items():
+            if isinstance(value, Parameter):
+                yield self._state_names.get(name, name), value
+
+    def _own_buffers(self) -> Iterator[tuple[str, Array]]:
+        for name in self._buffers:
+            value = getattr(self, name)
+            if value is not None:
+                yield self._state_names.get(name, name), value
+
+    def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
+        """(name, parameter) pairs; names are dotted paths, as in PyTorch."""
+        for name, parameter in self._own_parameters():
+            yield prefix + name, parameter
+        for name, child in self.children():
+            yield from child.named_parameters(f"{prefix}{name}.")
+
+    def parameters(self) -> list[Parameter]:
+        """All trainable parameters, those of the layers inside included."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def named_state(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
+        """(name, array) of parameters and buffers; the arrays are the layer's own, not copies."""
+        for name, parameter in self._own_parameters():
+            yield prefix + name, parameter.data
+        for name, buffer in self._own_buffers():
+            yield prefix + name, buffer
+        for name, child in self.children():
+            yield from child.named_state(f"{prefix}{name}.")
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers, under PyTorch's names (``0.weight``)."""
+        return {name: array.copy() for name, array in self.named_state()}
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> Self:
+        """Copy a state's arrays in, or raise and change nothing.
+
+        Parameters
+        ----------
+        state : mapping of str to array_like
+            As `state_dict` returns it, or a PyTorch model's. Values are cast to the layer's dtype.
+            ``num_batches_tracked`` may be missing, as in old checkpoints.
+
+        Returns
+        -------
+        Module
+            The layer itself.
+
+        Raises
+        ------
+        ValueError
+            Names are missing or unknown, or a shape differs.
+        TypeError
+            A value does not hold numbers.
+        """
+        own = dict(self.named_state())
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        _check.state(own, arrays)
+        for name, array in arrays.items():
+            own[name][...] = array
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this layer and all inside it to training mode (or to eval mode)."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this layer and all inside it to eval mode."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def summary(self, input_shape: Shape) -> None:
+        """Build the model and print its layers, output shapes and parameter counts.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one input, without the batch axis.
+        """
+        from bn.nn.summary import summary
+
+        print(summary(self, input_shape))
+
+    def extra_repr(self) -> str:
+        """What stands between the parentheses of this layer's repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        name, children = type(self).__name__, list(self.children())
+        if not children:
+            return f"{name}({self.extra_repr()})"
+        lines = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in children]
+        return f"{name}(\n  " + "\n  ".join(lines) + "\n)"

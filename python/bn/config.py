@@ -1,0 +1,65 @@
+"""How `bn` runs here: its threads, and what it was built with."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from bn import _check
+from bn._core import core
+
+VERSION = "0.1.0"
+
+
+class Config(TypedDict):
+    """What `show_config` tells."""
+
+    version: str
+    openmp: bool
+    threads: int
+    isa: str
+
+
+def set_num_threads(n: int) -> None:
+    """Use at most n threads in every call from now on.
+
+    Results do not depend on it: any number gives the same bits. A limit that threadpoolctl sets
+    later on OpenMP is obeyed as well.
+
+    Parameters
+    ----------
+    n : int
+        At least 1; more than the CPU has cores is allowed.
+
+    Examples
+    --------
+    >>> before = get_num_threads()
+    >>> set_num_threads(1); get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    _check.positive_int("n", n)
+    core.set_max_threads(int(n))
+
+
+def get_num_threads() -> int:
+    """How many threads a large call would use now.
+
+    At first this is what OpenMP says: ``OMP_NUM_THREADS``, or the number of cores.
+    """
+    return core.max_threads()
+
+
+def show_config() -> Config:
+    """Version, OpenMP, threads and the instruction set whose kernels run.
+
+    Examples
+    --------
+    >>> sorted(show_config())
+    ['isa', 'openmp', 'threads', 'version']
+    """
+    return Config(
+        version=VERSION,
+        openmp=core.has_openmp(),
+        threads=get_num_threads(),
+        isa=core.selected_isa(),
+    )

@@ -1,0 +1,487 @@
+"""The pure functions that every batch normalization in `bn` is made of.
+
+forward:  `stats` → (`merge`) → `normalize`, and `commit` to the running statistics;
+backward: `backward_reduce` → (`merge`) → `backward_apply`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar, cast
+
+import numpy as np
+from numpy import float64
+from numpy.typing import NDArray
+
+from bn import _check
+from bn._core import core
+from bn._module import Array
+
+Doubles = NDArray[float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Stats:
+    """Statistics of each channel, as a value: `stats` makes it, `merge` adds more to it.
+
+    Attributes
+    ----------
+    count : ndarray of float64, shape (C,)
+        Number of values M of each channel.
+    mean : ndarray of float64, shape (C,)
+        Their mean.
+    m2 : ndarray of float64, shape (C,)
+        Their squared distances from the mean, added up.
+    """
+
+    count: Doubles
+    mean: Doubles
+    m2: Doubles
+
+    @property
+    def var(self) -> Doubles:
+        """Biased variance, m2 / M: what normalizes (0 without any value)."""
+        return self.m2 / np.maximum(self.count, 1)
+
+    @property
+    def unbiased_var(self) -> Doubles:
+        """Unbiased variance, m2 / (M - 1): what PyTorch keeps (0 for a single value)."""
+        return self.m2 / np.maximum(self.count - 1, 1)
+
+    @classmethod
+    def _merged(cls, parts: Sequence[Stats]) -> Stats:
+        total = cls(parts[0].count.copy(), parts[0].mean.copy(), parts[0].m2.copy())
+        for part in parts[1:]:
+            core.merge(total.count, total.mean, total.m2, part.count, part.mean, part.m2)
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardSums:
+    """What the backward pass needs to know of a whole batch, for each channel.
+
+    Attributes
+    ----------
+    count : ndarray of float64, shape (C,)
+        Number of values M of each channel.
+    dy : ndarray of float64, shape (C,)
+        Σ dy, which is the gradient of the bias.
+    dy_xmu : ndarray of float64, shape (C,)
+        Σ dy·(x - mean).
+    """
+
+    count: Doubles
+    dy: Doubles
+    dy_xmu: Doubles
+
+    @property
+    def dbias(self) -> Doubles:
+        """Gradient of the bias."""
+        return self.dy
+
+    def dweight(self, var: Array, eps: float = 1e-5) -> Doubles:
+        """Gradient of the weight, Σ dy·(x - mean) / sqrt(var + eps)."""
+        _check.per_channel("var", var, self.dy.size)
+        _check.eps(eps)
+        return self.dy_xmu * core.rstd(np.ascontiguousarray(var, float64), eps)
+
+    @classmethod
+    def _merged(cls, parts: Sequence[BackwardSums]) -> BackwardSums:
+        columns = zip(*((p.count, p.dy, p.dy_xmu) for p in parts), strict=True)
+        return cls(*(np.sum(column, axis=0) for column in columns))
+
+
+Mergeable = TypeVar("Mergeable", Stats, BackwardSums)
+
+
+def stats(x: Array, axis: int = 1) -> Stats:
+    """Statistics of each channel: count, mean and M2 = Σ(x - mean)².
+
+    They are summed in float64 whatever x's dtype, and about a point near the mean where squares
+    would lose digits. The same x gives the same bits with any number of threads.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, at least 2 axes
+        For example (N, C), (N, C, H, W), or (N, H, W, C) with ``axis=-1``.
+    axis : int, default 1
+        The channel axis; all others are summed over.
+
+    Returns
+    -------
+    Stats
+        ``.count``, ``.mean``, ``.m2``, ``.var``, float64 arrays of shape (C,). An empty x has
+        count 0, which merges into anything.
+
+    Raises
+    ------
+    TypeError
+        x is not an array of float32 or float64.
+    ValueError
+        x has fewer than 2 axes, or axis is not one of them.
+
+    References
+    ----------
+    Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances", 1979.
+
+    Examples
+    --------
+    >>> s = stats(np.array([[1.0, 10.0], [3.0, 10.0]]))
+    >>> s.mean, s.var
+    (array([ 2., 10.]), array([1., 0.]))
+    """
+    axis = _check.data(x, axis)
+    if x.size == 0:
+        return Stats(*(np.zeros(x.shape[axis]) for _ in range(3)))
+    return Stats(*core.stats(x, axis))
+
+
+def merge(parts: Sequence[Mergeable]) -> Mergeable:
+    """Statistics (or backward sums) of several sets of values taken together.
+
+    Parameters
+    ----------
+    parts : sequence of Stats, or of BackwardSums
+        Of any sizes, empty ones included, all with the same number of channels.
+
+    Returns
+    -------
+    Stats or BackwardSums
+        What one call over all the values would have returned, to rounding in float64.
+
+    Raises
+    ------
+    TypeError
+        Nothing to merge, or not all of one kind.
+    ValueError
+        Different numbers of channels.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [3.0], [8.0]])
+    >>> whole, both = stats(x), merge([stats(x[:1]), stats(x[1:])])
+    >>> both.mean, both.m2, whole.m2
+    (array([4.]), array([26.]), array([26.]))
+    """
+    kind = _check.same_type("parts", parts, (Stats, BackwardSums))
+    for part in parts:
+        _check.shape("each part", part.count, parts[0].count.shape)
+    return cast("Mergeable", kind._merged(parts))  # type: ignore[attr-defined]
+
+
+def commit(
+    batch: Stats,
+    running_mean: Array,
+    running_var: Array,
+    momentum: float = 0.1,
+    *,
+    unbiased: bool = True,
+) -> None:
+    """Take a batch's statistics into the running ones, in place.
+
+    ``running = (1 - momentum)·running + momentum·batch``, computed in float64.
+
+    Parameters
+    ----------
+    batch : Stats
+        From `stats` or `merge`. Channels without values leave the running statistics alone.
+    running_mean, running_var : ndarray of float32 or float64, shape (C,)
+        Updated in place.
+    momentum : float, default 0.1
+        The weight of the new value, as in PyTorch (Keras's momentum is ``1 - momentum``).
+    unbiased : bool, default True
+        Keep m2 / (M - 1), as PyTorch does; False keeps m2 / M, as Keras, Flax and ONNX do.
+
+    Examples
+    --------
+    >>> mean, var = np.zeros(1), np.ones(1)
+    >>> commit(stats(np.array([[1.0], [3.0]])), mean, var, momentum=0.5)
+    >>> mean, var
+    (array([1.]), array([1.5]))
+    """
+    _check.same_type("batch", [batch], (Stats,))
+    _check.running(running_mean, running_var, batch.count.size, needed=True, updated=True)
+    _check.finite("momentum", momentum)
+    if batch.count.all():
+        core.update_running(running_mean, batch.mean, momentum)
+        core.update_running(running_var, batch.unbiased_var if unbiased else batch.var, momentum)
+
+
+def normalize(
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array:
+    """``y = (x - mean) / sqrt(var + eps) · weight + bias``, channel by channel.
+
+    float32 keeps all its digits however far the mean is from 0: the mean is subtracted in two
+    parts. A channel whose values are all the mean comes out as the bias exactly.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, at least 2 axes
+        The channels are on `axis`.
+    mean, var : ndarray of float32 or float64, shape (C,)
+        Statistics of the batch or running ones; var is the biased variance.
+    weight, bias : ndarray of float32 or float64, shape (C,), optional
+        Scale and shift; None stands for 1 and 0.
+    eps : float, default 1e-5
+        Added to the variance; at least 0.
+    axis : int, default 1
+        The channel axis.
+    out : ndarray, optional
+        Where to put y; x itself is welcome. Same shape and dtype as x.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array with x's dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or eps is not as above; nothing was written then.
+
+    References
+    ----------
+    Ioffe & Szegedy, "Batch Normalization", 2015, algorithm 1.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [3.0]])
+    >>> normalize(x, np.array([2.0]), np.array([1.0]), eps=0.0)
+    array([[-1.],
+           [ 1.]])
+    """
+    axis = _check.data(x, axis)
+    channels = x.shape[axis]
+    _check.per_channel("mean", mean, channels)
+    _check.per_channel("var", var, channels)
+    _check.optional_per_channel("weight", weight, channels)
+    _check.optional_per_channel("bias", bias, channels)
+    _check.eps(eps)
+    _check.out(out, x)
+    if x.size == 0:
+        return np.empty_like(x, subok=False) if out is None else out
+    y = core.normalize(x, axis, mean, var, weight, bias, eps, _in_place_or_apart(out, x))
+    return _delivered(y, out)
+
+
+def backward_reduce(dy: Array, x: Array, mean: Array, *, axis: int = 1) -> BackwardSums:
+    """The sums over a batch that its gradient needs: Σ dy and Σ dy·(x - mean).
+
+    Parameters
+    ----------
+    dy : ndarray
+        Gradient of the normalized output; x's shape and dtype.
+    x : ndarray of float32 or float64, at least 2 axes
+        What was normalized.
+    mean : ndarray of float32 or float64, shape (C,)
+        The mean that was subtracted (of the whole batch, where x is a part of it).
+    axis : int, default 1
+        The channel axis.
+
+    Returns
+    -------
+    BackwardSums
+        ``.dbias`` and ``.dweight(var, eps)`` are the parameters' gradients; sums of parts of a
+        batch `merge`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype or a shape is not as above.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [3.0]])
+    >>> sums = backward_reduce(np.array([[1.0], [2.0]]), x, np.array([2.0]))
+    >>> sums.dbias, sums.dweight(np.array([1.0]), eps=0.0)
+    (array([3.]), array([1.]))
+    """
+    axis = _check.data(x, axis)
+    _check.like("dy", dy, x)
+    _check.per_channel("mean", mean, x.shape[axis])
+    if x.size == 0:
+        return BackwardSums(*(np.zeros(x.shape[axis]) for _ in range(3)))
+    sum_dy, sum_dy_xmu = core.reduce(dy, x, axis, mean)
+    count = np.full(x.shape[axis], float(x.size // x.shape[axis]))
+    return BackwardSums(count, sum_dy, sum_dy_xmu)
+
+
+def backward_apply(
+    dy: Array,
+    x: Array,
+    mean: Array,
+    var: Array,
+    weight: Array | None = None,
+    eps: float = 1e-5,
+    sums: BackwardSums | None = None,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array:
+    """Gradient of `normalize` with respect to x.
+
+    With r = 1 / sqrt(var + eps), M the count and x̂ = (x - mean)·r:
+    ``dx = weight·r·(dy - Σdy / M - x̂·Σ(dy·x̂) / M)`` where the statistics came from x, and
+    ``dx = weight·r·dy`` where they were constants (eval mode): ``sums=None``.
+
+    Parameters
+    ----------
+    dy, x : ndarray
+        As in `backward_reduce`.
+    mean, var, weight, eps
+        As in `normalize`.
+    sums : BackwardSums, optional
+        Of the whole batch; None if mean and var did not depend on x.
+    axis : int, default 1
+        The channel axis.
+    out : ndarray, optional
+        Where to put dx; dy itself is welcome.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array with x's dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or eps is not as above; nothing was written then.
+
+    References
+    ----------
+    Ioffe & Szegedy, "Batch Normalization", 2015, section 3.
+
+    Examples
+    --------
+    >>> x, dy = np.array([[1.0], [3.0]]), np.array([[1.0], [2.0]])
+    >>> backward_apply(dy, x, np.array([2.0]), np.array([4.0]), eps=0.0)
+    array([[0.5],
+           [1. ]])
+    """
+    axis = _check.data(x, axis)
+    channels = x.shape[axis]
+    _check.like("dy", dy, x)
+    _check.per_channel("mean", mean, channels)
+    _check.per_channel("var", var, channels)
+    _check.optional_per_channel("weight", weight, channels)
+    _check.eps(eps)
+    _check.out(out, x)
+    if sums is not None:
+        _check.same_type("sums", [sums], (BackwardSums,))
+        _check.per_channel("sums.dy", sums.dy, channels)
+    if x.size == 0:
+        return np.empty_like(x, subok=False) if out is None else out
+    target = _in_place_or_apart(_in_place_or_apart(out, dy), x)
+    if sums is None:  # dy·weight·r is a normalization of dy about 0
+        dx = core.normalize(dy, axis, np.zeros(channels), var, weight, None, eps, target)
+    else:
+        dx = core.gradient(
+            dy, x, axis, mean, var, weight, eps, sums.count, sums.dy, sums.dy_xmu, target
+        )
+    return _delivered(dx, out)
+
+
+def batch_norm(
+    x: Array,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> Array:
+    """Batch normalization in one call, with the arguments of ``torch.nn.functional.batch_norm``.
+
+    ``y = (x - mean) / sqrt(var + eps) · weight + bias``. In training, mean and var (biased) are
+    the batch's, and the running statistics, if given, are updated in place:
+    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1).
+    Otherwise they are the running ones.
+
+    Parameters
+    ----------
+    x : ndarray of float32 or float64, at least 2 axes
+        The channels are on `axis`.
+    running_mean, running_var : ndarray of float32 or float64, shape (C,), or None
+        Running statistics; both or neither.
+    weight, bias : ndarray of float32 or float64, shape (C,), optional
+        Scale and shift; None stands for 1 and 0.
+    training : bool, default False
+        Normalize with the batch's statistics and update the running ones.
+    momentum : float, default 0.1
+        The weight of the new value (any finite number, as in PyTorch's functional form).
+    eps : float, default 1e-5
+        Added to the variance; at least 0.
+    axis : int, default 1
+        The channel axis.
+    out : ndarray, optional
+        Where to put y; x itself is welcome.
+
+    Returns
+    -------
+    ndarray
+        `out`, or a new array with x's dtype and order of axes in memory.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or a value is not as above, one value per channel in training, no running
+        statistics in evaluation. Nothing was written then.
+
+    References
+    ----------
+    Ioffe & Szegedy, "Batch Normalization", 2015.
+
+    Examples
+    --------
+    >>> x = np.array([[1.0], [3.0]])
+    >>> mean, var = np.zeros(1), np.ones(1)
+    >>> batch_norm(x, mean, var, training=True, eps=0.0)
+    array([[-1.],
+           [ 1.]])
+    >>> mean, var
+    (array([0.2]), array([1.1]))
+    """
+    axis = _check.data(x, axis)
+    channels = x.shape[axis]
+    _check.running(running_mean, running_var, channels, needed=not training, updated=training)
+    _check.finite("momentum", momentum)
+    if not training:
+        assert running_mean is not None
+        assert running_var is not None
+        return normalize(x, running_mean, running_var, weight, bias, eps, axis=axis, out=out)
+    _check.enough_values(x, axis)
+    batch = stats(x, axis)
+    y = normalize(x, batch.mean, batch.var, weight, bias, eps, axis=axis, out=out)
+    if running_mean is not None and running_var is not None:
+        commit(batch, running_mean, running_var, momentum)
+    return y
+
+
+def _in_place_or_apart(out: Array | None, x: Array) -> Array | None:
+    """`out` if the kernels may write there: it is x to the byte, or shares no memory with it."""
+    if out is None or not np.may_share_memory(out, x):
+        return out
+    same = out.ctypes.data == x.ctypes.data and out.strides == x.strides
+    return out if same else None
+
+
+def _delivered(y: Array, out: Array | None) -> Array:
+    if out is None or out is y:
+        return y
+    out[...] = y
+    return out

@@ -1,0 +1,135 @@
+"""`BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`: PyTorch's names, defaults and conventions."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bn import _check
+from bn._module import Array, Parameter
+from bn.functional import Stats, commit
+from bn.layers.base import BatchNorm
+
+_DOC = """Batch normalization of {what}, with PyTorch's conventions.
+
+    ``y = (x - mean) / sqrt(var + eps) · weight + bias`` for each channel. In training, mean and var
+    (biased) are the batch's, and the running statistics follow:
+    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1)
+    of the M values of a channel. In eval mode they are the running ones.
+
+    Parameters
+    ----------
+    num_features : int
+        The number of channels C.
+    eps : float, default 1e-5
+        Added to the variance; at least 0.
+    momentum : float or None, default 0.1
+        The weight of the new value, from 0 to 1; None averages all batches alike.
+    affine : bool, default True
+        Have a trainable `weight` (ones at first) and `bias` (zeros).
+    track_running_stats : bool, default True
+        Keep running statistics. Without them eval mode uses the batch's as well.
+    bias : bool, default True
+        With ``affine``: False has a weight but no bias.
+    axis : int, default 1
+        The channel axis; -1 for channels-last.
+    dtype : dtype, default float32
+        Of parameters and running statistics, float32 or float64; x may have either.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None, shape (C,)
+    running_mean, running_var : ndarray or None, shape (C,)
+    num_batches_tracked : ndarray of int64 or None, shape ()
+
+    Raises
+    ------
+    TypeError, ValueError
+        From forward: x is not {what} of float32 or float64 with C channels, or a channel has a
+        single value in training. Nothing has changed then.
+
+    References
+    ----------
+    Ioffe & Szegedy, "Batch Normalization", 2015; ``torch.nn.{name}``.
+
+    Examples
+    --------
+    >>> layer = {name}(3)
+    >>> y = layer(np.ones({shape}, np.float32))
+    >>> layer.running_mean
+    array([0.1, 0.1, 0.1], dtype=float32)
+    >>> layer.backward(np.ones_like(y)).shape
+    {shape}
+    """
+
+
+class _TorchBatchNorm(BatchNorm):
+    _buffers: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
+    _ranks: ClassVar[tuple[int, ...]]
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        *,
+        bias: bool = True,
+        axis: int = 1,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        _check.positive_int("num_features", num_features)
+        _check.eps(eps)
+        if momentum is not None:
+            _check.interval("momentum", momentum, 0, 1)
+        super().__init__(num_features, eps, axis, dtype)
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self.num_batches_tracked: Array | None = None
+        if affine:
+            self.weight = Parameter(np.ones(num_features, self.dtype))
+            self.bias = Parameter(np.zeros(num_features, self.dtype)) if bias else None
+        if track_running_stats:
+            self.running_mean = np.zeros(num_features, self.dtype)
+            self.running_var = np.ones(num_features, self.dtype)
+            self.num_batches_tracked = np.array(0, np.int64)
+
+    def _prepare(self, x: Array) -> int:
+        _check.floating("x", x)
+        _check.batch_rank(x, self._ranks)
+        return super()._prepare(x)
+
+    def _commit(self, batch: Stats) -> None:
+        if not self.track_running_stats or self.running_mean is None or self.running_var is None:
+            return
+        batches = 1 if self.num_batches_tracked is None else int(self.num_batches_tracked) + 1
+        momentum = 1 / batches if self.momentum is None else self.momentum
+        commit(batch, self.running_mean, self.running_var, momentum)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked[...] = batches
+
+    def extra_repr(self) -> str:
+        text = (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+        )
+        return text if self.axis == 1 else f"{text}, axis={self.axis}"
+
+
+class BatchNorm1d(_TorchBatchNorm):
+    __doc__ = _DOC.format(what="(N, C) or (N, C, L)", name="BatchNorm1d", shape=(8, 3))
+    _ranks = (2, 3)
+
+
+class BatchNorm2d(_TorchBatchNorm):
+    __doc__ = _DOC.format(what="(N, C, H, W)", name="BatchNorm2d", shape=(8, 3, 4, 4))
+    _ranks = (4,)
+
+
+class BatchNorm3d(_TorchBatchNorm):
+    __doc__ = _DOC.format(what="(N, C, D, H, W)", name="BatchNorm3d", shape=(8, 3, 2, 4, 4))
+    _ranks = (5,)

@@ -1,0 +1,105 @@
+"""Build `bncore`, the compiled core: C kernels and their binding, with OpenMP where it is."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, LinkError
+
+OPENMP_PROGRAM = """
+#include <omp.h>
+int main(void) {
+    int n = 0;
+#pragma omp parallel for reduction(+ : n)
+    for (int i = 0; i < 4; i++) n += omp_get_num_threads();
+    return n == 0;
+}
+"""
+
+
+def openmp_candidates(compiler_type):
+    """(compile flags, link flags) to try, best first."""
+    if compiler_type == "msvc":
+        return [(["/openmp:llvm"], []), (["/openmp"], [])]
+    candidates = [(["-fopenmp"], ["-fopenmp"])]
+    if sys.platform == "darwin":
+        for prefix in (
+            os.environ.get("CONDA_PREFIX"),
+            "/opt/homebrew/opt/libomp",
+            "/usr/local/opt/libomp",
+        ):
+            if prefix:
+                candidates.append(
+                    (
+                        ["-Xpreprocessor", "-fopenmp", f"-I{prefix}/include"],
+                        [f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", "-lomp"],
+                    )
+                )
+    return candidates
+
+
+class BuildExt(build_ext):
+    """Adds what only the real compiler can tell: arithmetic as written, OpenMP if it links."""
+
+    def build_extensions(self):
+        compile_flags, link_flags = self.find_openmp()
+        if self.compiler.compiler_type == "msvc":
+            compile_flags = ["/O2", "/fp:precise", *compile_flags]
+        else:
+            compile_flags = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", *compile_flags]
+        for extension in self.extensions:
+            extension.extra_compile_args += compile_flags
+            extension.extra_link_args += link_flags
+        super().build_extensions()
+
+    def find_openmp(self):
+        if os.environ.get("BN_NO_OPENMP"):
+            return [], []
+        for flags in openmp_candidates(self.compiler.compiler_type):
+            if self.links(*flags):
+                return flags
+        message = "no OpenMP found for this compiler: bn is built without it and runs on one thread"
+        if os.environ.get("BN_REQUIRE_OPENMP"):
+            raise CompileError(message)
+        print(f"warning: {message}", file=sys.stderr)
+        return [], []
+
+    def links(self, compile_flags, link_flags):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text(OPENMP_PROGRAM)
+            try:
+                objects = self.compiler.compile(
+                    [str(source)], output_dir=folder, extra_postargs=compile_flags
+                )
+                self.compiler.link_executable(
+                    objects, "openmp", output_dir=folder, extra_postargs=link_flags
+                )
+            except (CompileError, LinkError):
+                return False
+        return True
+
+
+core = Extension(
+    "bncore",
+    sources=["bncore/bncore.pyx", *sorted(str(p) for p in Path("bncore").glob("*.c"))],
+    depends=sorted(str(p) for p in Path("bncore").glob("*.[hp]*")),
+    include_dirs=["bncore", np.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+)
+
+setup(
+    # bncore is one extension module; its folder has no __init__.py, so that the sources in a
+    # checkout never hide the module that is installed
+    packages=["bn", "bn.cli", "bn.layers", "bn.nn"],
+    package_dir={"bn": "python/bn"},
+    package_data={"bn": ["py.typed"]},
+    include_package_data=False,
+    ext_modules=cythonize([core], build_dir="build/cython"),
+    cmdclass={"build_ext": BuildExt},
+)

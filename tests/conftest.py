@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+
+import bn
+import bncore
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    """No test changes the number of threads for the next one."""
+    before = bn.get_num_threads()
+    yield
+    bn.set_num_threads(before)
+
+
+@pytest.fixture(params=bncore.available_isas())
+def isa(request):
+    """Runs the test with each instruction set that this machine has."""
+    before = bncore.selected_isa()
+    bncore.select_isa(request.param)
+    yield request.param
+    bncore.select_isa(before)

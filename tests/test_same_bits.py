@@ -1,0 +1,81 @@
+"""The same input gives the same bits with any number of threads and any instruction set."""
+
+import numpy as np
+import pytest
+from layouts import MEMORY
+
+import bn
+import bncore
+
+SHAPES = [
+    ((8, 16, 40, 40), 1),
+    ((1, 1, 400, 401), 1),
+    ((2, 3, 200, 200), 1),
+    ((40, 64, 7, 7), 1),
+    ((8, 40, 40, 16), 3),
+    ((2, 200, 200, 3), 3),
+    ((70, 31, 31, 1), 3),
+    ((50, 2000), 1),
+    ((9000, 17), 1),
+    ((3, 70000), 0),
+    ((300000, 1), 1),
+]
+
+
+def everything(x, dy, axis):
+    """All that the kernels compute of x and dy, as bytes."""
+    channels = x.shape[axis]
+    weight, bias = np.linspace(-2, 2, channels), np.linspace(0, 1, channels)
+    s = bn.stats(x, axis)
+    sums = bn.backward_reduce(dy, x, s.mean, axis=axis)
+    y = bn.normalize(x, s.mean, s.var, weight, bias, axis=axis)
+    dx = bn.backward_apply(dy, x, s.mean, s.var, weight, sums=sums, axis=axis)
+    arrays = (s.mean, s.m2, y, sums.dy, sums.dy_xmu, dx)
+    return [a.tobytes() for a in arrays]
+
+
+@pytest.mark.parametrize("offset", [0, 1e4])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_threads_and_instruction_sets_do_not_change_a_bit(shape, axis, dtype, offset, rng):
+    x = (rng.standard_normal(shape) + offset).astype(dtype)
+    dy = rng.standard_normal(shape).astype(dtype)
+    before = bncore.selected_isa()
+    try:
+        bn.set_num_threads(1)
+        bncore.select_isa("baseline")
+        expected = everything(x, dy, axis)
+        for name in bncore.available_isas():
+            bncore.select_isa(name)
+            for threads in (1, 2, 3, 7):
+                bn.set_num_threads(threads)
+                assert everything(x, dy, axis) == expected, (name, threads)
+    finally:
+        bncore.select_isa(before)
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+def test_threads_do_not_change_a_bit_for_any_memory_layout(memory, rng):
+    x, dy = (memory(rng.standard_normal((9, 6, 50, 50)).astype(np.float32)) for _ in range(2))
+    bn.set_num_threads(1)
+    expected = everything(x, dy, 1)
+    for threads in (2, 3, 7):
+        bn.set_num_threads(threads)
+        assert everything(x, dy, 1) == expected
+
+
+def test_gaps_between_rows_do_not_change_a_bit(rng):
+    for channels in (3, 32, 100):
+        wide = rng.standard_normal((500, channels + 5)).astype(np.float32)
+        part = wide[:, :channels]
+        assert everything(part, part, 1) == everything(part.copy(), part.copy(), 1)
+
+
+def test_calls_from_several_python_threads_at_once_agree(rng):
+    from concurrent.futures import ThreadPoolExecutor
+
+    x = rng.standard_normal((8, 5, 70, 70)).astype(np.float32)
+    expected = everything(x, x, 1)
+    with ThreadPoolExecutor(8) as pool:
+        for result in pool.map(lambda _: everything(x, x, 1), range(32)):
+            assert result == expected

@@ -1,0 +1,162 @@
+"""bn.stats, bn.merge, bn.commit."""
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layouts import MEMORY, SHAPES
+
+import bn
+
+DTYPES = [np.float32, np.float64]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("shape", "axis"), SHAPES)
+def test_stats_equal_the_float64_reference(shape, axis, dtype, rng, isa):
+    x = (3 * rng.standard_normal(shape) + 2).astype(dtype)
+    count, mean, m2 = reference.moments(x, axis)
+    s = bn.stats(x, axis)
+    assert s.count.tolist() == [count] * shape[axis]
+    np.testing.assert_allclose(s.mean, mean, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(s.m2, m2, rtol=1e-12)
+    np.testing.assert_allclose(s.var, m2 / count, rtol=1e-12)
+    assert s.mean.dtype == s.m2.dtype == s.count.dtype == s.var.dtype == np.float64
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("shape", [(6, 5), (4, 3, 8), (3, 4, 5, 6), (2, 32, 3, 3)])
+def test_stats_do_not_depend_on_how_the_array_lies_in_memory(shape, memory, rng):
+    x = rng.standard_normal(shape).astype(np.float32)
+    plain, other = bn.stats(x), bn.stats(memory(x))
+    np.testing.assert_allclose(other.mean, plain.mean, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(other.m2, plain.m2, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97])
+def test_lengths_around_powers_of_two(length, dtype, rng, isa):
+    for shape, axis in [
+        ((2, 3, length), 1),
+        ((2, length), 1),
+        ((length, 3), 1),
+        ((length, 2, 3), 2),
+    ]:
+        x = rng.standard_normal(shape).astype(dtype)
+        _, mean, m2 = reference.moments(x, axis)
+        s = bn.stats(x, axis)
+        np.testing.assert_allclose(s.mean, mean, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(s.m2, m2, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("ratio", [0, 1e2, 1e4, 1e6])
+@pytest.mark.parametrize(("shape", "axis"), [((16, 4, 30, 30), 1), ((16, 30, 30, 4), 3)])
+def test_a_mean_far_from_zero_costs_no_digits(shape, axis, ratio, rng, isa):
+    x = (rng.standard_normal(shape) + ratio).astype(np.float32)
+    _, mean, m2 = reference.moments(x, axis)
+    s = bn.stats(x, axis)
+    np.testing.assert_allclose(s.mean, mean, rtol=1e-15, atol=1e-14)
+    np.testing.assert_allclose(s.m2, m2, rtol=1e-11)
+
+
+def test_one_far_value_at_the_start_costs_no_digits(rng):
+    x = (rng.standard_normal((4, 2, 100, 100)) + 1000).astype(np.float32)
+    x[0, :, 0, :50] = 0
+    x[0, 1, 0, 0] = 1e9
+    _, mean, m2 = reference.moments(x)
+    s = bn.stats(x)
+    np.testing.assert_allclose(s.mean, mean, rtol=1e-13)
+    np.testing.assert_allclose(s.m2, m2, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [0.1, -1e30, 1e-30, 3e7, 16777217.0])
+@pytest.mark.parametrize(("shape", "axis"), [((9, 3, 11, 200), 1), ((9, 11, 200, 3), 3)])
+def test_a_constant_channel_has_its_value_as_mean_and_no_variance(shape, axis, value, dtype, isa):
+    x = np.full(shape, value, dtype)
+    s = bn.stats(x, axis)
+    assert (s.mean == x.flat[0]).all()
+    assert (s.m2 == 0).all()
+
+
+def test_huge_values_stay_finite(rng, isa):
+    x = (rng.standard_normal((4, 3, 50)) * 1e30).astype(np.float32)
+    _, mean, m2 = reference.moments(x)
+    s = bn.stats(x)
+    np.testing.assert_allclose(s.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(s.m2, m2, rtol=1e-12)
+
+
+def test_nan_and_infinity_stay_in_their_channel(rng):
+    x = rng.standard_normal((4, 3, 50)).astype(np.float32)
+    x[0, 0, 0], x[1, 2, 3] = np.nan, np.inf
+    s = bn.stats(x)
+    assert np.isnan(s.m2[[0, 2]]).all()
+    np.testing.assert_allclose(s.m2[1], reference.moments(x[:, 1:2])[2][0])
+
+
+def test_an_empty_batch_has_count_zero():
+    s = bn.stats(np.empty((0, 3, 4), np.float32))
+    assert s.count.tolist() == s.mean.tolist() == s.m2.tolist() == s.var.tolist() == [0, 0, 0]
+
+
+def test_more_than_two_to_the_31_values_without_their_memory():
+    row = np.array([1.0, 2.0, 5.0] * 1024, np.float32)
+    x = np.broadcast_to(row, (2**31 // row.size + 2, row.size))
+    assert x.size > 2**31
+    s = bn.stats(x)
+    assert s.count[0] == x.shape[0]
+    np.testing.assert_array_equal(s.mean, row)
+    assert not s.m2.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    channels=st.integers(1, 40),
+    offset=st.sampled_from([0.0, 1e3, -1e6]),
+    seed=st.integers(0, 2**16),
+)
+def test_merging_any_split_equals_the_whole(sizes, channels, offset, seed):
+    rng = np.random.default_rng(seed)
+    x = (rng.standard_normal((sum(sizes), channels, 3)) + offset).astype(np.float32)
+    parts = np.split(x, np.cumsum(sizes)[:-1])
+    whole, merged = bn.stats(x), bn.merge([bn.stats(p) for p in parts])
+    np.testing.assert_array_equal(merged.count, whole.count)
+    np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-14, atol=1e-14)
+    # a float64 mean of 1e6 is known to 1e-10, and so is the distance of two of them
+    np.testing.assert_allclose(merged.m2, whole.m2, rtol=1e-9, atol=1e-12)
+
+
+def test_merging_leaves_its_parts_alone(rng):
+    a, b = bn.stats(rng.standard_normal((5, 2))), bn.stats(rng.standard_normal((3, 2)))
+    before = a.mean.copy(), a.m2.copy(), a.count.copy()
+    bn.merge([a, b])
+    for now, then in zip((a.mean, a.m2, a.count), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_commit_is_the_moving_average(unbiased, dtype, rng):
+    x = rng.standard_normal((6, 3)).astype(np.float32)
+    mean, var = rng.random(3).astype(dtype), rng.random(3).astype(dtype)
+    batch_var = x.astype(np.float64).var(0, ddof=int(unbiased))
+    expected = 0.7 * mean + 0.3 * x.mean(0), 0.7 * var + 0.3 * batch_var
+    bn.commit(bn.stats(x), mean, var, 0.3, unbiased=unbiased)
+    np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(var, expected[1], rtol=1e-6)
+
+
+def test_commit_works_on_a_slice_of_a_larger_array(rng):
+    table = np.zeros((4, 6))
+    bn.commit(bn.stats(np.ones((5, 3))), table[0, ::2], table[1, ::2], 1.0)
+    np.testing.assert_array_equal(table[0], [1, 0, 1, 0, 1, 0])
+    assert not table[2:].any()
+
+
+def test_commit_of_an_empty_batch_changes_nothing():
+    mean, var = np.array([3.0]), np.array([4.0])
+    bn.commit(bn.stats(np.empty((0, 1))), mean, var)
+    assert (mean[0], var[0]) == (3, 4)
