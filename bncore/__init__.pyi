@@ -26,6 +26,14 @@ def normalize(
     eps: float,
     out: Array | None = None,
 ) -> Array: ...
+def forward(
+    x: Array,
+    axis: int,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    out: Array | None = None,
+) -> tuple[Array, Doubles, Doubles, Doubles]: ...
 def reduce(dy: Array, x: Array, axis: int, mean: Array) -> tuple[Doubles, Doubles]: ...
 def gradient(
     dy: Array,
@@ -40,6 +48,17 @@ def gradient(
     sum_dy_xmu: Array,
     out: Array | None = None,
 ) -> Array: ...
+def backward(
+    dy: Array,
+    x: Array,
+    axis: int,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    eps: float,
+    count: Array,
+    out: Array | None = None,
+) -> tuple[Array, Doubles, Doubles]: ...
 def merge(
     count: Doubles, mean: Doubles, m2: Doubles, count_b: Doubles, mean_b: Doubles, m2_b: Doubles
 ) -> None: ...

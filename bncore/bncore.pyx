@@ -52,10 +52,14 @@ cdef extern from "driver.h" nogil:
     int bn_stats(const bn_call *call, bn_operand x, double *count, double *mean, double *m2)
     int bn_normalize(const bn_call *call, bn_operand x, bn_operand y,
                      const bn_channel_values *values)
+    int bn_forward(const bn_call *call, bn_operand x, bn_operand y, const double *weight,
+                   const double *bias, double eps, double *count, double *mean, double *m2)
     int bn_reduce(const bn_call *call, bn_operand dy, bn_operand x, const double *mean,
                   double *sum_dy, double *sum_dy_xmu)
     int bn_gradient(const bn_call *call, bn_operand dy, bn_operand x, bn_operand dx,
                     const bn_channel_values *values)
+    int bn_backward(const bn_call *call, bn_operand dy, bn_operand x, bn_operand dx,
+                    const bn_channel_values *values, double *sum_dy, double *sum_dy_xmu)
 
 cdef extern from "dispatch.h" nogil:
     const bn_isa *bn_supported_isa(int i)
@@ -218,6 +222,37 @@ def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, cnp.
     return returned(y, out)
 
 
+def forward(cnp.ndarray x, int axis, weight, bias, double eps, cnp.ndarray out=None):
+    """stats, then normalize with them: (y, count, mean, m2)."""
+    cdef bn_call call
+    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef int found
+    cdef cnp.ndarray y = empty_like(x) if out is None else out
+    if not find_call([x, y], axis, &call, operands):
+        x = dense(x)
+        y = empty_like(x)
+        find_call([x, y], axis, &call, operands)
+    cdef cnp.ndarray count = np.empty(call.layout.channels)
+    cdef cnp.ndarray mean = np.empty(call.layout.channels)
+    cdef cnp.ndarray m2 = np.empty(call.layout.channels)
+    cdef cnp.ndarray weights, biases
+    cdef double *w = NULL
+    cdef double *b = NULL
+    cdef double *counts = pointer(count)
+    cdef double *means = pointer(mean)
+    cdef double *m2s = pointer(m2)
+    if weight is not None:
+        weights = doubles(weight)
+        w = pointer(weights)
+    if bias is not None:
+        biases = doubles(bias)
+        b = pointer(biases)
+    with nogil:
+        found = bn_forward(&call, operands[0], operands[1], w, b, eps, counts, means, m2s)
+    memory_found(found)
+    return returned(y, out), count, mean, m2
+
+
 def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean):
     """(sum of dy, sum of dy * (x - mean)) of each channel, float64."""
     cdef bn_call call
@@ -264,6 +299,35 @@ def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, double 
         found = bn_gradient(&call, operands[1], operands[0], operands[2], &values)
     memory_found(found)
     return returned(dx, out)
+
+
+def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, double eps, count,
+             cnp.ndarray out=None):
+    """reduce, then gradient with its sums: (dx, sum_dy, sum_dy_xmu)."""
+    cdef bn_call call
+    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef int found
+    cdef cnp.ndarray dx = empty_like(x) if out is None else out
+    if not find_call([x, dy, dx], axis, &call, operands):
+        x = dense(x)
+        dy = ordered_like(dy, x)
+        dx = empty_like(x)
+        find_call([x, dy, dx], axis, &call, operands)
+    cdef cnp.ndarray means = doubles(mean), vars = doubles(var), counts = doubles(count), weights
+    cdef cnp.ndarray sum_dy = np.empty(call.layout.channels)
+    cdef cnp.ndarray sum_dy_xmu = np.empty(call.layout.channels)
+    cdef double *s = pointer(sum_dy)
+    cdef double *p = pointer(sum_dy_xmu)
+    cdef bn_channel_values values
+    values.mean, values.var, values.eps, values.count = pointer(means), pointer(vars), eps, pointer(counts)
+    values.weight = NULL
+    if weight is not None:
+        weights = doubles(weight)
+        values.weight = pointer(weights)
+    with nogil:
+        found = bn_backward(&call, operands[1], operands[0], operands[2], &values, s, p)
+    memory_found(found)
+    return returned(dx, out), sum_dy, sum_dy_xmu
 
 
 cdef cnp.ndarray returned(cnp.ndarray result, cnp.ndarray out):

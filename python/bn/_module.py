@@ -78,7 +78,7 @@ class Module:
 
     `layer(x)` is the forward pass; `layer.backward(dy)` returns the gradient of its input and
     adds those of its parameters to their `grad`. There is no tape: a layer keeps what its own
-    backward needs in `_saved`, and `backward` takes it out again.
+    backward needs with `_keep`, and `backward` gets it once with `_take`.
 
     Attributes that are `Parameter`s or `Module`s are found by themselves, in the order of their
     assignment; arrays that belong to the state without being trained are named in `_buffers`.
@@ -111,11 +111,16 @@ class Module:
     def __call__(self, x: Array) -> Array:
         return self.forward(x)
 
-    def _take_saved(self) -> Any:
-        """What forward kept for backward; it serves once."""
-        saved, self._saved = self._saved, None
-        _check.saved(type(self).__name__, saved)
-        return saved
+    def _keep(self, y: Array, *values: Any) -> None:
+        """Keep values for backward, which must get a gradient like y."""
+        self._saved = (y.shape, y.dtype, values)
+
+    def _take(self, dy: Array) -> tuple[Any, ...]:
+        """What forward kept, if dy fits; it serves once."""
+        _check.dy(type(self).__name__, dy, self._saved)
+        values: tuple[Any, ...] = self._saved[2]
+        self._saved = None
+        return values
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`, both without the batch axis."""
@@ -129,6 +134,10 @@ class Module:
         for name, value in vars(self).items():
             if isinstance(value, Module):
                 yield name, value
+
+    def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
+        """(name, layer, its input's shape without the batch axis) of the layers in a container."""
+        yield from ()
 
     def modules(self) -> Iterator[Module]:
         """The layer itself and all layers inside it, depth first."""

@@ -2,6 +2,7 @@
 
 forward:  `stats` → (`merge`) → `normalize`, and `commit` to the running statistics;
 backward: `backward_reduce` → (`merge`) → `backward_apply`.
+`normalize_batch` and `backward_batch` are each pair in one pass over memory, to the same bits.
 """
 
 from __future__ import annotations
@@ -392,6 +393,100 @@ def backward_apply(
     return _delivered(dx, out)
 
 
+def normalize_batch(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 1e-5,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> tuple[Array, Stats]:
+    """`stats`, then `normalize` with them: the same bits, but x is read from memory once.
+
+    Parameters
+    ----------
+    x, weight, bias, eps, axis, out
+        As in `normalize`.
+
+    Returns
+    -------
+    y : ndarray
+        The normalized x.
+    batch : Stats
+        Its statistics.
+
+    Examples
+    --------
+    >>> y, batch = normalize_batch(np.array([[1.0], [3.0]]), eps=0.0)
+    >>> y.ravel(), batch.mean
+    (array([-1.,  1.]), array([2.]))
+    """
+    axis = _check.data(x, axis)
+    channels = x.shape[axis]
+    _check.optional_per_channel("weight", weight, channels)
+    _check.optional_per_channel("bias", bias, channels)
+    _check.eps(eps)
+    _check.out(out, x)
+    if x.size == 0:
+        return np.empty_like(x, subok=False) if out is None else out, stats(x, axis)
+    y, *batch = core.forward(x, axis, weight, bias, eps, _in_place_or_apart(out, x))
+    return _delivered(y, out), Stats(*batch)
+
+
+def backward_batch(
+    dy: Array,
+    x: Array,
+    batch: Stats,
+    weight: Array | None = None,
+    eps: float = 1e-5,
+    *,
+    axis: int = 1,
+    out: Array | None = None,
+) -> tuple[Array, BackwardSums]:
+    """`backward_reduce`, then `backward_apply` with its sums: the gradient of `normalize_batch`.
+
+    The same bits as the two, but dy and x are read from memory once.
+
+    Parameters
+    ----------
+    dy, x, weight, eps, axis, out
+        As in `backward_apply`.
+    batch : Stats
+        Of x.
+
+    Returns
+    -------
+    dx : ndarray
+        Gradient of x.
+    sums : BackwardSums
+        ``.dbias`` and ``.dweight(batch.var, eps)`` are the parameters' gradients.
+
+    Examples
+    --------
+    >>> x, dy = np.array([[1.0], [3.0], [5.0]]), np.array([[1.0], [0.0], [0.0]])
+    >>> dx, sums = backward_batch(dy, x, stats(x), eps=0.0)
+    >>> dx.round(3).ravel() + 0.0, sums.dbias
+    (array([ 0.102, -0.204,  0.102]), array([1.]))
+    """
+    axis = _check.data(x, axis)
+    channels = x.shape[axis]
+    _check.like("dy", dy, x)
+    _check.same_type("batch", [batch], (Stats,))
+    _check.per_channel("batch.mean", batch.mean, channels)
+    _check.optional_per_channel("weight", weight, channels)
+    _check.eps(eps)
+    _check.out(out, x)
+    if x.size == 0:
+        empty = np.empty_like(x, subok=False) if out is None else out
+        return empty, backward_reduce(dy, x, batch.mean, axis=axis)
+    target = _in_place_or_apart(_in_place_or_apart(out, dy), x)
+    dx, sum_dy, sum_dy_xmu = core.backward(
+        dy, x, axis, batch.mean, batch.var, weight, eps, batch.count, target
+    )
+    return _delivered(dx, out), BackwardSums(batch.count, sum_dy, sum_dy_xmu)
+
+
 def batch_norm(
     x: Array,
     running_mean: Array | None,
@@ -465,8 +560,7 @@ def batch_norm(
         assert running_var is not None
         return normalize(x, running_mean, running_var, weight, bias, eps, axis=axis, out=out)
     _check.enough_values(x, axis)
-    batch = stats(x, axis)
-    y = normalize(x, batch.mean, batch.var, weight, bias, eps, axis=axis, out=out)
+    y, batch = normalize_batch(x, weight, bias, eps, axis=axis, out=out)
     if running_mean is not None and running_var is not None:
         commit(batch, running_mean, running_var, momentum)
     return y

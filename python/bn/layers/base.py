@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
 from bn._module import Array, Module, Parameter, Shape
-from bn.functional import Stats, backward_apply, backward_reduce, normalize, stats
+from bn.functional import (
+    Stats,
+    backward_apply,
+    backward_batch,
+    backward_reduce,
+    normalize,
+    normalize_batch,
+)
 
 
 class BatchNorm(Module):
@@ -42,31 +48,36 @@ class BatchNorm(Module):
     def forward(self, x: Array) -> Array:
         """Normalize x; in training with its own statistics, which enter the running ones."""
         axis = self._prepare(x)
-        batch = None
+        weight, bias = _data(self.weight), _data(self.bias)
         if self.training or self.running_mean is None or self.running_var is None:
             _check.enough_values(x, axis)
-            batch = stats(x, axis)
-            mean, var = batch.mean, batch.var
-        else:  # copies: a later batch changes the running ones in place
-            mean, var = self.running_mean.astype(np.float64), self.running_var.astype(np.float64)
-        y = normalize(x, mean, var, _data(self.weight), _data(self.bias), self.eps, axis=axis)
-        if self.training and batch is not None and x.size:
-            self._commit(batch)
-        self._saved = (x, axis, mean, var, batch is not None)
+            y, batch = normalize_batch(x, weight, bias, self.eps, axis=axis)
+            if self.training and x.size:
+                self._commit(batch)
+            self._keep(y, x, axis, batch, None)
+        else:
+            mean, var = self.running_mean, self.running_var
+            y = normalize(x, mean, var, weight, bias, self.eps, axis=axis)
+            # copies: a later batch changes the running statistics in place
+            self._keep(y, x, axis, None, (mean.copy(), var.copy()))
         return y
 
     def backward(self, dy: Array) -> Array:
         """Gradient of x; those of weight and bias are added to their ``grad``."""
-        _check.saved(type(self).__name__, self._saved)
-        _check.like("dy", dy, self._saved[0])
-        x, axis, mean, var, from_batch = self._take_saved()
-        sums = backward_reduce(dy, x, mean, axis=axis)
+        x, axis, batch, running = self._take(dy)
+        weight = _data(self.weight)
+        if batch is not None:
+            var = batch.var
+            dx, sums = backward_batch(dy, x, batch, weight, self.eps, axis=axis)
+        else:
+            mean, var = running
+            sums = backward_reduce(dy, x, mean, axis=axis)
+            dx = backward_apply(dy, x, mean, var, weight, self.eps, axis=axis)
         if self.weight is not None:
             self.weight.accumulate(sums.dweight(var, self.eps))
         if self.bias is not None:
             self.bias.accumulate(sums.dbias)
-        batch_sums = sums if from_batch else None
-        return backward_apply(dy, x, mean, var, _data(self.weight), self.eps, batch_sums, axis=axis)
+        return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if self.num_features is not None:

@@ -1,0 +1,8 @@
+"""`python -m bn`: train a network, classify images with it, show what the build can do."""
+
+import sys
+
+from bn.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

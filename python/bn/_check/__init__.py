@@ -1,0 +1,8 @@
+"""Every check of an argument and every error message of `bn`: what was expected, what came.
+
+`base` for arrays, numbers and states, `nn` for the pipeline, `cli` for the command and its files.
+"""
+
+from bn._check.base import *  # noqa: F403
+from bn._check.cli import *  # noqa: F403
+from bn._check.nn import *  # noqa: F403

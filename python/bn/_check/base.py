@@ -1,0 +1,208 @@
+"""Checks of arrays, numbers and states: the core, the layers, and what the others build on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+NUMBERS = (int, float, np.integer, np.floating)
+
+
+def saved(layer: str, value: object) -> None:
+    if value is None:
+        raise RuntimeError(f"{layer}.backward must follow {layer}'s forward, once for each call")
+
+
+def dy(layer: str, value: Array, kept: Any) -> None:
+    """Compare dy with what forward kept, which starts with the shape and the dtype of y."""
+    saved(layer, kept)
+    floating("dy", value)
+    shape("dy", value, kept[0])
+    if value.dtype != kept[1]:
+        raise TypeError(f"dy must be {kept[1]} as the output, got {value.dtype}")
+
+
+def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    missing = [n for n in own if n not in given and n.rpartition(".")[2] != "num_batches_tracked"]
+    unknown = [n for n in given if n not in own]
+    if missing or unknown:
+        parts = [f"missing {', '.join(missing)}"] * bool(missing)
+        parts += [f"unknown {', '.join(unknown)}"] * bool(unknown)
+        raise ValueError(f"the state does not fit the model: {'; '.join(parts)}")
+    for name, array in own.items():
+        if name in given and given[name].shape != array.shape:
+            raise ValueError(f"{name} must have shape {array.shape}, got {given[name].shape}")
+        if name in given and given[name].dtype.kind not in "fiu":
+            raise TypeError(f"{name} must hold numbers, got dtype {given[name].dtype}")
+
+
+def floating(name: str, x: object) -> Array:
+    if not isinstance(x, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, got {type(x).__name__}")
+    if x.dtype not in FLOATS:
+        raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
+    return x
+
+
+def data(x: object, axis: object, name: str = "x") -> int:
+    """Check a tensor to be normalized; the channel axis, counted from the front."""
+    x = floating(name, x)
+    if x.ndim < 2:
+        raise ValueError(f"{name} must have at least 2 axes, got shape {x.shape}")
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"axis must be an integer, got {axis!r}")
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"axis must be between {-x.ndim} and {x.ndim - 1}, got {axis}")
+    return int(axis) % x.ndim
+
+
+def like(name: str, a: object, x: Array, x_name: str = "x") -> Array:
+    if not isinstance(a, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, got {type(a).__name__}")
+    shape(name, a, x.shape)
+    if a.dtype != x.dtype:
+        raise TypeError(f"{name} must be {x.dtype}, as {x_name}, got {a.dtype}")
+    return a
+
+
+def out(a: object, x: Array) -> None:
+    if a is not None:
+        writeable("out", like("out", a, x))
+
+
+def writeable(name: str, a: Array) -> None:
+    if not a.flags.writeable:
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+
+
+def per_channel(name: str, values: object, channels: int) -> Array:
+    array = floating(name, values)
+    shape(name, array, (channels,))
+    return array
+
+
+def optional_per_channel(name: str, values: object, channels: int) -> None:
+    if values is not None:
+        per_channel(name, values, channels)
+
+
+def running(mean: object, var: object, channels: int, *, needed: bool, updated: bool) -> None:
+    if (mean is None) != (var is None):
+        raise ValueError(
+            "running_mean and running_var must either both be None or neither be None, "
+            f"got {type(mean).__name__} and {type(var).__name__}"
+        )
+    if mean is None:
+        if needed:
+            raise ValueError("running_mean must be defined in evaluation mode, got None")
+        return
+    for name, values in (("running_mean", mean), ("running_var", var)):
+        array = per_channel(name, values, channels)
+        if updated:
+            writeable(name, array)
+
+
+def unbatched_channels(input_shape: object, axis: int, expected: int | None = None) -> int:
+    """Channels in the shape of one input, without the batch axis."""
+    if not isinstance(input_shape, tuple) or not all(isinstance(n, int) for n in input_shape):
+        raise TypeError(f"input_shape must be a tuple of integers, got {input_shape!r}")
+    whole = (None, *input_shape)
+    if not -len(whole) <= axis < len(whole):
+        raise ValueError(f"input_shape must have a channel axis {axis}, got {input_shape}")
+    channels = whole[axis]
+    if channels is None:
+        raise ValueError(f"axis {axis} is the batch axis of input_shape {input_shape}")
+    if expected is not None and channels != expected:
+        raise ValueError(
+            f"input_shape must have {expected} channels on axis {axis}, got {input_shape}"
+        )
+    return int(channels)
+
+
+def enough_values(x: Array, axis: int) -> None:
+    if x.size == x.shape[axis] > 0:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {x.shape}"
+        )
+
+
+def eps(value: object, name: str = "eps") -> None:
+    at_least(name, value, 0)
+
+
+def finite(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not np.isfinite(value):
+        raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+def same_type(name: str, values: Sequence[object], types: tuple[type, ...]) -> type:
+    kinds = {type(v) for v in values}
+    names = " or ".join(t.__name__ for t in types)
+    if len(kinds) != 1 or not kinds <= set(types):
+        got = ", ".join(sorted(t.__name__ for t in kinds)) or "nothing"
+        raise TypeError(f"{name} must be one or more {names}, all of one kind, got {got}")
+    return kinds.pop()
+
+
+def floating_dtype(dtype: object) -> np.dtype[Any]:
+    found = np.dtype(dtype)  # type: ignore[call-overload]
+    if found not in FLOATS:
+        raise TypeError(f"dtype must be float32 or float64, got {found}")
+    return cast("np.dtype[Any]", found)
+
+
+def batch_rank(x: Array, ranks: tuple[int, ...]) -> None:
+    if x.ndim not in ranks:
+        expected = " or ".join(f"{n}D" for n in ranks)
+        raise ValueError(f"expected {expected} input (got {x.ndim}D input)")
+
+
+def built(layer: str, ready: bool) -> None:
+    if not ready:
+        raise RuntimeError(
+            f"{layer} must be built before its parameters are asked for: "
+            "run one batch through the model, or call model.build(input_shape)"
+        )
+
+
+def initializer(name: str, value: object, known: Collection[str]) -> None:
+    if not callable(value) and value not in known:
+        raise ValueError(f"{name} must be callable or one of {', '.join(known)}, got {value!r}")
+
+
+def rank(name: str, x: Array, ndim: int, layout: str) -> None:
+    if x.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes ({layout}), got shape {x.shape}")
+
+
+def size(name: str, x: Array, axis: int, expected: int) -> None:
+    if x.shape[axis] != expected:
+        raise ValueError(
+            f"{name} must have {expected} channels on axis {axis}, "
+            f"got {x.shape[axis]} in shape {x.shape}"
+        )
+
+
+def shape(name: str, x: Array, expected: tuple[int, ...]) -> None:
+    if x.shape != expected:
+        raise ValueError(f"{name} must have shape {expected}, got {x.shape}")
+
+
+def interval(name: str, value: object, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value <= high:
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
+
+
+def at_least(name: str, value: object, low: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value < np.inf:
+        raise ValueError(f"{name} must be a number of at least {low:g}, got {value!r}")
+
+
+def positive_int(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")

@@ -1,0 +1,158 @@
+"""Checks of the command: options, data folders, images, trained networks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn._check.base import Array
+
+
+def missing_extra(command: str, package: str) -> str:
+    return (
+        f"`python -m bn {command}` needs {package}, which is not installed: pip install 'bn[demo]'"
+    )
+
+
+def sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def whole_number(text: str, least: int) -> int:
+    if not text.strip().isdecimal() or int(text) < least:
+        raise ValueError(f"must be a whole number of at least {least}, got {text!r}")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"must be a number above 0, got {text!r}")
+    return value
+
+
+def folder(path: Path) -> None:
+    if not path.is_dir():
+        raise ValueError(f"{path} must be a folder, got {'a file' if path.exists() else 'nothing'}")
+
+
+def known_files(path: Path, found: Collection[str]) -> None:
+    if not found:
+        raise ValueError(
+            f"{path} must hold CIFAR-10's binary version (data_batch_1.bin, ...) or MNIST's IDX "
+            "files (train-images-idx3-ubyte, ...), got neither"
+        )
+
+
+def all_files(path: Path, missing: Collection[str]) -> None:
+    if missing:
+        raise ValueError(f"{path} must hold {', '.join(sorted(missing))}, got no such file")
+
+
+def whole_records(path: Path, size: int, record: int) -> None:
+    if size == 0 or size % record:
+        raise ValueError(f"{path} must hold whole records of {record} bytes, got {size} bytes")
+
+
+def class_names(path: Path, count: int, expected: int) -> None:
+    if count != expected:
+        raise ValueError(f"{path} must name {expected} classes, one in each line, got {count}")
+
+
+def label_range(path: Path, labels: Array, classes: int) -> None:
+    wrong = np.flatnonzero(labels >= classes)
+    if wrong.size:
+        raise ValueError(
+            f"{path} must hold labels from 0 to {classes - 1}, "
+            f"got {labels[wrong[0]]} for image {wrong[0]}"
+        )
+
+
+def incomplete_gzip(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path} must be a complete gzip file, got one that fails: {error}")
+
+
+def idx_magic(path: Path, head: bytes, magic: int) -> None:
+    if head != magic.to_bytes(4, "big"):
+        got = f"0x{head.hex()}" if head else "an empty file"
+        raise ValueError(f"{path} must start with the magic number 0x{magic:08x}, got {got}")
+
+
+def idx_header(path: Path, got: int, expected: int) -> None:
+    if got != expected:
+        raise ValueError(f"{path} must have a header of {expected} bytes, got {got} bytes")
+
+
+def idx_body(path: Path, sizes: tuple[int, ...], got: int) -> None:
+    expected = math.prod(sizes)
+    if got != expected:
+        text = " x ".join(map(str, sizes))
+        raise ValueError(f"{path} must hold {text} bytes = {expected} after its header, got {got}")
+
+
+def same_count(images: Path, n_images: int, labels: Path, n_labels: int) -> None:
+    if n_images != n_labels:
+        raise ValueError(f"{labels} must hold {n_images} labels, as {images} has, got {n_labels}")
+
+
+def image_count(path: Path, count: int, least: int) -> None:
+    if count < least:
+        raise ValueError(f"{path} must hold at least {least} images, got {count}")
+
+
+def image_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if got != expected:
+        raise ValueError(
+            f"{path} must hold images of {expected[0]} x {expected[1]} pixels, "
+            f"as the training images are, got {got[0]} x {got[1]}"
+        )
+
+
+def smallest_image(name: str, got: tuple[int, ...], least: int) -> None:
+    if min(got) < least:
+        raise ValueError(
+            f"images of {name} must have at least {least} x {least} pixels, got {got[0]} x {got[1]}"
+        )
+
+
+def trained_network(
+    path: Path, fields: Mapping[str, Any], models: Collection[str], least: int
+) -> None:
+    missing = [n for n in ("model", "input_shape", "classes", "mean", "std") if n not in fields]
+    if missing:
+        raise ValueError(
+            f"{path} must be a checkpoint of `python -m bn train`, "
+            f"got one without {', '.join(missing)} in its metadata"
+        )
+    if fields["model"] not in models:
+        raise ValueError(f"{path} must hold one of {', '.join(models)}, got {fields['model']!r}")
+    shape = fields["input_shape"]
+    if not (
+        _all(shape, int) and len(shape) == 3 and shape[0] in {1, 3} and min(shape[1:]) >= least
+    ):
+        expected = f"(1 or 3, at least {least}, at least {least})"
+        raise ValueError(f"{path} must have input_shape {expected}, got {shape}")
+    if not (_all(fields["classes"], str) and fields["classes"]):
+        raise ValueError(f"{path} must have a list of names as classes, got {fields['classes']}")
+    for name in ("mean", "std"):
+        if not (_all(fields[name], float) and len(fields[name]) == shape[0]):
+            raise ValueError(f"{path} must have {shape[0]} numbers as {name}, got {fields[name]}")
+
+
+def _all(values: Any, kind: type) -> bool:
+    return isinstance(values, list) and all(type(value) is kind for value in values)
+
+
+def unreadable_image(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return sentence(error)
+    return f"{path} must be an image that pillow reads, got: {sentence(error)}"

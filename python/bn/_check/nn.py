@@ -1,0 +1,191 @@
+"""Checks of `bn.nn`: layers, losses, optimizers, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bn._check.base import Array, floating, positive_int, rank, shape, size
+
+
+def rng(value: object) -> None:
+    seed = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
+    if not (value is None or seed or isinstance(value, np.random.Generator)):
+        raise TypeError(f"rng must be a seed >= 0, a numpy Generator or None, got {value!r}")
+
+
+def pair(name: str, value: object, low: int) -> tuple[int, int]:
+    """`value` as (height, width)."""
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values)
+    if len(values) != 2 or not whole or min(values) < low:
+        raise ValueError(f"{name} must be an integer >= {low} or a pair of them, got {value!r}")
+    return int(values[0]), int(values[1])
+
+
+def padding(value: object, stride: tuple[int, int]) -> tuple[int, int] | str:
+    """`value` as (height, width), or the word itself."""
+    if not isinstance(value, str):
+        return pair("padding", value, 0)
+    if value not in ("same", "valid"):
+        raise ValueError(f"padding must be 'same', 'valid' or integers, got {value!r}")
+    if value == "same" and stride != (1, 1):
+        raise ValueError(f"padding='same' needs stride 1, got stride={stride}")
+    return value
+
+
+def pool_padding(padding: tuple[int, int], kernel: tuple[int, int]) -> None:
+    if any(2 * p > k for p, k in zip(padding, kernel, strict=True)):
+        raise ValueError(f"padding must be at most half of kernel_size {kernel}, got {padding}")
+
+
+def groups(value: int, in_channels: int, out_channels: int) -> None:
+    positive_int("groups", value)
+    if in_channels % value or out_channels % value:
+        raise ValueError(
+            f"groups must divide in_channels {in_channels} and out_channels {out_channels}, "
+            f"got {value}"
+        )
+
+
+def channel_axis(axis: object) -> None:
+    if axis not in (1, -1) or isinstance(axis, bool):
+        raise ValueError(f"axis must be 1 (N, C, H, W) or -1 (N, H, W, C), got {axis!r}")
+
+
+def image_shape(layer: str, shape: tuple[int, ...], axis: int, channels: int | None = None) -> None:
+    layout = "(C, H, W)" if axis == 1 else "(H, W, C)"
+    if len(shape) != 3:
+        raise ValueError(f"{layer} takes inputs of shape {layout}, got {shape}")
+    if channels is not None and shape[0 if axis == 1 else 2] != channels:
+        raise ValueError(f"{layer} takes {channels} channels in {layout}, got {shape}")
+
+
+def image(name: str, x: Array, axis: int, channels: int | None = None) -> None:
+    floating(name, x)
+    rank(name, x, 4, "N, C, H, W" if axis == 1 else "N, H, W, C")
+    if channels is not None:
+        size(name, x, axis, channels)
+
+
+def output_size(layer: str, size: tuple[int, int], out: tuple[int, ...]) -> None:
+    if min(out) < 1:
+        raise ValueError(f"{layer} would give an output of size {out} from images of {size}")
+
+
+def last_axis(layer: str, shape: tuple[int, ...], features: int) -> None:
+    if not shape or shape[-1] != features:
+        raise ValueError(f"{layer} takes {features} features on the last axis, got shape {shape}")
+
+
+def rank_at_least(name: str, x: Array, ndim: int) -> None:
+    if x.ndim < ndim:
+        raise ValueError(f"{name} must have at least {ndim} axes, got shape {x.shape}")
+
+
+def axis_of(axis: object, ndim: int) -> None:
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise TypeError(f"axis must be an integer, got {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"axis must be between {-ndim} and {ndim - 1}, got {axis}")
+
+
+def instance(name: str, value: object, kind: type) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+
+
+def same_shape(one: str, a: tuple[int, ...], other: str, b: tuple[int, ...]) -> None:
+    if a != b:
+        raise ValueError(f"{one} and {other} must have the same output shape, got {a} and {b}")
+
+
+def not_empty(name: str, x: Array) -> None:
+    if x.size == 0:
+        raise ValueError(f"{name} must not be empty, got shape {x.shape}")
+
+
+def target_classes(target: Array, logits: tuple[int, ...]) -> None:
+    expected = (logits[0], *logits[2:])
+    if target.dtype.kind not in "iu":
+        raise TypeError(f"class indices must be integers, got {target.dtype}")
+    shape("target", target, expected)
+    low, high = int(target.min()), int(target.max())
+    if low < 0 or high >= logits[1]:
+        raise ValueError(
+            f"class indices must be between 0 and {logits[1] - 1}, got {low if low < 0 else high}"
+        )
+
+
+def all_finite(name: str, x: Array) -> None:
+    if not np.isfinite(x).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+
+def parameters(params: list[Any], kind: type) -> None:
+    if not params:
+        raise ValueError("an optimizer needs at least one parameter, got none")
+    for p in params:
+        instance("every parameter", p, kind)
+    if len({id(p) for p in params}) != len(params):
+        raise ValueError("every parameter must be given once, got one of them twice")
+
+
+def nesterov(momentum: float, dampening: float) -> None:
+    if momentum <= 0 or dampening != 0:
+        raise ValueError(
+            "nesterov needs a momentum > 0 and no dampening, "
+            f"got momentum={momentum}, dampening={dampening}"
+        )
+
+
+def optimizer_state(
+    options: tuple[str, ...],
+    slots: tuple[str, ...],
+    shapes: list[tuple[int, ...]],
+    given: Mapping[str, Any],
+) -> None:
+    """A state against an optimizer's option names, state names and parameter shapes."""
+    if set(given) != {"options", "state"} or set(given["options"]) != set(options):
+        raise ValueError(f"the state must have the options {', '.join(options)}")
+    if len(given["state"]) != len(shapes):
+        raise ValueError(
+            f"the state must be of {len(shapes)} parameters, got {len(given['state'])}"
+        )
+    for i, (own, entry) in enumerate(zip(shapes, given["state"], strict=True)):
+        if entry and set(entry) != set(slots):
+            raise ValueError(
+                f"the state of parameter {i} must have {', '.join(slots)}, got {', '.join(entry)}"
+            )
+        for key, value in entry.items():
+            if key != "step" and np.shape(value) != own:
+                raise ValueError(
+                    f"{key} of parameter {i} must have shape {own}, got {np.shape(value)}"
+                )
+
+
+def metadata(value: object) -> None:
+    if value is not None and not isinstance(value, dict):
+        raise TypeError(f"metadata must be a dict or None, got {type(value).__name__}")
+
+
+def checkpoint(path: object, error: object) -> ValueError:
+    """The error of a file that is no checkpoint, or not of this model."""
+    return ValueError(f"{path} is not a usable checkpoint: {error}")
+
+
+def integer(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+
+
+def adaptive_size(value: object) -> None:
+    if value not in (1, (1, 1)):
+        raise ValueError(f"output_size must be 1, the mean of whole images, got {value!r}")
+
+
+def betas(value: object) -> None:
+    if not isinstance(value, tuple) or len(value) != 2 or not all(0 <= b < 1 for b in value):
+        raise ValueError(f"betas must be two numbers, at least 0 and less than 1, got {value!r}")

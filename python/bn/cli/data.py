@@ -1,0 +1,180 @@
+"""The images to train on: scikit-learn's digits, CIFAR-10's binary version, MNIST's IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import bn
+from bn import _check
+from bn._module import Array, Shape
+
+CIFAR_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
+CIFAR_TEST = "test_batch.bin"
+CIFAR_NAMES = "batches.meta.txt"
+CIFAR_SHAPE = (3, 32, 32)
+IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}  # magic: uint8, 3 or 1 axes
+CLASSES = 10  # of each of the three
+LEAST_TRAIN, LEAST_TEST = 2, 1  # batch normalization cannot train on one image
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test images with their labels.
+
+    Attributes
+    ----------
+    name : str
+    classes : tuple of str
+    peak : int
+        The value of a fully lit pixel: 16 for the digits, 255 otherwise.
+    x_train, x_test : ndarray of uint8, shape (N, C, H, W)
+    y_train, y_test : ndarray of int64, shape (N,)
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    peak: int
+    x_train: Array
+    y_train: Array
+    x_test: Array
+    y_test: Array
+
+    @property
+    def shape(self) -> Shape:
+        """(C, H, W) of one image."""
+        return self.x_train.shape[1:]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How pixels become a network's input: per-channel mean and standard deviation.
+
+    Attributes
+    ----------
+    mean, std : tuple of float, length C
+        In units of a fully lit pixel, so that they serve images of any depth.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, data: Dataset, chunk: int = 4096) -> Pixels:
+        """Measure the training images, chunk by chunk: 60,000 of them need no float copy."""
+        chunks = (data.x_train[i : i + chunk] for i in range(0, len(data.x_train), chunk))
+        stats = bn.merge([bn.stats(x.astype(np.float32)) for x in chunks])
+        mean, std = stats.mean / data.peak, np.sqrt(stats.var) / data.peak
+        std[std == 0] = 1.0  # a channel without contrast stays at zero
+        return cls(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def to_input(self, x: Array, peak: int, axis: int) -> Array:
+        """(N, C, H, W) pixels from 0 to `peak` as float32 with channels on `axis` (1 or -1)."""
+        mean = np.array(self.mean, np.float32)[:, None, None]
+        std = np.array(self.std, np.float32)[:, None, None]
+        out: Array = (x.astype(np.float32) / np.float32(peak) - mean) / std
+        return out if axis == 1 else np.ascontiguousarray(np.moveaxis(out, 1, -1))
+
+
+def load_digits() -> Dataset:
+    """scikit-learn's 1,797 handwritten digits; of each class every fourth image is for testing."""
+    from sklearn import datasets
+
+    digits = datasets.load_digits()
+    x = digits.images.astype(np.uint8)[:, None]  # (N, 1, 8, 8), 0..16
+    y = digits.target.astype(np.int64)
+    test = np.zeros(len(y), bool)
+    test[np.argsort(y, kind="stable")[::4]] = True
+    names = tuple(str(name) for name in digits.target_names)
+    return Dataset("digits", names, 16, x[~test], y[~test], x[test], y[test])
+
+
+def load_folder(path: Path) -> Dataset:
+    """Read CIFAR-10's binary version or MNIST's IDX files, whichever `path` holds.
+
+    Raises
+    ------
+    ValueError
+        A file is missing, or is not what its name says; the message names the file, what was
+        expected and what came.
+    OSError
+        A file cannot be read.
+    """
+    _check.folder(path)
+    found = {entry.name.removesuffix(".gz") for entry in path.iterdir()}
+    cifar = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_NAMES}
+    mnist = {f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in IDX_KINDS}
+    _check.known_files(path, found & (cifar | mnist))
+    if found & cifar:
+        _check.all_files(path, {name for name in cifar if not (path / name).is_file()})
+        return load_cifar(path)
+    _check.all_files(path, mnist - found)
+    return load_mnist(path)
+
+
+def load_cifar(path: Path) -> Dataset:
+    """CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
+    text = (path / CIFAR_NAMES).read_text(encoding="utf-8", errors="replace")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    _check.class_names(path / CIFAR_NAMES, len(names), CLASSES)
+    batches = [read_cifar(path / name) for name in CIFAR_TRAIN]
+    x_train = np.concatenate([x for x, _ in batches])
+    y_train = np.concatenate([y for _, y in batches])
+    return Dataset("CIFAR-10", names, 255, x_train, y_train, *read_cifar(path / CIFAR_TEST))
+
+
+def read_cifar(path: Path) -> tuple[Array, Array]:
+    """Images (N, 3, 32, 32) and labels (N,) of one file."""
+    record = 1 + int(np.prod(CIFAR_SHAPE))
+    raw = np.fromfile(path, np.uint8)
+    _check.whole_records(path, raw.size, record)
+    rows = raw.reshape(-1, record)
+    _check.label_range(path, rows[:, 0], CLASSES)
+    return rows[:, 1:].reshape(-1, *CIFAR_SHAPE), rows[:, 0].astype(np.int64)
+
+
+def load_mnist(path: Path) -> Dataset:
+    """MNIST's four IDX files (those of Fashion-MNIST have the same names), plain or gzipped."""
+    train, test = read_mnist(path, "train", LEAST_TRAIN), read_mnist(path, "t10k", LEAST_TEST)
+    image_size = train[0].shape[2:]
+    _check.image_size(idx_path(path, "t10k-images-idx3-ubyte"), test[0].shape[2:], image_size)
+    return Dataset("MNIST", tuple(map(str, range(CLASSES))), 255, *train, *test)
+
+
+def read_mnist(path: Path, part: str, least: int) -> tuple[Array, Array]:
+    """Images (N, 1, H, W) and labels (N,) of one of the two parts."""
+    images_path = idx_path(path, f"{part}-images-idx3-ubyte")
+    labels_path = idx_path(path, f"{part}-labels-idx1-ubyte")
+    images = read_idx(images_path, IDX_KINDS["images-idx3"])
+    labels = read_idx(labels_path, IDX_KINDS["labels-idx1"])
+    _check.same_count(images_path, len(images), labels_path, len(labels))
+    _check.image_count(images_path, len(images), least)
+    _check.label_range(labels_path, labels, CLASSES)
+    return images[:, None], labels.astype(np.int64)
+
+
+def idx_path(path: Path, name: str) -> Path:
+    """The file itself or, where that is not there, its gzipped form."""
+    plain = path / name
+    return plain if plain.is_file() else path / f"{name}.gz"
+
+
+def read_idx(path: Path, magic: int) -> Array:
+    """An IDX file of unsigned bytes: magic number, one big-endian uint32 per axis, the values."""
+    axes = magic & 0xFF
+    header = 4 + 4 * axes
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            head = file.read(header)
+            _check.idx_magic(path, head[:4], magic)
+            _check.idx_header(path, len(head), header)
+            sizes = tuple(int(n) for n in np.frombuffer(head, ">u4", axes, offset=4))
+            body = file.read()
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _check.incomplete_gzip(path, error) from error
+    _check.idx_body(path, sizes, len(body))
+    return np.frombuffer(body, np.uint8).reshape(sizes)

@@ -1,0 +1,202 @@
+"""Train one network: the loop, the test, what each epoch gave."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+
+from bn import nn
+from bn._module import Array
+from bn.cli.data import Dataset, Pixels
+from bn.cli.models import Recipe
+
+MOMENTUM = 0.9
+
+
+@dataclass
+class Epoch:
+    """What one pass over the training images gave; the test is in eval mode."""
+
+    epoch: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    seconds: float
+    images_per_second: float
+
+
+@dataclass
+class Run:
+    """The training of one network.
+
+    Attributes
+    ----------
+    status : {"complete", "interrupted", "diverged"}
+    seconds : float
+        Time spent in training steps; tests are not in it.
+    test_accuracy_eval, test_accuracy_batch : float
+        In eval mode, with the running statistics, and with the statistics of each test batch.
+    """
+
+    network: str
+    batch_norm: bool
+    status: str = "complete"
+    seconds: float = 0.0
+    test_accuracy_eval: float = math.nan
+    test_accuracy_batch: float = math.nan
+    epochs: list[Epoch] = field(default_factory=list)
+
+
+class Watcher(Protocol):
+    """Who follows a training."""
+
+    def start(self, run: Run, epochs: int, steps: int) -> None: ...
+    def step(self, loss: float, images_per_second: float) -> None: ...
+    def epoch(self, epoch: Epoch, epochs: int) -> None: ...
+
+
+class Stop(Protocol):
+    """Who may ask for the end of a training; it is heard between two steps."""
+
+    requested: bool
+
+
+@dataclass(frozen=True)
+class Options:
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int
+
+
+@dataclass
+class Trainer:
+    """A network, the images it learns from, and how."""
+
+    model: nn.Sequential
+    recipe: Recipe
+    data: Dataset
+    pixels: Pixels
+    options: Options
+
+    def __post_init__(self) -> None:
+        self.criterion = nn.CrossEntropyLoss(from_logits=self.recipe.from_logits)
+        self.steps = len(split(len(self.data.x_train), self.options.batch_size))
+        self.opt = nn.SGD(self.model.parameters(), lr=self.options.lr, momentum=MOMENTUM)
+        total = self.options.epochs * self.steps
+        self.schedule = nn.CosineAnnealingLR(self.opt, T_max=total, eta_min=0.0)
+        self.rng = np.random.default_rng([self.options.seed, 1])  # the order of the images
+
+    def fit(self, run: Run, watcher: Watcher, stop: Stop) -> None:
+        """Train to the end, or until the loss is no number or `stop` is requested; fills `run`."""
+        watcher.start(run, self.options.epochs, self.steps)
+        # a network that diverges is a result, not a reason for warnings
+        with np.errstate(all="ignore"):
+            for number in range(1, self.options.epochs + 1):
+                epoch = self.train_epoch(number, run, watcher, stop)
+                if epoch is None:
+                    run.status = "interrupted"
+                    break
+                run.epochs.append(epoch)
+                watcher.epoch(epoch, self.options.epochs)
+                if not math.isfinite(epoch.train_loss):
+                    run.status = "diverged"
+                    break
+            _, run.test_accuracy_eval = self.test()
+            run.test_accuracy_batch = self.test_with_batch_statistics()
+
+    def train_epoch(self, number: int, run: Run, watcher: Watcher, stop: Stop) -> Epoch | None:
+        """One pass over the training images, or None if it was stopped on the way."""
+        data, loss, right, seen, seconds = self.data, 0.0, 0, 0, 0.0
+        order = self.rng.permutation(len(data.x_train))
+        lr = self.opt.lr
+        self.model.train()
+        for part in split(len(order), self.options.batch_size):
+            if stop.requested:
+                return None
+            start = time.perf_counter()
+            rows = order[part]
+            batch_loss, batch_right = self.train_step(data.x_train[rows], data.y_train[rows])
+            elapsed = time.perf_counter() - start
+            seconds, run.seconds = seconds + elapsed, run.seconds + elapsed
+            loss, right, seen = loss + batch_loss * len(rows), right + batch_right, seen + len(rows)
+            watcher.step(loss / seen, seen / seconds)
+            if not math.isfinite(loss):
+                break
+        test_loss, test_accuracy = self.test()
+        return Epoch(
+            epoch=number,
+            lr=lr,
+            train_loss=loss / seen,
+            train_accuracy=right / seen,
+            test_loss=test_loss,
+            test_accuracy=test_accuracy,
+            seconds=seconds,
+            images_per_second=seen / seconds,
+        )
+
+    def train_step(self, pixels: Array, y: Array) -> tuple[float, int]:
+        """One step of gradient descent: the loss, and how many images were classified right."""
+        out = self.model(self.pixels.to_input(pixels, self.data.peak, self.recipe.axis))
+        loss = float(self.criterion(out, y))
+        self.opt.zero_grad()
+        self.model.backward(self.criterion.backward())
+        self.opt.step()
+        self.schedule.step()
+        return loss, count_right(out, y)
+
+    def test(self) -> tuple[float, float]:
+        """Loss and accuracy on the test images in eval mode."""
+        self.model.eval()
+        return self.measure()
+
+    def test_with_batch_statistics(self) -> float:
+        """Accuracy on the test images with each batch's own statistics, as in training.
+
+        The running statistics come out of it as they were.
+        """
+        state = self.model.state_dict()
+        try:
+            self.model.train()
+            return self.measure()[1]
+        finally:
+            self.model.load_state_dict(state)
+            self.model.eval()
+
+    def measure(self) -> tuple[float, float]:
+        """Loss and accuracy on the test images in the mode that the network is in."""
+        loss, right, n = 0.0, 0, len(self.data.y_test)
+        for part in split(n, self.options.batch_size):
+            y = self.data.y_test[part]
+            x = self.pixels.to_input(self.data.x_test[part], self.data.peak, self.recipe.axis)
+            out = self.model(x)
+            loss += float(self.criterion(out, y)) * len(y)
+            right += count_right(out, y)
+        return loss / n, right / n
+
+
+def count_right(out: Array, y: Array) -> int:
+    return int(np.count_nonzero(out.argmax(axis=1) == y))
+
+
+def split(n: int, size: int) -> list[slice]:
+    """Cut n images into batches of about equal length, at most `size`.
+
+    None has a single image while n has two, since batch normalization cannot train on one; so a
+    batch may hold three where `size` is two.
+
+    Examples
+    --------
+    >>> split(10, 4)
+    [slice(0, 4, None), slice(4, 7, None), slice(7, 10, None)]
+    """
+    count = max(1, min(-(-n // size), n // 2))
+    bounds = [(n * i + count - 1) // count for i in range(count + 1)]
+    return [slice(a, b) for a, b in pairwise(bounds)]

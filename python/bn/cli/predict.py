@@ -1,0 +1,81 @@
+"""`python -m bn predict`: classify image files with a network that `train` wrote."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from bn import _check
+from bn._module import Array, Shape
+from bn.cli import checkpoint, models
+from bn.cli._arguments import integer
+from bn.cli._failure import Failure, expected, require
+
+SUMMARY = "classify images with a network that train has saved"
+DESCRIPTION = """\
+Classify images with a network that `python -m bn train` has saved: a line for
+each, with the likeliest class and its probability. Images of any size and kind
+that pillow reads become grey or coloured and as small as those the network was
+trained on. The digits and MNIST are light strokes on a dark ground: crop the
+image to the digit, and use --invert for dark ink on light paper.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add = parser.add_argument
+    add("model", type=Path, metavar="model.npz", help="the network")
+    add("images", type=Path, nargs="+", metavar="image.png", help="the images")
+    add("--top", type=integer(1), default=1, metavar="K", help="show the K likeliest classes")
+    add("--invert", action="store_true", help="swap light and dark")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a line for each image; exit code 1 if any could not be read."""
+    require("predict", "PIL", "pillow")
+    with expected(ValueError, OSError, MemoryError):
+        network, about = checkpoint.load(args.model)
+    recipe, code = models.RECIPES[about.model], 0
+    for path in args.images:
+        try:
+            image = read_image(path, about.input_shape)
+        except Failure as failure:
+            print(failure, file=sys.stderr)
+            code = 1
+            continue
+        pixels = 255 - image if args.invert else image
+        out = network(about.pixels.to_input(pixels[None], 255, recipe.axis))
+        print(f"{path}: {likeliest(recipe.probabilities(out)[0], about.classes, args.top)}")
+    return code
+
+
+def likeliest(probabilities: Array, classes: tuple[str, ...], top: int) -> str:
+    """
+    Examples
+    --------
+    >>> likeliest(np.array([0.1, 0.7, 0.2]), ("cat", "dog", "eel"), top=2)
+    'dog 70.0 %, eel 20.0 %'
+    """
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return ", ".join(f"{classes[i]} {100 * probabilities[i]:.1f} %" for i in order)
+
+
+def read_image(path: Path, shape: Shape) -> Array:
+    """An image file as uint8 of `shape`, (C, H, W)."""
+    from PIL import Image, ImageOps
+
+    channels, height, width = shape
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I;16"):  # convert("L") would cut 16 bits off at 255
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            image = image.convert("L" if channels == 1 else "RGB")
+            # the mean over the area of each new pixel, as scikit-learn's digits were made
+            image = image.resize((width, height), Image.Resampling.BOX)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise Failure(_check.unreadable_image(path, error)) from error
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)

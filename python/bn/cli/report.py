@@ -1,0 +1,148 @@
+"""What remains of a training: the table, curves.png and metrics.json."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import bn
+from bn.cli.data import Dataset
+from bn.cli.display import live, percent
+from bn.cli.fit import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+HEADER = (
+    ("", ""),
+    ("test accuracy", "eval mode"),
+    ("test accuracy", "batch stats"),
+    ("training", "loss"),
+    ("training", "time"),
+)
+COLORS = {True: "#0b6e99", False: "#d9730d"}  # with and without batch normalization
+
+
+def table_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """One row of text per network, in the order of `HEADER`."""
+    rows: list[tuple[str, ...]] = []
+    for run in runs:
+        name = run.network if run.status == "complete" else f"{run.network} ({run.status})"
+        loss = f"{run.epochs[-1].train_loss:.4f}" if run.epochs else "-"
+        accuracies = percent(run.test_accuracy_eval), percent(run.test_accuracy_batch)
+        rows.append((name, *accuracies, loss, f"{run.seconds:.1f} s"))
+    return rows
+
+
+def print_table(runs: Sequence[Run]) -> None:
+    """The table of the networks, by rich where it can draw."""
+    rows = table_rows(runs)
+    if not live():
+        print("\n" + plain_table([*zip(*HEADER, strict=True), *rows]) + "\n")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for i, lines in enumerate(HEADER):
+        table.add_column("\n".join(lines), justify="right" if i else "left", no_wrap=i > 0)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def plain_table(rows: Sequence[Sequence[str]]) -> str:
+    """
+    Examples
+    --------
+    >>> print(plain_table([("", "loss"), ("network", "0.1")]))
+             loss
+    network   0.1
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:{widths[0]}}", *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def write_metrics(path: Path, options: dict[str, Any], data: Dataset, runs: Sequence[Run]) -> None:
+    """Options, versions, per-epoch and final numbers as JSON; what is no number becomes null."""
+    metrics = {
+        "options": options,
+        "versions": {
+            "bn": bn.show_config()["version"],
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        "data": {
+            "name": data.name,
+            "image_shape": list(data.shape),
+            "classes": list(data.classes),
+            "training_images": len(data.y_train),
+            "test_images": len(data.y_test),
+        },
+        "networks": [asdict(run) for run in runs],
+    }
+    text = json.dumps(finite(metrics), indent=2, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def finite(value: Any) -> Any:
+    """A copy with None for NaN and infinity, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def draw_curves(path: Path, title: str, runs: Sequence[Run]) -> None:
+    """Loss and accuracy per epoch of all networks, as a PNG.
+
+    Figure and canvas are made directly: pyplot's backend, figures and settings stay the caller's.
+    """
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(10, 4.2), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        loss, accuracy = figure.subplots(1, 2)
+        for run in runs:
+            draw_run(loss, accuracy, run)
+        loss.set(title="loss", yscale="log")
+        accuracy.set(title="accuracy on the test images, eval mode", ylabel="%")
+        accuracy.set_ylim(top=100.5)
+        for axes in (loss, accuracy):
+            axes.set_xlabel("epoch")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(color="#e5e5e5")
+            axes.set_axisbelow(True)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False)
+        figure.suptitle(title)
+        figure.savefig(path, format="png")
+
+
+def draw_run(loss: Axes, accuracy: Axes, run: Run) -> None:
+    color, name = COLORS[run.batch_norm], run.network
+    x = [epoch.epoch for epoch in run.epochs]
+    lines = (
+        (loss, [e.train_loss for e in run.epochs], "-", f"training, {name}"),
+        (loss, [e.test_loss for e in run.epochs], ":", f"test, {name}"),
+        (accuracy, [100 * e.test_accuracy for e in run.epochs], "-", name),
+    )
+    for axes, y, style, label in lines:
+        marker = "o" if style == "-" else ""
+        axes.plot(x, y, style, color=color, marker=marker, markersize=3.5, label=label)

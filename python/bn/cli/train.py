@@ -1,0 +1,150 @@
+"""`python -m bn train`: a network with batch normalization and its twin without, side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import bn
+from bn.cli import checkpoint, models, report
+from bn.cli._arguments import integer, positive
+from bn.cli._failure import expected, require
+from bn.cli._process import Stop, limit_threads, stop_on_interrupt
+from bn.cli.data import Dataset, Pixels, load_digits, load_folder
+from bn.cli.display import open_display
+from bn.cli.fit import Options, Run, Trainer
+
+SUMMARY = "train a network with batch normalization and its twin without it"
+DESCRIPTION = """\
+Train a convolutional network with batch normalization and, on the same images
+and with the same seed, initial weights and learning rates, its twin without.
+Without --data they learn scikit-learn's handwritten digits; nothing is
+downloaded. The folder of the results gets curves.png, metrics.json and
+model.npz: the network with batch normalization, for `python -m bn predict`.
+Ctrl-C stops early and saves what was trained.
+"""
+NETWORKS = {True: "with batch norm", False: "without batch norm"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    recipes = (f"  {name:16}{recipe.summary}" for name, recipe in models.RECIPES.items())
+    parser.epilog = "\n".join(("models, fitted to the size and classes of the images:", *recipes))
+    add = parser.add_argument
+    add("--model", choices=tuple(models.RECIPES), default="digits", help="which network (below)")
+    add(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="CIFAR-10's binary version (data_batch_1.bin, ...) or MNIST's IDX files "
+        "(train-images-idx3-ubyte, ..., plain or .gz) instead of the digits",
+    )
+    add("--epochs", type=integer(1), default=12, metavar="N", help="default 12")
+    add(
+        "--batch-size",
+        type=integer(2),
+        default=64,
+        metavar="N",
+        help="images in a step, at least 2; default 64",
+    )
+    add(
+        "--lr",
+        type=positive,
+        default=0.05,
+        metavar="RATE",
+        help="learning rate of the first step, from which it falls to 0 along a cosine; "
+        "default 0.05. Raise it, to 0.3 on the digits, to see the twin learn late or not at all",
+    )
+    add(
+        "--threads",
+        type=integer(1),
+        metavar="N",
+        help="threads of batch normalization and of matrix products; default: as many as they "
+        "choose",
+    )
+    add("--seed", type=integer(0), default=0, metavar="N", help="default 0")
+    add("--out", type=Path, metavar="FOLDER", help="for the results; default runs/MODEL")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, save, report."""
+    require("train", "matplotlib", "matplotlib")
+    data = load(args.data)
+    out: Path = args.out or Path("runs", args.model)
+    with expected(OSError):
+        out.mkdir(parents=True, exist_ok=True)
+    with limit_threads(args.threads), stop_on_interrupt() as stop:
+        runs = train_both(args, data, out / "model.npz", stop)
+        threads = bn.get_num_threads()
+    finish(out, options(args) | {"threads": threads}, data, runs, stop.requested)
+    return 130 if stop.requested else 0
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """What metrics.json says about how the networks were trained."""
+    names = ("model", "epochs", "batch_size", "lr", "seed")
+    folder = None if args.data is None else str(args.data)
+    return {"data": folder} | {name: getattr(args, name) for name in names}
+
+
+def load(folder: Path | None) -> Dataset:
+    """The data set that the options name."""
+    if folder is None:
+        require("train", "sklearn", "scikit-learn")
+        return load_digits()
+    with expected(ValueError, OSError):
+        return load_folder(folder)
+
+
+def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) -> list[Run]:
+    """Train the network and its twin; the first is saved as soon as it is trained."""
+    recipe, pixels = models.RECIPES[args.model], Pixels.of(data)
+    settings = Options(args.epochs, args.batch_size, args.lr, args.seed)
+    print(describe(data))
+    print(
+        f"{args.model}: {args.epochs} epochs in batches of {args.batch_size}, "
+        f"learning rate {args.lr:g}, seed {args.seed}, threads {bn.get_num_threads()}\n"
+    )
+    runs: list[Run] = []
+    with open_display() as watcher:
+        for batch_norm, network in NETWORKS.items():
+            with expected(ValueError):
+                model = models.build(
+                    args.model, data.shape, len(data.classes), batch_norm=batch_norm, seed=args.seed
+                )
+            runs.append(Run(network, batch_norm))
+            Trainer(model, recipe, data, pixels, settings).fit(runs[-1], watcher, stop)
+            if batch_norm:
+                with expected(OSError):
+                    checkpoint.save(path, model, args.model, data, pixels)
+            if stop.requested:
+                break
+    return runs
+
+
+def describe(data: Dataset) -> str:
+    """The data set in one line."""
+    c, h, w = data.shape
+    color = {1: "grey", 3: "colour"}[c]
+    return (
+        f"{data.name}: {len(data.y_train):,} training and {len(data.y_test):,} test images, "
+        f"{h} x {w} {color} pixels, {len(data.classes)} classes"
+    )
+
+
+def finish(
+    out: Path, settings: dict[str, Any], data: Dataset, runs: list[Run], stopped: bool
+) -> None:
+    """Write curves and numbers, print the table and where everything is."""
+    curves = out / "curves.png"
+    with expected(OSError):
+        if any(run.epochs for run in runs):
+            title = "{model} network, learning rate {lr:g}, seed {seed}".format(**settings)
+            report.draw_curves(curves, f"{data.name}: {title}", runs)
+        else:
+            curves.unlink(missing_ok=True)  # those of an earlier training
+        report.write_metrics(out / "metrics.json", settings, data, runs)
+    report.print_table(runs)
+    print("stopped; what was trained so far is in" if stopped else "results in", out)
+    print(f"classify images with: python -m bn predict {out / 'model.npz'} image.png")

@@ -1,0 +1,161 @@
+"""Sequential and Residual: layers made of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, overload
+
+from bn import _check
+from bn._module import Array, Module, Shape
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Sequential(Module):
+    """Layers one after the other.
+
+    Their names are "0", "1", ..., so that a state reads like that of PyTorch's container. The
+    layers can be indexed, sliced (which shares them), counted and iterated.
+
+    Parameters
+    ----------
+    *layers : Module
+
+    Raises
+    ------
+    TypeError
+        A layer is not a Module.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bn import nn
+    >>> model = Sequential(nn.Linear(4, 3, rng=0), nn.ReLU())
+    >>> model(np.ones((2, 4), np.float32)).shape, list(model.state_dict())
+    ((2, 3), ['0.weight', '0.bias'])
+    >>> model
+    Sequential(
+      (0): Linear(in_features=4, out_features=3, bias=True)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        for layer in layers:
+            _check.instance("every layer", layer, Module)
+        self._layers = list(layers)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        for i, layer in enumerate(self._layers):
+            yield str(i), layer
+        yield from super().children()
+
+    def append(self, layer: Module) -> Self:
+        """Add a layer at the end."""
+        _check.instance("every layer", layer, Module)
+        self._layers.append(layer)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module | Sequential:
+        if isinstance(index, slice):
+            return Sequential(*self._layers[index])
+        return self._layers[index]
+
+    def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
+        """(name, layer, its input's shape without the batch axis) of each layer."""
+        for i, layer in enumerate(self._layers):
+            yield str(i), layer, input_shape
+            input_shape = layer.output_shape(input_shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self._layers:
+            input_shape = layer.output_shape(input_shape)
+        return input_shape
+
+    def build(self, input_shape: Shape) -> None:
+        for _, layer, shape in self.child_inputs(input_shape):
+            layer.build(shape)
+
+    def forward(self, x: Array) -> Array:
+        for layer in self._layers:
+            x = layer(x)
+        return x
+
+    def backward(self, dy: Array) -> Array:
+        for layer in reversed(self._layers):
+            dy = layer.backward(dy)
+        return dy
+
+
+class Residual(Module):
+    """y = body(x) + shortcut(x).
+
+    Parameters
+    ----------
+    body : Module
+    shortcut : Module or None
+        None for the identity.
+
+    Raises
+    ------
+    TypeError
+        `body` or `shortcut` is not a Module.
+    ValueError
+        On a call: the two outputs differ in shape.
+
+    References
+    ----------
+    He et al., "Deep residual learning for image recognition", 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bn import nn
+    >>> Residual(nn.ReLU())(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
+    """
+
+    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+        _check.instance("body", body, Module)
+        if shortcut is not None:
+            _check.instance("shortcut", shortcut, Module)
+        self.body = body
+        self.shortcut = shortcut
+
+    def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
+        """(name, layer, its input's shape without the batch axis) of body and shortcut."""
+        for name, child in self.children():
+            yield name, child, input_shape
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        shape = self.body.output_shape(input_shape)
+        other = input_shape
+        if self.shortcut is not None:
+            other = self.shortcut.output_shape(input_shape)
+        _check.same_shape("body", shape, "shortcut", other)
+        return shape
+
+    def build(self, input_shape: Shape) -> None:
+        for _, child, shape in self.child_inputs(input_shape):
+            child.build(shape)
+
+    def forward(self, x: Array) -> Array:
+        y = self.body(x)
+        other = x if self.shortcut is None else self.shortcut(x)
+        _check.same_shape("body", y.shape, "shortcut", other.shape)
+        return y + other
+
+    def backward(self, dy: Array) -> Array:
+        dx = self.body.backward(dy)
+        return dx + (dy if self.shortcut is None else self.shortcut.backward(dy))

@@ -1,0 +1,111 @@
+"""The table of a model's layers, output shapes and parameter counts, as Keras prints it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from bn._module import Module, Shape
+
+TITLES = ("Layer (type)", "Output Shape", "Param #")
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    layer: str
+    shape: str
+    params: str
+
+
+def summary(model: Module, input_shape: Shape) -> str:
+    """The table as text; the model is built first.
+
+    Parameters
+    ----------
+    model : Module
+    input_shape : tuple of int
+        The shape of one input, without the batch axis.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        A layer does not fit the shape it gets.
+
+    Notes
+    -----
+    Buffers, such as running statistics, are the non-trainable parameters; counters are not
+    counted.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> print(summary(nn.Sequential(nn.Linear(4, 3), nn.ReLU()), (4,)))
+    Model: Sequential
+    ┌──────────────┬──────────────┬─────────┐
+    │ Layer (type) │ Output Shape │ Param # │
+    ├──────────────┼──────────────┼─────────┤
+    │ 0 (Linear)   │ (None, 3)    │      15 │
+    │ 1 (ReLU)     │ (None, 3)    │       0 │
+    └──────────────┴──────────────┴─────────┘
+    Total params: 15
+    Trainable params: 15
+    Non-trainable params: 0
+    """
+    input_shape = tuple(input_shape)
+    model.output_shape(input_shape)  # finds what does not fit before anything is built
+    model.build(input_shape)
+    rows = _rows(model, input_shape, depth=0)
+    if not rows:
+        rows = [_row(type(model).__name__, model, input_shape)]
+    trainable, other = counts(model)
+    lines = [f"Model: {type(model).__name__}", *_table(rows)]
+    lines += [f"Total params: {trainable + other:,}", f"Trainable params: {trainable:,}"]
+    return "\n".join([*lines, f"Non-trainable params: {other:,}"])
+
+
+def counts(module: Module) -> tuple[int, int]:
+    """(trainable, non-trainable) numbers in a module and all inside it.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> counts(nn.Linear(4, 3))
+    (15, 0)
+    """
+    trainable = sum(p.size for p in module.parameters())
+    state = sum(
+        array.size
+        for name, array in module.named_state()
+        if name.rpartition(".")[2] != "num_batches_tracked"
+    )
+    return trainable, state - trainable
+
+
+def _rows(module: Module, input_shape: Shape, depth: int) -> list[Row]:
+    rows = []
+    for name, child, shape in module.child_inputs(input_shape):
+        rows.append(_row(f"{'  ' * depth}{name} ({type(child).__name__})", child, shape))
+        rows += _rows(child, shape, depth + 1)
+    return rows
+
+
+def _row(name: str, module: Module, input_shape: Shape) -> Row:
+    shape = (None, *module.output_shape(input_shape))
+    return Row(name, f"{shape}", f"{sum(counts(module)):,}")
+
+
+def _table(rows: list[Row]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(TITLES, *rows, strict=True)]
+
+    def rule(left: str, middle: str, right: str) -> str:
+        return left + middle.join("─" * (w + 2) for w in widths) + right
+
+    def line(layer: str, shape: str, count: str) -> str:
+        return f"│ {layer:<{widths[0]}} │ {shape:<{widths[1]}} │ {count:>{widths[2]}} │"
+
+    head = [rule("┌", "┬", "┐"), line(*TITLES), rule("├", "┼", "┤")]
+    return [*head, *(line(*row) for row in rows), rule("└", "┴", "┘")]

@@ -1,0 +1,54 @@
+"""Convolution and pooling as loops, in float64: what the fast layers are checked against."""
+
+import numpy as np
+
+
+def pad(x, before, after, value=0.0):
+    """(N, C, H, W) with `value` around each image."""
+    sides = [(0, 0), (0, 0), *zip(before, after, strict=True)]
+    return np.pad(x.astype(np.float64), sides, constant_values=value)
+
+
+def windows(size, kernel, stride, dilation):
+    """The starts of the kernel along one axis."""
+    return range(0, size - dilation * (kernel - 1), stride)
+
+
+def conv2d(x, weight, bias, stride, before, after, dilation, groups):
+    x = pad(x, before, after)
+    o, cg, kh, kw = weight.shape
+    rows = windows(x.shape[2], kh, stride[0], dilation[0])
+    columns = windows(x.shape[3], kw, stride[1], dilation[1])
+    y = np.zeros((len(x), o, len(rows), len(columns)))
+    for k in range(o):
+        first = k // (o // groups) * cg
+        for i, top in enumerate(rows):
+            for j, left in enumerate(columns):
+                patch = x[
+                    :,
+                    first : first + cg,
+                    top : top + dilation[0] * kh : dilation[0],
+                    left : left + dilation[1] * kw : dilation[1],
+                ][:, :, :kh, :kw]
+                y[:, k, i, j] = (patch * weight[k]).sum(axis=(1, 2, 3)) + bias[k]
+    return y
+
+
+def pool2d(x, kernel, stride, padding, reduce, value):
+    x = pad(x, padding, padding, value)
+    rows = windows(x.shape[2], kernel[0], stride[0], 1)
+    columns = windows(x.shape[3], kernel[1], stride[1], 1)
+    y = np.zeros((*x.shape[:2], len(rows), len(columns)))
+    for i, top in enumerate(rows):
+        for j, left in enumerate(columns):
+            patch = x[:, :, top : top + kernel[0], left : left + kernel[1]]
+            y[:, :, i, j] = reduce(patch, axis=(2, 3))
+    return y
+
+
+def channels_last(x):
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def channels_first(x):
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))

@@ -1,0 +1,163 @@
+"""The training loop of one network, and the report that is made of it."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+from cli_files import write_mnist
+from threadpoolctl import threadpool_info
+
+import bn
+from bn.cli import display, models, report
+from bn.cli._process import limit_threads, stop_on_interrupt
+from bn.cli.data import Pixels, load_folder
+from bn.cli.fit import Epoch, Options, Run, Trainer, split
+
+
+@pytest.fixture
+def data(tmp_path):
+    return load_folder(write_mnist(tmp_path, n_train=40))
+
+
+@pytest.fixture
+def trainer(data):
+    return make_trainer(data)
+
+
+def make_trainer(data, seed=0):
+    """A trainer of tutorial-keras, three epochs of three steps."""
+    model = models.build("tutorial-keras", data.shape, 10, batch_norm=True, seed=seed)
+    recipe = models.RECIPES["tutorial-keras"]
+    return Trainer(model, recipe, data, Pixels.of(data), Options(3, 16, 0.05, seed))
+
+
+class Quiet:
+    """Watches nothing; asks for a stop after some steps."""
+
+    def __init__(self, stop_after=10**9):
+        self.left, self.requested = stop_after, False
+
+    def start(self, run, epochs, steps):
+        pass
+
+    def step(self, loss, images_per_second):
+        self.left -= 1
+        self.requested = self.left <= 0
+
+    def epoch(self, epoch, epochs):
+        pass
+
+
+def test_the_test_with_batch_statistics_leaves_the_running_ones_alone(trainer):
+    run = Run("network", True)
+    trainer.fit(run, Quiet(), Quiet())
+    before = trainer.model.state_dict()
+    trainer.test_with_batch_statistics()
+    after = trainer.model.state_dict()
+    assert any(name.endswith("running_mean") or "moving_mean" in name for name in before)
+    for name in before:
+        np.testing.assert_array_equal(after[name], before[name])
+    assert not trainer.model.training
+
+
+def test_the_seed_decides_the_run(data):
+    losses = []
+    for seed in (1, 1, 2):
+        run = Run("network", True)
+        make_trainer(data, seed).fit(run, Quiet(), Quiet())
+        losses.append([epoch.train_loss for epoch in run.epochs])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_stop_is_heard_between_two_steps(trainer):
+    watcher, run = Quiet(stop_after=4), Run("network", True)
+    trainer.fit(run, watcher, watcher)
+    assert trainer.steps == 3 and watcher.left == 0
+    assert run.status == "interrupted" and len(run.epochs) == 1
+    assert np.isfinite(run.test_accuracy_eval)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_without_warnings(trainer):
+    next(iter(trainer.model.parameters())).data[...] = np.nan
+    run = Run("network", True)
+    trainer.fit(run, Quiet(), Quiet())
+    assert run.status == "diverged" and len(run.epochs) == 1
+
+
+def test_the_learning_rate_falls_to_zero(trainer):
+    run = Run("network", True)
+    trainer.fit(run, Quiet(), Quiet())
+    rates = [epoch.lr for epoch in run.epochs]
+    assert rates[0] == 0.05 and rates == sorted(rates, reverse=True)
+    assert trainer.opt.lr == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 64])
+@pytest.mark.parametrize("n", [*range(2, 20), 128, 129])
+def test_batches_cover_every_image_once_and_none_is_alone(n, size):
+    parts = split(n, size)
+    np.testing.assert_array_equal(np.concatenate([np.arange(n)[p] for p in parts]), np.arange(n))
+    lengths = [p.stop - p.start for p in parts]
+    assert min(lengths) >= 2 and max(lengths) - min(lengths) <= 1
+    assert max(lengths) <= max(size, 3)
+
+
+# the report
+
+
+def test_metrics_json_writes_null_for_what_is_no_number(tmp_path, data):
+    epoch = Epoch(1, 0.1, float("nan"), 0.1, float("inf"), 0.1, 1.0, 10.0)
+    run = Run("network", True, status="diverged", epochs=[epoch])
+    report.write_metrics(tmp_path / "metrics.json", {}, data, [run])
+    (network,) = json.loads((tmp_path / "metrics.json").read_text())["networks"]
+    assert network["epochs"][0]["train_loss"] is None
+    assert network["epochs"][0]["test_loss"] is None
+    assert network["test_accuracy_eval"] is None
+
+
+def test_drawing_leaves_the_callers_matplotlib_as_it_was(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"axes.facecolor": "red"}):
+        before = dict(matplotlib.rcParams)
+        epoch = Epoch(1, 0.1, float("nan"), 0.1, float("inf"), 0.1, 1.0, 10.0)
+        runs = [Run("network", True, epochs=[epoch])]
+        report.draw_curves(tmp_path / "curves.png", "title", runs)
+        assert dict(matplotlib.rcParams) == before
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_rich_a_terminal_gets_plain_lines(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with display.open_display() as watcher:
+        assert isinstance(watcher, display.Lines)
+
+
+# what a command changes in its process
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_threads_are_limited_in_batch_normalization_and_blas_and_given_back():
+    before = bn.get_num_threads(), blas_threads()
+    with limit_threads(1):
+        assert bn.get_num_threads() == 1 and set(blas_threads()) <= {1}
+    assert (bn.get_num_threads(), blas_threads()) == before
+    with limit_threads(None):
+        assert (bn.get_num_threads(), blas_threads()) == before
+
+
+def test_the_first_ctrl_c_asks_and_the_second_one_interrupts():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with stop_on_interrupt() as stop:
+            signal.raise_signal(signal.SIGINT)
+            assert stop.requested
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)

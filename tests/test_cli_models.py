@@ -1,0 +1,67 @@
+"""The four networks of `train`: they fit any images, and each has a twin."""
+
+import numpy as np
+import pytest
+
+import bn
+from bn import nn
+from bn.cli.models import RECIPES, build
+
+NORMS = (bn.BatchNorm2d, bn.BatchNormalization)
+
+
+def weights(model):
+    """Shapes and values of all that is not batch normalization's, in order."""
+    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    return [p.data for layer in layers for p in layer.parameters()]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 28, 28), (3, 5, 7)])
+def test_a_network_gives_a_number_per_class_for_images_of_any_size(name, shape):
+    for batch_norm in (True, False):
+        model = build(name, shape, 7, batch_norm=batch_norm)
+        x = np.zeros((2, *shape), np.float32)
+        if RECIPES[name].axis == -1:
+            x = x.transpose(0, 2, 3, 1)
+        probabilities = RECIPES[name].probabilities(model.eval()(x))
+        assert probabilities.shape == (2, 7)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_twin_has_the_same_weights_and_no_batch_normalization(name):
+    model = build(name, (3, 8, 8), 10, batch_norm=True, seed=5)
+    twin = build(name, (3, 8, 8), 10, batch_norm=False, seed=5)
+    assert any(isinstance(m, NORMS) for m in model.modules())
+    assert not any(isinstance(m, NORMS) for m in twin.modules())
+    for a, b in zip(weights(model), weights(twin), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_seed_decides_the_weights(name):
+    first, again, other = (
+        weights(build(name, (1, 8, 8), 10, batch_norm=True, seed=seed)) for seed in (1, 1, 2)
+    )
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_images_too_small_for_two_poolings_are_refused():
+    with pytest.raises(ValueError) as error:
+        build("digits", (1, 3, 9), 10, batch_norm=True)
+    assert str(error.value) == "images of digits must have at least 4 x 4 pixels, got 3 x 9"
+
+
+def test_the_tutorials_networks_are_theirs():
+    torch_like = build("tutorial-torch", (3, 32, 32), 10, batch_norm=True)
+    assert [p.shape for p in torch_like.parameters()] == [
+        *[(16, 3, 3, 3), (16,)],
+        *[(16,), (16,)],
+        *[(10, 16 * 16 * 16), (10,)],
+    ]
+    keras_like = build("tutorial-keras", (3, 32, 32), 10, batch_norm=True)
+    # 448 + 32 + 524,416 + 256 + 1,290
+    assert sum(p.size for p in keras_like.parameters()) == 526442
+    assert isinstance(list(keras_like.modules())[-1], nn.Softmax)

@@ -1,0 +1,157 @@
+"""`python -m bn predict`: from image files to classes."""
+
+import numpy as np
+import pytest
+
+from bn import nn
+from bn.cli import checkpoint, main, models
+from bn.cli.data import Dataset, Pixels
+from bn.cli.predict import read_image
+
+Image = pytest.importorskip("PIL.Image")
+
+
+def save_network(path, shape=(1, 8, 8), classes=("dark", "light")):
+    """A network that tells light images from dark ones: the sum over all pixels decides."""
+    model = models.build("tutorial-torch", shape, len(classes), batch_norm=True)
+    conv, *_, linear = model
+    for parameter in (*conv.parameters(), *linear.parameters()):
+        parameter.data[...] = 0
+    conv.weight.data[:, :, 1, 1] = 1
+    linear.weight.data[1] = 0.1
+    linear.bias.data[...] = [1, 0]
+    y = np.zeros(2, np.int64)
+    x = np.zeros((2, *shape), np.uint8)
+    data = Dataset("made", classes, 255, x, y, x, y)
+    channels = shape[0]
+    checkpoint.save(
+        path, model, "tutorial-torch", data, Pixels((0.0,) * channels, (1.0,) * channels)
+    )
+    return path
+
+
+@pytest.fixture
+def network(tmp_path):
+    return save_network(tmp_path / "model.npz")
+
+
+def picture(path, value, mode="L", size=(8, 8)):
+    Image.new(mode, size, value).save(path)
+    return path
+
+
+def test_each_image_gets_a_line_with_class_and_probability(network, tmp_path, capsys):
+    light = picture(tmp_path / "light.png", 255)
+    dark = picture(tmp_path / "dark.png", 0)
+    assert main(["predict", str(network), str(light), str(dark)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"{light}: light ") and lines[0].endswith(" %")
+    assert lines[1] == f"{dark}: dark 73.1 %"  # 1 / (1 + exp(-1))
+
+
+def test_top_shows_more_classes_likeliest_first(network, tmp_path, capsys):
+    dark = picture(tmp_path / "dark.png", 0)
+    assert main(["predict", str(network), str(dark), "--top", "5"]) == 0
+    assert capsys.readouterr().out == f"{dark}: dark 73.1 %, light 26.9 %\n"
+
+
+def test_invert_swaps_light_and_dark(network, tmp_path, capsys):
+    light = picture(tmp_path / "light.png", 255)
+    assert main(["predict", str(network), str(light), "--invert"]) == 0
+    assert ": dark 73.1 %" in capsys.readouterr().out
+
+
+def test_colour_and_size_become_those_of_the_network(tmp_path, capsys):
+    network = save_network(tmp_path / "model.npz", (3, 16, 12))
+    light = picture(tmp_path / "light.png", 255, size=(100, 30))
+    clear = picture(tmp_path / "dark.png", (0, 0, 0, 255), "RGBA", (3, 3))
+    assert main(["predict", str(network), str(light), str(clear)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ": light" in lines[0] and ": dark" in lines[1]
+
+
+def test_an_image_of_the_right_size_is_read_as_it_is(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    image = read_image(tmp_path / "image.png", (3, 5, 7))
+    np.testing.assert_array_equal(image, pixels.transpose(2, 0, 1))
+
+
+def test_16_bit_grey_keeps_its_shades(tmp_path):
+    shades = (np.arange(64, dtype=np.uint16) * 1000).reshape(8, 8)
+    Image.fromarray(shades).save(tmp_path / "image.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png", (1, 8, 8))[0], shades >> 8)
+
+
+def test_a_smaller_image_is_the_mean_over_areas(tmp_path):
+    pixels = np.zeros((16, 16), np.uint8)
+    pixels[::2, ::2] = 200
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "image.png", (1, 8, 8)), 50)
+
+
+def test_unreadable_images_get_a_sentence_each_and_the_others_are_classified(
+    network, tmp_path, capsys
+):
+    text = tmp_path / "notes.png"
+    text.write_text("not an image")
+    cut = picture(tmp_path / "cut.png", 9, size=(300, 300))
+    cut.write_bytes(cut.read_bytes()[:60])
+    dark = picture(tmp_path / "dark.png", 0)
+    gone = tmp_path / "gone.png"
+    assert main(["predict", *map(str, (network, text, gone, cut, tmp_path, dark))]) == 1
+    output = capsys.readouterr()
+    assert output.out == f"{dark}: dark 73.1 %\n"
+    errors = output.err.splitlines()
+    assert len(errors) == 4
+    assert errors[0].startswith(f"{text} must be an image that pillow reads, got: ")
+    assert errors[1] == f"{gone}: No such file or directory"
+    assert errors[2].startswith(f"{cut} must be an image that pillow reads, got: ")
+    assert errors[3].startswith(f"{tmp_path}")
+
+
+def refuses(capsys, path, words):
+    assert main(["predict", str(path), "image.png"]) == 1
+    error = capsys.readouterr().err
+    assert words in error and str(path) in error and error.count("\n") == 1
+
+
+def test_a_checkpoint_that_is_none_is_one_sentence(tmp_path, capsys):
+    path = tmp_path / "model.npz"
+    refuses(capsys, path, "No such file")
+    path.write_bytes(b"no checkpoint")
+    refuses(capsys, path, "is not a usable checkpoint")
+
+
+def test_a_truncated_checkpoint_is_one_sentence(network, capsys):
+    network.write_bytes(network.read_bytes()[:-100])
+    refuses(capsys, network, "is not a usable checkpoint")
+
+
+GOOD = {
+    "model": "tutorial-torch",
+    "input_shape": [1, 8, 8],
+    "classes": ["dark", "light"],
+    "mean": [0.0],
+    "std": [1.0],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"mean": None}, "must be a checkpoint of `python -m bn train`, got one without mean"),
+        ({"model": "vgg"}, "must hold one of digits, tutorial-torch, tutorial-keras, resnet, got"),
+        ({"input_shape": [2, 8, 8]}, "(1 or 3, at least 4, at least 4), got [2, 8, 8]"),
+        ({"classes": []}, "must have a list of names as classes, got []"),
+        ({"std": [1.0, 1.0]}, "must have 1 numbers as std, got [1.0, 1.0]"),
+        ({"input_shape": [1, 3, 9]}, "(1 or 3, at least 4, at least 4), got [1, 3, 9]"),
+        ({"input_shape": [1, 9, 10]}, "5.weight must have shape"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_one_sentence(tmp_path, capsys, changes, words):
+    path = tmp_path / "model.npz"
+    model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
+    about = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    nn.save(path, model, metadata=about)
+    refuses(capsys, path, words)

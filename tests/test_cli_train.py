@@ -1,0 +1,226 @@
+"""`python -m bn train`, in a process of its own and in a temporary folder."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cli_files import environment, run_bn, write_cifar, write_mnist
+
+from bn import nn
+from bn.cli import report
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The finished process and its working folder."""
+    for package in ("sklearn", "matplotlib"):
+        pytest.importorskip(package)
+    folder = tmp_path_factory.mktemp("train")
+    done = run_bn("train", "--epochs", EPOCHS, "--seed", 3, "--threads", 1, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return done, folder
+
+
+def test_both_networks_print_a_plain_line_per_epoch(trained):
+    done, _ = trained
+    assert "\x1b" not in done.stdout and done.stderr == ""
+    assert done.stdout.splitlines()[:2] == [
+        "digits: 1,347 training and 450 test images, 8 x 8 grey pixels, 10 classes",
+        "digits: 2 epochs in batches of 64, learning rate 0.05, seed 3, threads 1",
+    ]
+    lines = [line for line in done.stdout.splitlines() if "images/s" in line]
+    assert [line.split("  ")[0] for line in lines] == (
+        ["with batch norm"] * EPOCHS + ["without batch norm"] * EPOCHS
+    )
+    assert "epoch 2/2" in lines[1] and "loss" in lines[1] and "test accuracy" in lines[1]
+
+
+def test_the_last_lines_compare_the_networks_and_say_where_the_results_are(trained):
+    done, _ = trained
+    *_, with_bn, without, _, where, how = done.stdout.splitlines()
+    assert with_bn.startswith("with batch norm ") and with_bn.count("%") == 2
+    assert without.startswith("without batch norm ") and without.endswith(" s")
+    path = Path("runs", "digits")
+    assert where.endswith(str(path)) and f"predict {path / 'model.npz'} " in how
+
+
+def test_metrics_json_holds_options_versions_and_the_numbers_of_each_epoch(trained):
+    done, folder = trained
+    metrics = json.loads((folder / "runs" / "digits" / "metrics.json").read_text())
+    assert metrics["options"] == {
+        "model": "digits",
+        "data": None,
+        "epochs": EPOCHS,
+        "batch_size": 64,
+        "lr": 0.05,
+        "seed": 3,
+        "threads": 1,
+    }
+    assert set(metrics["versions"]) == {"bn", "numpy", "python"}
+    assert metrics["data"]["training_images"] == 1347 and metrics["data"]["test_images"] == 450
+    first, second = metrics["networks"]
+    assert first["batch_norm"] and not second["batch_norm"]
+    for network in (first, second):
+        assert network["status"] == "complete"
+        assert [epoch["epoch"] for epoch in network["epochs"]] == [1, 2]
+        last = network["epochs"][-1]
+        assert network["test_accuracy_eval"] == last["test_accuracy"]
+        assert network["epochs"][0]["lr"] == 0.05 > last["lr"]
+        assert last["images_per_second"] > 0 and network["seconds"] >= last["seconds"] > 0
+        assert f"{100 * last['test_accuracy']:.1f} %" in done.stdout
+    assert first["test_accuracy_eval"] > 0.9
+    assert second["test_accuracy_batch"] == second["test_accuracy_eval"]
+
+
+def test_curves_png_is_a_picture(trained):
+    image = pytest.importorskip("PIL.Image")
+    with image.open(trained[1] / "runs" / "digits" / "curves.png") as curves:
+        assert curves.format == "PNG" and curves.width > 2 * curves.height > 1000
+        colors = {color for _, color in curves.convert("RGB").getcolors(2**24)}
+    for hexadecimal in report.COLORS.values():
+        assert tuple(bytes.fromhex(hexadecimal[1:])) in colors
+
+
+def test_the_checkpoint_says_how_to_rebuild_the_network_and_feed_it(trained):
+    about = nn.metadata(trained[1] / "runs" / "digits" / "model.npz")
+    assert about["model"] == "digits" and about["input_shape"] == [1, 8, 8]
+    assert about["classes"] == list("0123456789")
+    assert len(about["mean"]) == len(about["std"]) == 1
+
+
+@pytest.mark.parametrize("model", ["tutorial-torch", "tutorial-keras", "resnet"])
+def test_the_other_networks_train_on_cifar(tmp_path, model):
+    pytest.importorskip("matplotlib")
+    data = write_cifar(tmp_path)
+    done = run_bn(
+        "train", "--model", model, "--data", data, "--epochs", 1, "--threads", 1, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("CIFAR-10: 20 training and 4 test images, 32 x 32 colour pixels")
+    assert (tmp_path / "runs" / model / "model.npz").is_file()
+
+
+@pytest.mark.parametrize("size", [(8, 8), (3, 3)], ids=["labels wrong", "too small"])
+def test_bad_data_is_one_sentence_and_exit_code_1(tmp_path, size):
+    pytest.importorskip("matplotlib")
+    write_mnist(tmp_path, size=size)
+    if size == (8, 8):
+        (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(b"labels")
+    done = run_bn("train", "--data", tmp_path, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "must" in done.stderr and "got" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence_before_training(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    done = run_bn("train", "--out", tmp_path / "file", cwd=tmp_path)
+    assert done.returncode == 1 and str(tmp_path / "file") in done.stderr
+    assert done.stderr.count("\n") == 1 and done.stdout == ""
+
+
+def test_ctrl_c_saves_what_was_trained_and_says_where(tmp_path):
+    for package in ("sklearn", "matplotlib", "PIL"):
+        pytest.importorskip(package)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child may inherit less
+    try:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "bn",
+                "train",
+                "--epochs",
+                "1000",
+                "--threads",
+                "1",
+                "--out",
+                "stopped",
+            ],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        while "epoch    2/1000" not in process.stdout.readline():
+            assert process.poll() is None, process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors == ""
+    assert output.splitlines()[-2] == "stopped; what was trained so far is in stopped"
+    assert "with batch norm (interrupted)" in output
+    assert "without batch norm" not in output
+
+    folder = tmp_path / "stopped"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert [n["status"] for n in metrics["networks"]] == ["interrupted"]
+    assert 2 <= len(metrics["networks"][0]["epochs"]) < 1000
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    from PIL import Image
+
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "image.png")
+    done = run_bn("predict", "stopped/model.npz", "image.png", cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.startswith("image.png: ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_in_a_terminal_a_row_with_a_bar_is_redrawn_for_each_network(tmp_path):
+    for package in ("rich", "matplotlib"):
+        pytest.importorskip(package)
+    import pty
+
+    data = write_mnist(tmp_path)
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "bn",
+            "train",
+            "--data",
+            str(data),
+            "--epochs",
+            "2",
+            "--threads",
+            "1",
+        ],
+        cwd=tmp_path,
+        env={**environment(), "TERM": "xterm", "COLUMNS": "80"},
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    with process:
+        shown = read_all(controller)
+    assert process.returncode == 0
+    assert "\x1b[" in shown and "\u2501" in shown  # escape sequences, the bar
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    for name in ("with batch norm", "without batch norm"):
+        assert re.search(rf"{name} .*2/2 .* %", text)
+    assert max(map(len, re.split(r"[\r\n]+", text))) <= 80
+    assert "images/s" in text and "\u2026" not in text  # nothing is cut off
+
+
+def read_all(controller):
+    """What was written to a pseudo-terminal until its last writer closed it."""
+    chunks = []
+    while True:
+        try:
+            chunk = os.read(controller, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            chunk = b""
+        if not chunk:
+            os.close(controller)
+            return b"".join(chunks).decode("utf-8", "replace")
+        chunks.append(chunk)

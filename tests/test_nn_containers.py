@@ -1,0 +1,150 @@
+"""Sequential and Residual: names, order, gradients, and PyTorch's state dicts."""
+
+import numpy as np
+import pytest
+from gradcheck import gradcheck
+
+from bn import nn
+
+
+def f64(**more):
+    return {"dtype": np.float64, "rng": 0, **more}
+
+
+def normal(*shape):
+    return np.random.default_rng(3).standard_normal(shape)
+
+
+def small_cnn():
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, **f64()),
+        nn.Sigmoid(),
+        nn.Residual(
+            nn.Sequential(nn.Conv2d(4, 4, 3, 2, 1, **f64()), nn.Tanh()),
+            nn.Conv2d(4, 4, 1, 2, **f64()),
+        ),
+        nn.Residual(nn.Conv2d(4, 4, 3, padding="same", **f64())),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4, 3, **f64()),
+    )
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_whole_network_has_the_right_gradients(training):
+    gradcheck(small_cnn().train(training), normal(2, 2, 4, 4), entries=40)
+
+
+def test_residual_adds_the_identity_or_the_shortcut():
+    x = normal(2, 3)
+    np.testing.assert_array_equal(nn.Residual(nn.ReLU())(x), np.maximum(x, 0) + x)
+    layer = nn.Residual(nn.ReLU(), nn.Tanh())
+    np.testing.assert_array_equal(layer(x), np.maximum(x, 0) + np.tanh(x))
+    gradcheck(nn.Residual(nn.Tanh()), x)
+    gradcheck(layer, x)
+
+
+def test_residual_changes_neither_x_nor_what_its_parts_gave():
+    x = normal(2, 3)
+    kept = x.copy()
+    layer = nn.Residual(nn.Sequential(), nn.Sequential())
+    np.testing.assert_array_equal(layer(x), 2 * kept)
+    np.testing.assert_array_equal(layer.backward(x), 2 * kept)
+    np.testing.assert_array_equal(x, kept)
+
+
+def test_parameters_are_named_by_their_place():
+    assert list(small_cnn().state_dict()) == [
+        "0.weight",
+        "0.bias",
+        "2.body.0.weight",
+        "2.body.0.bias",
+        "2.shortcut.weight",
+        "2.shortcut.bias",
+        "3.body.weight",
+        "3.body.bias",
+        "6.weight",
+        "6.bias",
+    ]
+
+
+def test_a_sequential_is_indexed_sliced_counted_iterated_and_appended_to():
+    layers = [nn.Linear(2, 3, rng=0), nn.ReLU(), nn.Linear(3, 1, rng=0)]
+    model = nn.Sequential(*layers[:2]).append(layers[2])
+    assert len(model) == 3
+    assert list(model) == layers
+    assert model[-1] is layers[2]
+    head = model[:2]
+    assert isinstance(head, nn.Sequential) and list(head) == layers[:2]
+    assert len(nn.Sequential()) == 0
+    assert nn.Sequential()(x := normal(1, 2)) is x
+
+
+def test_output_shapes_go_through_containers():
+    assert small_cnn().output_shape((2, 4, 4)) == (3,)
+    assert small_cnn()[:3].output_shape((2, 5, 7)) == (4, 3, 4)
+
+
+def test_build_gives_each_layer_the_shape_it_will_see():
+    seen = []
+
+    class Lazy(nn.Module):
+        def build(self, input_shape):
+            seen.append(input_shape)
+
+        def forward(self, x):
+            return x
+
+    residual = nn.Residual(nn.Sequential(Lazy(), nn.ReLU()), Lazy())
+    nn.Sequential(nn.Conv2d(2, 4, 3), Lazy(), residual, nn.Flatten(), Lazy()).build((2, 5, 5))
+    assert seen == [(4, 3, 3), (4, 3, 3), (4, 3, 3), (36,)]
+
+
+def test_train_and_eval_reach_the_layers_inside():
+    model = nn.Sequential(nn.Residual(nn.Sequential(nn.Dropout(0.5))))
+    assert not model.eval()[0].body[0].training
+    assert model.train()[0].body[0].training
+
+
+def test_the_repr_is_nested():
+    model = nn.Sequential(nn.Residual(nn.Sequential(nn.ReLU())))
+    assert repr(model) == (
+        "Sequential(\n  (0): Residual(\n    (body): Sequential(\n      (0): ReLU()\n    )\n  )\n)"
+    )
+
+
+@pytest.mark.parity
+def test_a_pytorch_sequential_loads_and_agrees():
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3, 2, 1, groups=2), torch.nn.LeakyReLU()),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(8, 5),
+    ).eval()
+    ours = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1, groups=2), nn.LeakyReLU()),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(8, 5),
+    ).eval()
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    assert repr(ours) == repr(theirs)
+    x = normal(4, 3, 12, 12).astype(np.float32)
+    tx = torch.tensor(x, requires_grad=True)
+    ty = theirs(tx)
+    ty.sum().backward()
+    np.testing.assert_allclose(ours(x), ty.detach().numpy(), rtol=1e-5, atol=1e-6)
+    dx = ours.backward(np.ones(ty.shape, np.float32))
+    np.testing.assert_allclose(dx, tx.grad.numpy(), rtol=1e-4, atol=1e-6)
+    for (name, own), theirs_p in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        expected = theirs_p.grad.numpy()
+        np.testing.assert_allclose(own.grad, expected, rtol=1e-4, atol=1e-5, err_msg=name)

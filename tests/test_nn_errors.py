@@ -1,0 +1,167 @@
+"""Every message of the pipeline's layers, once, and that nothing is half-done after one."""
+
+import re
+
+import numpy as np
+import pytest
+
+from bn import nn
+
+
+def ones(*shape):
+    return np.ones(shape, np.float32)
+
+
+CONSTRUCTION = [
+    (lambda: nn.Conv2d(0, 2, 3), "in_channels must be a positive integer, got 0"),
+    (lambda: nn.Conv2d(2, 2.0, 3), "out_channels must be a positive integer, got 2.0"),
+    (lambda: nn.Conv2d(2, 2, 0), "kernel_size must be an integer >= 1 or a pair of them, got 0"),
+    (lambda: nn.Conv2d(2, 2, (1, 2, 3)), "kernel_size must be an integer >= 1 or a pair of"),
+    (lambda: nn.Conv2d(2, 2, 3, stride=0), "stride must be an integer >= 1 or a pair of them"),
+    (lambda: nn.Conv2d(2, 2, 3, padding=-1), "padding must be an integer >= 0 or a pair of"),
+    (lambda: nn.Conv2d(2, 2, 3, dilation=True), "dilation must be an integer >= 1 or a pair"),
+    (lambda: nn.Conv2d(2, 2, 3, padding="full"), "padding must be 'same', 'valid' or integers"),
+    (
+        lambda: nn.Conv2d(2, 2, 3, 2, "same"),
+        "padding='same' needs stride 1, got stride=(2, 2)",
+    ),
+    (lambda: nn.Conv2d(4, 2, 3, groups=0), "groups must be a positive integer, got 0"),
+    (
+        lambda: nn.Conv2d(4, 2, 3, groups=4),
+        "groups must divide in_channels 4 and out_channels 2, got 4",
+    ),
+    (lambda: nn.Conv2d(2, 2, 3, axis=2), "axis must be 1 (N, C, H, W) or -1 (N, H, W, C), got 2"),
+    (lambda: nn.MaxPool2d(2, padding=2), "padding must be at most half of kernel_size (2, 2), got"),
+    (lambda: nn.AdaptiveAvgPool2d(2), "output_size must be 1, the mean of whole images, got 2"),
+    (lambda: nn.Linear(0, 1), "in_features must be a positive integer, got 0"),
+    (lambda: nn.Linear(1, True), "out_features must be a positive integer, got True"),
+    (lambda: nn.Dropout(1.5), "p must be between 0 and 1, got 1.5"),
+    (lambda: nn.LeakyReLU(np.nan), "negative_slope must be a finite number, got nan"),
+]
+WRONG_TYPES = [
+    (lambda: nn.Linear(1, 1, dtype=np.int32), "dtype must be float32 or float64, got int32"),
+    (lambda: nn.Linear(1, 1, rng="x"), "rng must be a seed >= 0, a numpy Generator or None, got"),
+    (lambda: nn.Dropout(rng=-1), "rng must be a seed >= 0, a numpy Generator or None, got -1"),
+    (lambda: nn.Softmax(axis=1.0), "axis must be an integer, got 1.0"),
+    (lambda: nn.Sequential(np.tanh), "every layer must be of type Module, got ufunc"),
+    (lambda: nn.Sequential().append(None), "every layer must be of type Module, got NoneType"),
+    (lambda: nn.Residual(None), "body must be of type Module, got NoneType"),
+    (lambda: nn.Residual(nn.ReLU(), 3), "shortcut must be of type Module, got int"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), CONSTRUCTION)
+def test_layers_refuse_bad_options(make, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        make()
+
+
+@pytest.mark.parametrize(("make", "message"), WRONG_TYPES)
+def test_layers_refuse_options_of_the_wrong_type(make, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        make()
+
+
+FORWARD = [
+    (nn.Conv2d(3, 2, 3), ones(3, 8, 8), "x must have 4 axes (N, C, H, W), got shape (3, 8, 8)"),
+    (nn.Conv2d(3, 2, 3), ones(1, 4, 8, 8), "x must have 3 channels on axis 1, got 4 in shape"),
+    (
+        nn.Conv2d(3, 2, 3, axis=-1),
+        ones(1, 3, 8, 8),
+        "x must have 3 channels on axis -1, got 8 in shape (1, 3, 8, 8)",
+    ),
+    (
+        nn.Conv2d(3, 2, 5),
+        ones(1, 3, 4, 8),
+        "Conv2d would give an output of size (0, 4) from images of (4, 8)",
+    ),
+    (nn.MaxPool2d(3), ones(1, 1, 2, 2), "MaxPool2d would give an output of size (0, 0) from"),
+    (nn.AvgPool2d(3), ones(1, 2, 2), "x must have 4 axes (N, C, H, W), got shape (1, 2, 2)"),
+    (nn.AdaptiveAvgPool2d(), ones(1, 1, 0, 2), "AdaptiveAvgPool2d would give an output of size"),
+    (nn.Linear(3, 2), ones(2, 4), "Linear takes 3 features on the last axis, got shape (4,)"),
+    (nn.Linear(3, 2), ones(3), "x must have at least 2 axes, got shape (3,)"),
+    (nn.Flatten(), ones(3), "x must have at least 2 axes, got shape (3,)"),
+    (nn.Softmax(axis=2), ones(2, 3), "axis must be between -2 and 1, got 2"),
+    (
+        nn.Residual(nn.MaxPool2d(2)),
+        ones(1, 1, 4, 4),
+        "body and shortcut must have the same output shape, got (1, 1, 2, 2) and (1, 1, 4, 4)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layer", "x", "message"), FORWARD)
+def test_layers_refuse_inputs_that_do_not_fit(layer, x, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        layer(x)
+
+
+SHAPES = [
+    (nn.Conv2d(3, 2, 3), (8, 8), "Conv2d takes inputs of shape (C, H, W), got (8, 8)"),
+    (nn.Conv2d(3, 2, 3, axis=-1), (3, 8, 8), "Conv2d takes 3 channels in (H, W, C), got (3, 8, 8)"),
+    (nn.MaxPool2d(2), (8, 8), "MaxPool2d takes inputs of shape (C, H, W), got (8, 8)"),
+    (nn.AvgPool2d(2, axis=-1), (8,), "AvgPool2d takes inputs of shape (H, W, C), got (8,)"),
+    (nn.Softmax(axis=3), (3,), "axis must be between -2 and 1, got 3"),
+    (
+        nn.Residual(nn.Linear(3, 4)),
+        (3,),
+        "body and shortcut must have the same output shape, got (4,) and (3,)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape", "message"), SHAPES)
+def test_layers_refuse_shapes_that_do_not_fit(layer, shape, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        layer.output_shape(shape)
+
+
+LAYERS = [
+    (nn.Conv2d(2, 2, 1, rng=0), ones(1, 2, 4, 4)),
+    (nn.MaxPool2d(2), ones(1, 2, 4, 4)),
+    (nn.AvgPool2d(2), ones(1, 2, 4, 4)),
+    (nn.AdaptiveAvgPool2d(1), ones(1, 2, 4, 4)),
+    (nn.Linear(2, 3, rng=0), ones(1, 2)),
+    (nn.Flatten(), ones(1, 2, 2)),
+    (nn.Dropout(0.5, rng=0), ones(1, 2)),
+    (nn.ReLU(), ones(1, 2)),
+    (nn.LeakyReLU(), ones(1, 2)),
+    (nn.Sigmoid(), ones(1, 2)),
+    (nn.Tanh(), ones(1, 2)),
+    (nn.Softmax(), ones(1, 2)),
+]
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=lambda v: type(v).__name__)
+def test_backward_follows_each_forward_once(layer, x):
+    name = type(layer).__name__
+    sentence = f"{name}.backward must follow {name}'s forward, once for each call"
+    with pytest.raises(RuntimeError, match=sentence):
+        layer.backward(x)
+    y = layer(x)
+    layer.backward(y)
+    with pytest.raises(RuntimeError, match=sentence):
+        layer.backward(y)
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=lambda v: type(v).__name__)
+def test_a_wrong_dy_is_refused_and_the_right_one_still_taken(layer, x):
+    y = layer(x)
+    layer.zero_grad()
+    with pytest.raises(ValueError, match=re.escape(f"dy must have shape {y.shape}, got (7,)")):
+        layer.backward(ones(7))
+    with pytest.raises(TypeError, match="dy must be float32 as the output, got float64"):
+        layer.backward(y.astype(np.float64))
+    with pytest.raises(TypeError, match="dy must be a numpy array, got list"):
+        layer.backward([1.0])
+    assert all(p.grad is None for p in layer.parameters())
+    assert layer.backward(y).shape == x.shape
+
+
+@pytest.mark.parametrize(("layer", "x"), LAYERS, ids=lambda v: type(v).__name__)
+def test_integers_and_objects_are_refused(layer, x):
+    for dtype in (np.int64, object, np.float16):
+        with pytest.raises(TypeError, match=f"x must be float32 or float64, got {np.dtype(dtype)}"):
+            layer(x.astype(dtype))
+    with pytest.raises(TypeError, match="x must be a numpy array, got list"):
+        layer(x.tolist())

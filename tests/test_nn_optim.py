@@ -1,0 +1,256 @@
+"""Optimizers and schedules: PyTorch's numbers over several steps, state, and bad options."""
+
+import re
+
+import numpy as np
+import pytest
+
+from bn import nn
+
+OPTIMIZERS = [
+    ("SGD", {"lr": 0.1}),
+    ("SGD", {"lr": 0.1, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}),
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+    ("Adam", {}),
+    ("Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    ("AdamW", {}),
+    ("AdamW", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+]
+
+
+def parameters(dtype=np.float64):
+    rng = np.random.default_rng(0)
+    return [nn.Parameter(rng.standard_normal(s).astype(dtype)) for s in [(3, 4), (2,), ()]]
+
+
+def steps(params, optimizer, count=4, seed=1):
+    """Steps with random gradients; now and then a parameter has none."""
+    rng = np.random.default_rng(seed)
+    for i in range(count):
+        optimizer.zero_grad()
+        for k, p in enumerate(params):
+            if (i + k) % 3 or k == 0:
+                p.grad = rng.standard_normal(p.shape).astype(p.dtype)
+        optimizer.step()
+
+
+def textbook(kind, p, gradients, options):
+    """The formulas of the papers, as they are written."""
+    lr, decay = options["lr"], options.get("weight_decay", 0.01 if kind == "AdamW" else 0)
+    momentum, dampening = options.get("momentum", 0), options.get("dampening", 0)
+    (beta1, beta2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
+    b = m = v = 0
+    for t, g in enumerate(gradients, 1):
+        if kind == "AdamW":
+            p = p - lr * decay * p
+        else:
+            g = g + decay * p  # noqa: PLW2901
+        if kind == "SGD":
+            b = g if t == 1 else momentum * b + (1 - dampening) * g
+            p = p - lr * (g + momentum * b if options.get("nesterov") else b)
+        else:
+            m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
+            p = p - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
+    return p
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_optimizers_follow_their_formulas(kind, options):
+    options = {"lr": 0.1, **options}
+    p = nn.Parameter(np.random.default_rng(0).standard_normal((3, 4)))
+    gradients = np.random.default_rng(1).standard_normal((5, 3, 4))
+    expected = textbook(kind, p.data.copy(), gradients, options)
+    optimizer = getattr(nn, kind)([p], **options)
+    for gradient in gradients:
+        p.grad = gradient
+        optimizer.step()
+    np.testing.assert_allclose(p.data, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_optimizers_update_in_place_and_keep_the_dtype(kind, options, dtype):
+    params = parameters(dtype)
+    arrays = [p.data for p in params]
+    before = [a.copy() for a in arrays]
+    optimizer = getattr(nn, kind)(params, **{"lr": 0.1, **options})
+    steps(params, optimizer)
+    for p, array, old in zip(params, arrays, before, strict=True):
+        assert p.data is array and array.dtype == dtype
+        assert (array != old).all()
+    for state in optimizer.state:
+        assert all(np.asarray(v).dtype == dtype for k, v in state.items() if k != "step")
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_a_step_leaves_gradients_alone_and_skips_what_has_none(kind, options):
+    params = parameters()
+    optimizer = getattr(nn, kind)(params, **{"lr": 0.1, **options})
+    kept = params[1].data.copy()
+    params[0].grad = gradient = np.ones((3, 4))
+    optimizer.step()
+    optimizer.step()
+    np.testing.assert_array_equal(gradient, np.ones((3, 4)))
+    np.testing.assert_array_equal(params[1].data, kept)
+    assert not optimizer.state[1]
+
+
+def test_zero_grad_forgets_all_gradients():
+    params = parameters()
+    params[0].grad = np.ones((3, 4))
+    nn.SGD(params, lr=0.1).zero_grad()
+    assert all(p.grad is None for p in params)
+
+
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_a_loaded_state_goes_on_as_if_nothing_had_happened(kind, options):
+    options = {"lr": 0.1, **options}
+    params = parameters()
+    optimizer = getattr(nn, kind)(params, **options)
+    steps(params, optimizer)
+    state = optimizer.state_dict()
+    copies = [nn.Parameter(p.data.copy()) for p in params]
+    other = getattr(nn, kind)(copies, lr=7.0)
+    other.load_state_dict(state)
+    steps(params, optimizer, seed=2)
+    steps(copies, other, seed=2)
+    for p, copy in zip(params, copies, strict=True):
+        np.testing.assert_array_equal(p.data, copy.data)
+
+
+def test_a_state_is_a_copy():
+    params = parameters()
+    optimizer = nn.SGD(params, lr=0.1, momentum=0.9)
+    steps(params, optimizer)
+    state = optimizer.state_dict()
+    kept = state["state"][0]["momentum_buffer"].copy()
+    steps(params, optimizer)
+    np.testing.assert_array_equal(state["state"][0]["momentum_buffer"], kept)
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    params = parameters()
+    optimizer = nn.Adam(params, lr=0.5)
+    steps(params, optimizer)
+    before = optimizer.state_dict()
+    sgd = nn.SGD(parameters(), lr=0.1, momentum=0.9)
+    fewer = nn.Adam(parameters()[:2])
+    bad = nn.Adam(params).state_dict()
+    bad["state"][0] = {"step": 1, "exp_avg": np.zeros((3, 4)), "exp_avg_sq": np.zeros(3)}
+    odd = nn.Adam(params).state_dict()
+    odd["state"][0] = {"step": 1}
+    for state, message in [
+        (sgd.state_dict(), "the state must have the options lr, betas, eps, weight_decay"),
+        (fewer.state_dict(), "the state must be of 3 parameters, got 2"),
+        (bad, r"exp_avg_sq of parameter 0 must have shape (3, 4), got (3,)"),
+        (odd, "the state of parameter 0 must have step, exp_avg, exp_avg_sq, got step"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(message)):
+            optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert after["options"] == before["options"]
+    for a, b in zip(after["state"], before["state"], strict=True):
+        assert all((a[k] == b[k]).all() for k in b)
+
+
+one = nn.Parameter(np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.SGD([], lr=0.1), ValueError, "an optimizer needs at least one parameter"),
+        (lambda: nn.SGD([np.ones(1)], lr=0.1), TypeError, "must be of type Parameter, got ndarray"),
+        (lambda: nn.SGD([one, one], lr=0.1), ValueError, "every parameter must be given once"),
+        (lambda: nn.SGD([one], lr=-1), ValueError, "lr must be a number of at least 0, got -1"),
+        (lambda: nn.SGD([one], lr=np.nan), ValueError, "lr must be a number of at least 0"),
+        (lambda: nn.SGD([one], 0.1, momentum=-1), ValueError, "momentum must be a number of at"),
+        (lambda: nn.SGD([one], 0.1, weight_decay=-1), ValueError, "weight_decay must be a number"),
+        (lambda: nn.SGD([one], 0.1, 0.9, np.inf), ValueError, "dampening must be a finite number"),
+        (
+            lambda: nn.SGD([one], 0.1, nesterov=True),
+            ValueError,
+            "nesterov needs a momentum > 0 and no dampening, got momentum=0.0, dampening=0.0",
+        ),
+        (lambda: nn.Adam([one], betas=(1.0, 0.9)), ValueError, "betas must be two numbers"),
+        (lambda: nn.Adam([one], betas=0.9), ValueError, "betas must be two numbers"),
+        (lambda: nn.Adam([one], eps=-1), ValueError, "eps must be a number of at least 0"),
+        (lambda: nn.StepLR([one], 1), TypeError, "optimizer must be of type Optimizer, got list"),
+        (lambda: nn.StepLR(nn.SGD([one], 1), 0), ValueError, "step_size must be a positive"),
+        (lambda: nn.StepLR(nn.SGD([one], 1), 1, -1), ValueError, "gamma must be a number of at"),
+        (lambda: nn.CosineAnnealingLR(nn.SGD([one], 1), 0), ValueError, "T_max must be a posi"),
+        (lambda: nn.CosineAnnealingLR(nn.SGD([one], 1), 1, -1), ValueError, "eta_min must be"),
+    ],
+)
+def test_bad_options_are_refused(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_schedules_set_the_rate_epoch_by_epoch():
+    optimizer = nn.SGD([one], lr=1.0)
+    schedule = nn.StepLR(optimizer, step_size=2, gamma=0.5)
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.lr)
+        schedule.step()
+    assert rates == [1, 1, 0.5, 0.5, 0.25]
+    optimizer = nn.SGD([one], lr=1.0)
+    schedule = nn.CosineAnnealingLR(optimizer, T_max=2, eta_min=0.5)
+    rates = []
+    for _ in range(3):
+        rates.append(optimizer.lr)
+        schedule.step()
+    assert rates == pytest.approx([1, 0.75, 0.5])
+
+
+@pytest.fixture
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_optimizers_equal_pytorch(torch, kind, options, dtype):
+    params = parameters(dtype)
+    theirs = [torch.tensor(p.data.copy(), requires_grad=True) for p in params]
+    ours = getattr(nn, kind)(params, **{"lr": 0.1, **options})
+    other = getattr(torch.optim, kind)(theirs, **{"lr": 0.1, **options})
+    rng = np.random.default_rng(1)
+    for i in range(6):
+        for k, (p, t) in enumerate(zip(params, theirs, strict=True)):
+            p.grad = t.grad = None
+            if (i + k) % 3:
+                p.grad = np.asarray(rng.standard_normal(p.shape), dtype)
+                t.grad = torch.tensor(p.grad)
+        ours.step()
+        other.step()
+        tolerance = 1e-6 if dtype == np.float32 else 1e-13
+        for p, t in zip(params, theirs, strict=True):
+            np.testing.assert_allclose(p.data, t.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("StepLR", {"step_size": 3}),
+        ("StepLR", {"step_size": 2, "gamma": 0.7}),
+        ("CosineAnnealingLR", {"T_max": 5}),
+        ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.01}),
+    ],
+)
+def test_schedules_equal_pytorch(torch, kind, options):
+    ours = nn.SGD([nn.Parameter(np.ones(1))], lr=0.3)
+    theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.3)
+    schedule = getattr(nn, kind)(ours, **options)
+    other = getattr(torch.optim.lr_scheduler, kind)(theirs, **options)
+    for _ in range(12):
+        assert ours.lr == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-12, abs=1e-15)
+        theirs.step()
+        other.step()
+        schedule.step()

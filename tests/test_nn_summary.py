@@ -1,0 +1,82 @@
+"""The table of layers, output shapes and parameter counts."""
+
+import numpy as np
+import pytest
+
+from bn import nn
+
+
+class Scale(nn.Module):
+    """A layer with a buffer and a counter, made when its input's shape is known."""
+
+    _buffers = ("mean", "num_batches_tracked")
+    mean = num_batches_tracked = None
+
+    def build(self, input_shape):
+        self.scale = nn.Parameter(np.ones(input_shape[0]))
+        self.mean = np.zeros(input_shape[0])
+        self.num_batches_tracked = np.array(0)
+
+
+def model():
+    return nn.Sequential(
+        nn.Conv2d(3, 1000, 1, rng=0),
+        Scale(),
+        nn.Residual(nn.Sequential(nn.ReLU()), nn.Conv2d(1000, 1000, 1, groups=1000, rng=0)),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(1000, 2, rng=0),
+    )
+
+
+TABLE = """\
+Model: Sequential
+┌───────────────────────┬──────────────────────┬─────────┐
+│ Layer (type)          │ Output Shape         │ Param # │
+├───────────────────────┼──────────────────────┼─────────┤
+│ 0 (Conv2d)            │ (None, 1000, 8, 8)   │   4,000 │
+│ 1 (Scale)             │ (None, 1000, 8, 8)   │   2,000 │
+│ 2 (Residual)          │ (None, 1000, 8, 8)   │   2,000 │
+│   body (Sequential)   │ (None, 1000, 8, 8)   │       0 │
+│     0 (ReLU)          │ (None, 1000, 8, 8)   │       0 │
+│   shortcut (Conv2d)   │ (None, 1000, 8, 8)   │   2,000 │
+│ 3 (AdaptiveAvgPool2d) │ (None, 1000, 1, 1)   │       0 │
+│ 4 (Flatten)           │ (None, 1000)         │       0 │
+│ 5 (Linear)            │ (None, 2)            │   2,002 │
+└───────────────────────┴──────────────────────┴─────────┘
+Total params: 10,002
+Trainable params: 9,002
+Non-trainable params: 1,000
+"""
+
+
+def test_summary_builds_the_model_and_prints_the_table(capsys):
+    assert model().summary((3, 8, 8)) is None
+    printed = capsys.readouterr().out
+    assert [line.split() for line in printed.splitlines() if "─" not in line] == [
+        line.split() for line in TABLE.splitlines() if "─" not in line
+    ]
+    assert len({len(line) for line in printed.splitlines() if line[0] in "┌│├└"}) == 1
+
+
+def test_summary_of_one_layer_has_one_line(capsys):
+    nn.Linear(4, 3).summary([4])
+    lines = capsys.readouterr().out.splitlines()
+    assert "│ Linear       │ (None, 3)    │      15 │" in lines
+    assert lines[-3:] == ["Total params: 15", "Trainable params: 15", "Non-trainable params: 0"]
+
+
+def test_summary_of_a_subclass_bears_its_name(capsys):
+    class Net(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.ReLU())
+
+    Net().summary((2,))
+    assert capsys.readouterr().out.startswith("Model: Net\n")
+
+
+def test_summary_says_which_layer_does_not_fit_and_builds_nothing():
+    net = nn.Sequential(Scale(), nn.Conv2d(4, 2, 3))
+    with pytest.raises(ValueError, match=r"Conv2d takes 4 channels in \(C, H, W\), got \(3, 8, 8"):
+        net.summary((3, 8, 8))
+    assert net[0].mean is None

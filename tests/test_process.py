@@ -1,0 +1,89 @@
+"""What importing `bn` does to a process, and how it lives with fork and with other thread pools."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+import bn
+
+BIG = (8, 16, 64, 64)
+
+
+def run(code, **environment):
+    """Run code in a fresh interpreter; what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_importing_leaves_the_environment_alone():
+    assert run("import os; before = dict(os.environ); import bn; print(os.environ == before)") == (
+        "True"
+    )
+
+
+def test_what_the_user_set_for_openmp_stays():
+    code = "import os, bn; print(os.environ['GOMP_SPINCOUNT'])"
+    assert run(code, GOMP_SPINCOUNT="77") == "77"
+
+
+def test_importing_does_not_change_denormal_numbers():
+    code = """
+        import numpy as np, bn
+        bn.batch_norm(np.ones((64, 64), np.float32), None, None, training=True)
+        tiny = np.float32(1e-40)
+        print(tiny > 0, tiny * np.float32(0.5) > 0)
+    """
+    assert run(code) == "True True"
+
+
+def test_importing_needs_no_extra():
+    code = "import sys, bn, bn.nn; print({'rich', 'sklearn', 'matplotlib'} & set(sys.modules))"
+    assert run(code) == "set()"
+
+
+def test_omp_num_threads_is_obeyed():
+    assert run("import bn; print(bn.get_num_threads())", OMP_NUM_THREADS="3") == "3"
+
+
+@pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
+def test_a_limit_of_threadpoolctl_is_obeyed():
+    bn.set_num_threads(4)
+    with threadpool_limits(1, user_api="openmp"):
+        assert bn.get_num_threads() == 1
+    assert bn.get_num_threads() == 4
+
+
+@pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
+def test_the_number_of_threads_is_what_was_asked_for():
+    for n in (1, 2, 7):
+        bn.set_num_threads(n)
+        assert bn.get_num_threads() == bn.show_config()["threads"] == n
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_computes_and_so_does_its_parent(rng):
+    bn.set_num_threads(3)
+    x = rng.standard_normal(BIG).astype(np.float32)
+    expected = bn.stats(x)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # a hang ends here, and fails below
+        same = (bn.stats(x).m2 == expected.m2).all()
+        os._exit(0 if same else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (bn.stats(x).m2 == expected.m2).all()
