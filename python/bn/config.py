@@ -45,6 +45,11 @@ def get_num_threads() -> int:
     """How many threads a large call would use now.
 
     At first this is what OpenMP says: ``OMP_NUM_THREADS``, or the number of cores.
+
+    Examples
+    --------
+    >>> get_num_threads() >= 1
+    True
     """
     return core.max_threads()
 

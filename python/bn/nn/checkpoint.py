@@ -91,6 +91,17 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
         There is no such file.
     ValueError
         The file is damaged, is something else, or belongs to another model.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from bn import nn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/model.npz", nn.Linear(2, 2))
+    ...     load(folder + "/model.npz", nn.Linear(3, 2))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    ValueError: ...
     """
     arrays = _read(path)
     arrays.pop(METADATA, None)
@@ -118,6 +129,15 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         There is no such file.
     ValueError
         The file is damaged or is something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from bn import nn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/model.npz", nn.ReLU(), {"classes": ["cat", "dog"]})
+    ...     metadata(folder + "/model.npz")
+    {'classes': ['cat', 'dog']}
     """
     arrays = _read(path, only=METADATA)
     try:

@@ -22,6 +22,12 @@ class Optimizer:
         The learning rate; schedules set it as an attribute.
     weight_decay : float
         The strength of the pull to zero.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> isinstance(nn.SGD([nn.Parameter(np.ones(2))], lr=0.1), Optimizer)
+    True
     """
 
     _options: ClassVar[tuple[str, ...]] = ()
