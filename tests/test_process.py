@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 import bn
 
 BIG = (8, 16, 64, 64)
+needs_openmp = pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
 
 
 def run(code, **environment):
@@ -55,11 +56,12 @@ def test_importing_needs_no_extra():
     assert run(code) == "set()"
 
 
+@needs_openmp
 def test_omp_num_threads_is_obeyed():
     assert run("import bn; print(bn.get_num_threads())", OMP_NUM_THREADS="3") == "3"
 
 
-@pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
+@needs_openmp
 def test_a_limit_of_threadpoolctl_is_obeyed():
     bn.set_num_threads(4)
     with threadpool_limits(1, user_api="openmp"):
@@ -67,7 +69,7 @@ def test_a_limit_of_threadpoolctl_is_obeyed():
     assert bn.get_num_threads() == 4
 
 
-@pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
+@needs_openmp
 def test_the_number_of_threads_is_what_was_asked_for():
     for n in (1, 2, 7):
         bn.set_num_threads(n)

@@ -45,6 +45,7 @@ def get_num_threads() -> int:
     """How many threads a large call would use now.
 
     At first this is what OpenMP says: ``OMP_NUM_THREADS``, or the number of cores.
+    Built without OpenMP, `bn` has one thread whatever is asked for.
 
     Examples
     --------
