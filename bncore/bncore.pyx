@@ -7,17 +7,21 @@ float64; what belongs to a channel is float64 of length C.
 
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
+from libc.string cimport memset
 
 import numpy as np
 
 cnp.import_array()
 
 
+cdef extern from "numpy/arrayobject.h":
+    cnp.ndarray PyArray_NewLikeArray(cnp.ndarray prototype, cnp.NPY_ORDER order, void *descr,
+                                     int subok)
+
 cdef extern from "layout.h" nogil:
     enum: BN_MAX_OPERANDS
     ctypedef struct bn_operand:
         char *data
-        ptrdiff_t outer_stride, channel_stride
     ctypedef struct bn_layout:
         ptrdiff_t channels
     int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
@@ -29,14 +33,16 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct bn_isa:
         const char *name
         bn_kernels float32, float64
+    ctypedef enum bn_activation:
+        pass
     ctypedef struct bn_channel_values:
         const double *mean
         const double *var
         const double *weight
         const double *bias
         double eps
-        const double *sum_dy
-        const double *sum_dy_xmu
+        const double *sum_g
+        const double *sum_g_xm
         const double *count
 
 cdef extern from "moments.h" nogil:
@@ -45,21 +51,22 @@ cdef extern from "moments.h" nogil:
     double bn_rstd(double var, double eps)
 
 cdef extern from "driver.h" nogil:
+    ctypedef struct bn_arrays:
+        pass
     ctypedef struct bn_call:
         const bn_kernels *kernels
         bn_layout layout
         int threads
-    int bn_stats(const bn_call *call, bn_operand x, double *count, double *mean, double *m2)
-    int bn_normalize(const bn_call *call, bn_operand x, bn_operand y,
-                     const bn_channel_values *values)
-    int bn_forward(const bn_call *call, bn_operand x, bn_operand y, const double *weight,
-                   const double *bias, double eps, double *count, double *mean, double *m2)
-    int bn_reduce(const bn_call *call, bn_operand dy, bn_operand x, const double *mean,
-                  double *sum_dy, double *sum_dy_xmu)
-    int bn_gradient(const bn_call *call, bn_operand dy, bn_operand x, bn_operand dx,
-                    const bn_channel_values *values)
-    int bn_backward(const bn_call *call, bn_operand dy, bn_operand x, bn_operand dx,
-                    const bn_channel_values *values, double *sum_dy, double *sum_dy_xmu)
+        bn_arrays arrays
+        bn_channel_values values
+        bn_activation activation
+        double negative_slope
+    int bn_stats(const bn_call *call, double *count, double *mean, double *m2)
+    int bn_normalize(const bn_call *call)
+    int bn_forward(const bn_call *call, double *count, double *mean, double *m2)
+    int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm)
+    int bn_gradient(const bn_call *call)
+    int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
 
 cdef extern from "dispatch.h" nogil:
     const bn_isa *bn_supported_isa(int i)
@@ -124,23 +131,8 @@ def release_threads():
 
 # ---- arrays to operands ----
 
-cdef bint find_call(list arrays, int axis, bn_call *call, bn_operand *operands):
-    """Find the loops for all arrays at once; False if some must be copied first."""
-    cdef cnp.ndarray first = arrays[0], array
-    cdef const ptrdiff_t *strides[BN_MAX_OPERANDS]
-    cdef int i
-    for i in range(len(arrays)):
-        array = arrays[i]
-        if not cnp.PyArray_ISALIGNED(array):
-            return False
-        operands[i].data = <char *>cnp.PyArray_DATA(array)
-        strides[i] = <const ptrdiff_t *>cnp.PyArray_STRIDES(array)
-    call.kernels = (&selected.float32 if cnp.PyArray_TYPE(first) == cnp.NPY_FLOAT32
-                    else &selected.float64)
-    call.threads = bn_max_threads()
-    return bn_find_layout(cnp.PyArray_NDIM(first), <const ptrdiff_t *>cnp.PyArray_DIMS(first), axis,
-                          cnp.PyArray_ITEMSIZE(first), <int>len(arrays), strides, &call.layout,
-                          operands)
+cdef enum:  # the members of bn_arrays, in their order
+    X, RESIDUAL, Y, DY, DX, DRESIDUAL
 
 
 cdef cnp.ndarray dense(cnp.ndarray x):
@@ -149,7 +141,7 @@ cdef cnp.ndarray dense(cnp.ndarray x):
 
 
 cdef cnp.ndarray empty_like(cnp.ndarray x):
-    return np.empty_like(x, subok=False)
+    return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
 
 
 cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
@@ -159,183 +151,204 @@ cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
     return copy
 
 
-cdef cnp.ndarray doubles(values):
+cdef bint find_layout(bn_call *call, list arrays, int axis):
+    """Find the loops for all arrays at once; False if some must be copied first."""
+    cdef cnp.ndarray x = arrays[X], array
+    cdef const ptrdiff_t *strides[BN_MAX_OPERANDS]
+    cdef bn_operand found[BN_MAX_OPERANDS]
+    cdef bn_operand *operands = <bn_operand *>&call.arrays
+    cdef int i, count = 0
+    for i in range(len(arrays)):
+        if arrays[i] is not None:
+            array = arrays[i]
+            if not cnp.PyArray_ISALIGNED(array):
+                return False
+            strides[count] = <const ptrdiff_t *>cnp.PyArray_STRIDES(array)
+            count += 1
+    if not bn_find_layout(cnp.PyArray_NDIM(x), <const ptrdiff_t *>cnp.PyArray_DIMS(x), axis,
+                          cnp.PyArray_ITEMSIZE(x), count, strides, &call.layout, found):
+        return False
+    count = 0
+    for i in range(len(arrays)):
+        if arrays[i] is not None:
+            operands[i] = found[count]
+            operands[i].data = <char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+            count += 1
+    return True
+
+
+cdef int start(bn_call *call, list arrays, int axis, int first_output) except -1:
+    """Fill all of call but its values; arrays that do not go together are replaced by copies, those
+    from first_output on by empty ones."""
+    cdef int i
+    memset(call, 0, sizeof(bn_call))
+    call.kernels = (&selected.float32 if cnp.PyArray_TYPE(arrays[X]) == cnp.NPY_FLOAT32
+                    else &selected.float64)
+    call.threads = bn_max_threads()
+    if not find_layout(call, arrays, axis):
+        arrays[X] = dense(arrays[X])
+        for i in range(1, len(arrays)):
+            if arrays[i] is not None:
+                arrays[i] = (ordered_like(arrays[i], arrays[X]) if i < first_output
+                             else empty_like(arrays[X]))
+        find_layout(call, arrays, axis)
+    return 0
+
+
+cdef inline cnp.ndarray doubles(values):
     """A float64 vector without gaps; the very one if it is one already."""
-    return np.ascontiguousarray(values, dtype=np.float64)
+    return cnp.PyArray_FROMANY(values, cnp.NPY_FLOAT64, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
 
 
 cdef inline double *pointer(cnp.ndarray vector):
-    return <double *>cnp.PyArray_DATA(vector)
+    return NULL if vector is None else <double *>cnp.PyArray_DATA(vector)
+
+
+cdef cnp.ndarray vector(const bn_call *call):
+    """An uninitialised float64 for each channel."""
+    cdef cnp.npy_intp length = call.layout.channels
+    return cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
+
+
+cdef cnp.ndarray returned(cnp.ndarray result, out):
+    """The array that the caller gave, if he gave one."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out
 
 
 cdef int memory_found(int found) except -1:
     if not found:
-        raise MemoryError("bn: no memory for the results of a channel")
+        raise MemoryError("bn: no memory for the results of the channels")
     return 0
 
 
 # ---- the operations ----
 
 def stats(cnp.ndarray x, int axis):
-    """(count, mean, m2) of each channel, float64."""
+    """(count, mean, m2) of each channel."""
     cdef bn_call call
-    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef list arrays = [x]
     cdef int found
-    if not find_call([x], axis, &call, operands):
-        x = dense(x)
-        find_call([x], axis, &call, operands)
-    cdef cnp.ndarray count = np.empty(call.layout.channels)
-    cdef cnp.ndarray mean = np.empty(call.layout.channels)
-    cdef cnp.ndarray m2 = np.empty(call.layout.channels)
+    start(&call, arrays, axis, 1)
+    count, mean, m2 = vector(&call), vector(&call), vector(&call)
     cdef double *counts = pointer(count)
     cdef double *means = pointer(mean)
     cdef double *m2s = pointer(m2)
     with nogil:
-        found = bn_stats(&call, operands[0], counts, means, m2s)
+        found = bn_stats(&call, counts, means, m2s)
     memory_found(found)
     return count, mean, m2
 
 
-def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, cnp.ndarray out=None):
-    """(x - mean) / sqrt(var + eps) * weight + bias, into out."""
+def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, out=None,
+              residual=None, int activation=0, double negative_slope=0):
+    """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), into out."""
     cdef bn_call call
-    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef list arrays = [x, residual, empty_like(x) if out is None else out]
     cdef int found
-    cdef cnp.ndarray y = empty_like(x) if out is None else out
-    if not find_call([x, y], axis, &call, operands):
-        x = dense(x)
-        y = empty_like(x)
-        find_call([x, y], axis, &call, operands)
-    cdef cnp.ndarray means = doubles(mean), vars = doubles(var), weights, biases
-    cdef bn_channel_values values
-    values.mean, values.var, values.eps = pointer(means), pointer(vars), eps
-    values.weight = values.bias = NULL
-    if weight is not None:
-        weights = doubles(weight)
-        values.weight = pointer(weights)
-    if bias is not None:
-        biases = doubles(bias)
-        values.bias = pointer(biases)
+    start(&call, arrays, axis, Y)
+    cdef cnp.ndarray m = doubles(mean), v = doubles(var)
+    cdef cnp.ndarray w = None if weight is None else doubles(weight)
+    cdef cnp.ndarray b = None if bias is None else doubles(bias)
+    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
+    call.values.weight, call.values.bias = pointer(w), pointer(b)
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
     with nogil:
-        found = bn_normalize(&call, operands[0], operands[1], &values)
+        found = bn_normalize(&call)
     memory_found(found)
-    return returned(y, out)
+    return returned(arrays[Y], out)
 
 
-def forward(cnp.ndarray x, int axis, weight, bias, double eps, cnp.ndarray out=None):
+def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residual=None,
+            int activation=0, double negative_slope=0):
     """stats, then normalize with them: (y, count, mean, m2)."""
     cdef bn_call call
-    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef list arrays = [x, residual, empty_like(x) if out is None else out]
     cdef int found
-    cdef cnp.ndarray y = empty_like(x) if out is None else out
-    if not find_call([x, y], axis, &call, operands):
-        x = dense(x)
-        y = empty_like(x)
-        find_call([x, y], axis, &call, operands)
-    cdef cnp.ndarray count = np.empty(call.layout.channels)
-    cdef cnp.ndarray mean = np.empty(call.layout.channels)
-    cdef cnp.ndarray m2 = np.empty(call.layout.channels)
-    cdef cnp.ndarray weights, biases
-    cdef double *w = NULL
-    cdef double *b = NULL
+    start(&call, arrays, axis, Y)
+    cdef cnp.ndarray w = None if weight is None else doubles(weight)
+    cdef cnp.ndarray b = None if bias is None else doubles(bias)
+    call.values.weight, call.values.bias, call.values.eps = pointer(w), pointer(b), eps
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    count, mean, m2 = vector(&call), vector(&call), vector(&call)
     cdef double *counts = pointer(count)
     cdef double *means = pointer(mean)
     cdef double *m2s = pointer(m2)
-    if weight is not None:
-        weights = doubles(weight)
-        w = pointer(weights)
-    if bias is not None:
-        biases = doubles(bias)
-        b = pointer(biases)
     with nogil:
-        found = bn_forward(&call, operands[0], operands[1], w, b, eps, counts, means, m2s)
+        found = bn_forward(&call, counts, means, m2s)
     memory_found(found)
-    return returned(y, out), count, mean, m2
+    return returned(arrays[Y], out), count, mean, m2
 
 
-def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean):
-    """(sum of dy, sum of dy * (x - mean)) of each channel, float64."""
+def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None, bias=None,
+           double eps=0, y=None, int activation=0, double negative_slope=0):
+    """(sum of g, sum of g * (x - mean)) of each channel, g being dy before the activation."""
     cdef bn_call call
-    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef list arrays = [x, None, y, dy]
     cdef int found
-    if not find_call([x, dy], axis, &call, operands):
-        x = dense(x)
-        dy = ordered_like(dy, x)
-        find_call([x, dy], axis, &call, operands)
-    cdef cnp.ndarray means = doubles(mean)
-    cdef cnp.ndarray sum_dy = np.empty(call.layout.channels)
-    cdef cnp.ndarray sum_dy_xmu = np.empty(call.layout.channels)
-    cdef double *m = pointer(means)
-    cdef double *s = pointer(sum_dy)
-    cdef double *p = pointer(sum_dy_xmu)
+    start(&call, arrays, axis, DX)
+    cdef cnp.ndarray m = doubles(mean)
+    cdef cnp.ndarray v = None if var is None else doubles(var)
+    cdef cnp.ndarray w = None if weight is None else doubles(weight)
+    cdef cnp.ndarray b = None if bias is None else doubles(bias)
+    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
+    call.values.weight, call.values.bias = pointer(w), pointer(b)
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    sum_g, sum_g_xm = vector(&call), vector(&call)
+    cdef double *s = pointer(sum_g)
+    cdef double *p = pointer(sum_g_xm)
     with nogil:
-        found = bn_reduce(&call, operands[1], operands[0], m, s, p)
+        found = bn_reduce(&call, s, p)
     memory_found(found)
-    return sum_dy, sum_dy_xmu
+    return sum_g, sum_g_xm
 
 
-def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, double eps, count, sum_dy,
-             sum_dy_xmu, cnp.ndarray out=None):
-    """dx of batch normalization whose statistics were the batch's, into out."""
+def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
+             sum_g, sum_g_xm, out=None, y=None, dresidual=None, int activation=0,
+             double negative_slope=0):
+    """dx of a normalization whose statistics were the batch's, into out; g into dresidual."""
     cdef bn_call call
-    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef list arrays = [x, None, y, dy, empty_like(x) if out is None else out, dresidual]
     cdef int found
-    cdef cnp.ndarray dx = empty_like(x) if out is None else out
-    if not find_call([x, dy, dx], axis, &call, operands):
-        x = dense(x)
-        dy = ordered_like(dy, x)
-        dx = empty_like(x)
-        find_call([x, dy, dx], axis, &call, operands)
-    cdef cnp.ndarray means = doubles(mean), vars = doubles(var), counts = doubles(count), weights
-    cdef cnp.ndarray sums = doubles(sum_dy), products = doubles(sum_dy_xmu)
-    cdef bn_channel_values values
-    values.mean, values.var, values.eps = pointer(means), pointer(vars), eps
-    values.count, values.sum_dy, values.sum_dy_xmu = pointer(counts), pointer(sums), pointer(products)
-    values.weight = NULL
-    if weight is not None:
-        weights = doubles(weight)
-        values.weight = pointer(weights)
+    start(&call, arrays, axis, DX)
+    cdef cnp.ndarray m = doubles(mean), v = doubles(var), counts = doubles(count)
+    cdef cnp.ndarray s = doubles(sum_g), p = doubles(sum_g_xm)
+    cdef cnp.ndarray w = None if weight is None else doubles(weight)
+    cdef cnp.ndarray b = None if bias is None else doubles(bias)
+    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
+    call.values.weight, call.values.bias = pointer(w), pointer(b)
+    call.values.count, call.values.sum_g, call.values.sum_g_xm = pointer(counts), pointer(s), pointer(p)
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
     with nogil:
-        found = bn_gradient(&call, operands[1], operands[0], operands[2], &values)
+        found = bn_gradient(&call)
     memory_found(found)
-    return returned(dx, out)
+    returned(arrays[DRESIDUAL], dresidual)
+    return returned(arrays[DX], out)
 
 
-def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, double eps, count,
-             cnp.ndarray out=None):
-    """reduce, then gradient with its sums: (dx, sum_dy, sum_dy_xmu)."""
+def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
+             out=None, y=None, dresidual=None, int activation=0, double negative_slope=0):
+    """reduce, then gradient with its sums: (dx, sum_g, sum_g_xm)."""
     cdef bn_call call
-    cdef bn_operand operands[BN_MAX_OPERANDS]
+    cdef list arrays = [x, None, y, dy, empty_like(x) if out is None else out, dresidual]
     cdef int found
-    cdef cnp.ndarray dx = empty_like(x) if out is None else out
-    if not find_call([x, dy, dx], axis, &call, operands):
-        x = dense(x)
-        dy = ordered_like(dy, x)
-        dx = empty_like(x)
-        find_call([x, dy, dx], axis, &call, operands)
-    cdef cnp.ndarray means = doubles(mean), vars = doubles(var), counts = doubles(count), weights
-    cdef cnp.ndarray sum_dy = np.empty(call.layout.channels)
-    cdef cnp.ndarray sum_dy_xmu = np.empty(call.layout.channels)
-    cdef double *s = pointer(sum_dy)
-    cdef double *p = pointer(sum_dy_xmu)
-    cdef bn_channel_values values
-    values.mean, values.var, values.eps, values.count = pointer(means), pointer(vars), eps, pointer(counts)
-    values.weight = NULL
-    if weight is not None:
-        weights = doubles(weight)
-        values.weight = pointer(weights)
+    start(&call, arrays, axis, DX)
+    cdef cnp.ndarray m = doubles(mean), v = doubles(var), counts = doubles(count)
+    cdef cnp.ndarray w = None if weight is None else doubles(weight)
+    cdef cnp.ndarray b = None if bias is None else doubles(bias)
+    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
+    call.values.weight, call.values.bias, call.values.count = pointer(w), pointer(b), pointer(counts)
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    sum_g, sum_g_xm = vector(&call), vector(&call)
+    cdef double *s = pointer(sum_g)
+    cdef double *p = pointer(sum_g_xm)
     with nogil:
-        found = bn_backward(&call, operands[1], operands[0], operands[2], &values, s, p)
+        found = bn_backward(&call, s, p)
     memory_found(found)
-    return returned(dx, out), sum_dy, sum_dy_xmu
-
-
-cdef cnp.ndarray returned(cnp.ndarray result, cnp.ndarray out):
-    """The array that the caller gave, if he gave one."""
-    if out is None or out is result:
-        return result
-    out[...] = result
-    return out
+    returned(arrays[DRESIDUAL], dresidual)
+    return returned(arrays[DX], out), sum_g, sum_g_xm
 
 
 # ---- per-channel arithmetic ----

@@ -7,40 +7,77 @@
 #include "partition.h"
 
 enum {
-    SERIAL_BELOW = 32768,   /* values: a team of threads costs more than it saves */
+    SERIAL_BELOW = 32768,    /* values: a team of threads costs more than it saves */
     GROUP_BYTES = 8 << 20,   /* of blocks that stay in the shared cache over both passes */
     PRIVATE_BLOCK = 1 << 20, /* bytes of a block that stays in one core's cache over both passes */
+    STREAM_FROM = 16 << 20,  /* bytes of an output that is written past the cache */
+    STREAM_ROW = 512,        /* bytes of a row so written: it may begin and end within a line */
+    WIDE_ROW = 512,          /* values that adjoining channels-last rows are taken together to */
 };
 
-/* One call: what goes in, what comes out, and the work space of its passes. */
+/* One call and the work space of its passes. */
 typedef struct {
     const bn_call *call;
     bn_partition cut;
-    bn_operand x, y, dy, dx;
     bn_channel_values values;
-    bn_coefficients coefficients; /* [channel], or [fold][channel] where rows are folded */
+    bn_epilogue epilogue;
+    ptrdiff_t joined;             /* kernel rows that a pass without sums takes as one */
+    bn_coefficients coefficients; /* [joined][fold][channel] */
     bn_moments *moments;          /* [chunk][channel] */
     bn_sums *sums;                /* [chunk][channel] */
-    double *count, *mean, *m2, *var, *sum_dy, *sum_dy_xmu;
+    double *count, *mean, *m2, *var, *sum_g, *sum_g_xm;
 } operation;
 
-/* A pass over chunks k = begin … end-1 of one block, and what follows once a block is through. */
+/* A pass over one chunk of a block, and what happens to a block before or between the passes. */
 typedef void (*chunk_pass)(const operation *op, ptrdiff_t block, ptrdiff_t k);
 typedef void (*block_step)(const operation *op, ptrdiff_t block);
 
+/* How many channels-last rows a pass without sums can take together as one long row. */
+static ptrdiff_t rows_to_join(const bn_call *call, const bn_partition *cut)
+{
+    const bn_operand *operands = (const bn_operand *)&call->arrays;
+    ptrdiff_t n = call->layout.fold * cut->block_channels;
+    if (!call->layout.channels_last || cut->blocks > 1 || n >= WIDE_ROW) return 1;
+    for (int i = 0; i < BN_MAX_OPERANDS; i++)
+        if (operands[i].data &&
+            operands[i].outer_stride != call->layout.channels * call->kernels->itemsize)
+            return 1;
+    return WIDE_ROW / n;
+}
+
+/* Whether the output is better written past the cache: it is large, and so are its rows. */
+static int streams(const bn_call *call, const bn_partition *cut, ptrdiff_t joined)
+{
+    ptrdiff_t itemsize = call->kernels->itemsize, row = call->layout.inner * itemsize;
+    if (call->layout.channels_last) row = joined * call->layout.fold * cut->block_channels * itemsize;
+    return cut->blocks * cut->block_values * itemsize >= STREAM_FROM && row >= STREAM_ROW;
+}
+
 static operation begin(const bn_call *call)
 {
-    return (operation){.call = call, .cut = bn_cut(&call->layout)};
+    operation op = {.call = call, .cut = bn_cut(&call->layout), .values = call->values};
+    op.joined = rows_to_join(call, &op.cut);
+    op.epilogue = (bn_epilogue){call->activation, call->negative_slope,
+                                streams(call, &op.cut, op.joined)};
+    return op;
 }
 
 static bn_rows rows_of(const operation *op, const bn_chunk *chunk, bn_operand operand)
 {
+    if (!operand.data) return (bn_rows){NULL, 0};
     return bn_chunk_rows(&op->cut, chunk, operand, op->call->kernels->itemsize);
 }
 
-static bn_rows after(bn_rows rows, const bn_chunk *chunk)
+/* The rows after the first `count`. */
+static bn_rows after(bn_rows rows, ptrdiff_t count)
 {
-    return (bn_rows){rows.data + chunk->rows * rows.stride, rows.stride};
+    return (bn_rows){rows.data ? rows.data + count * rows.stride : NULL, rows.stride};
+}
+
+/* The rows, `count` at a time as one. */
+static bn_rows joined(bn_rows rows, ptrdiff_t count)
+{
+    return (bn_rows){rows.data, count * rows.stride};
 }
 
 /* ---- passes over a chunk ---- */
@@ -49,7 +86,7 @@ static void stats_chunk(const operation *op, ptrdiff_t block, ptrdiff_t k)
 {
     const bn_kernels *kernels = op->call->kernels;
     bn_chunk c = bn_chunk_at(&op->cut, block, k);
-    bn_rows x = rows_of(op, &c, op->x);
+    bn_rows x = rows_of(op, &c, op->call->arrays.x);
     bn_moments *out = op->moments + k * op->call->layout.channels + c.channel;
     if (op->call->layout.channels_last)
         kernels->stats_last(x, c.rows, c.n, c.tail, c.channels, out);
@@ -60,43 +97,61 @@ static void stats_chunk(const operation *op, ptrdiff_t block, ptrdiff_t k)
 static void normalize_chunk(const operation *op, ptrdiff_t block, ptrdiff_t k)
 {
     const bn_kernels *kernels = op->call->kernels;
-    const bn_coefficients *coefficients = &op->coefficients;
+    const bn_coefficients *co = &op->coefficients;
     bn_chunk c = bn_chunk_at(&op->cut, block, k);
-    bn_rows x = rows_of(op, &c, op->x), y = rows_of(op, &c, op->y);
+    bn_rows x = rows_of(op, &c, op->call->arrays.x), y = rows_of(op, &c, op->call->arrays.y),
+            residual = rows_of(op, &c, op->call->arrays.residual);
     if (!op->call->layout.channels_last) {
-        kernels->normalize_planar(x, y, c.rows, c.n, coefficients, c.channel);
+        kernels->normalize_planar(x, residual, y, c.rows, c.n, co, c.channel, &op->epilogue);
         return;
     }
-    kernels->normalize_last(x, y, c.rows, c.n, coefficients, c.channel);
-    kernels->normalize_last(after(x, &c), after(y, &c), c.tail > 0, c.tail, coefficients, c.channel);
+    const ptrdiff_t j = op->joined, whole = c.rows / j * j, rest = (c.rows - whole) * c.n + c.tail;
+    kernels->normalize_last(joined(x, j), joined(residual, j), joined(y, j), whole / j, j * c.n, co,
+                            c.channel, &op->epilogue);
+    if (rest)
+        kernels->normalize_last(after(x, whole), after(residual, whole), after(y, whole), 1, rest,
+                                co, c.channel, &op->epilogue);
+}
+
+static bn_backward_rows backward_rows(const operation *op, const bn_chunk *c)
+{
+    const bn_arrays *a = &op->call->arrays;
+    return (bn_backward_rows){rows_of(op, c, a->dy), rows_of(op, c, a->x), rows_of(op, c, a->y),
+                              rows_of(op, c, a->dx), rows_of(op, c, a->dresidual)};
 }
 
 static void reduce_chunk(const operation *op, ptrdiff_t block, ptrdiff_t k)
 {
     const bn_kernels *kernels = op->call->kernels;
     bn_chunk c = bn_chunk_at(&op->cut, block, k);
-    bn_rows dy = rows_of(op, &c, op->dy), x = rows_of(op, &c, op->x);
+    bn_backward_rows a = backward_rows(op, &c);
     bn_sums *out = op->sums + k * op->call->layout.channels + c.channel;
+    const double *mean = op->values.mean + c.channel;
     if (op->call->layout.channels_last)
-        kernels->reduce_last(dy, x, c.rows, c.n, c.tail, c.channels, op->values.mean + c.channel,
-                             out);
+        kernels->reduce_last(&a, c.rows, c.n, c.tail, c.channels, &op->coefficients, c.channel, mean,
+                             &op->epilogue, out);
     else
-        kernels->reduce_planar(dy, x, c.rows, c.n, op->values.mean[c.channel], out);
+        kernels->reduce_planar(&a, c.rows, c.n, &op->coefficients, c.channel, *mean, &op->epilogue,
+                               out);
 }
 
 static void gradient_chunk(const operation *op, ptrdiff_t block, ptrdiff_t k)
 {
     const bn_kernels *kernels = op->call->kernels;
-    const bn_coefficients *coefficients = &op->coefficients;
+    const bn_coefficients *co = &op->coefficients;
     bn_chunk c = bn_chunk_at(&op->cut, block, k);
-    bn_rows dy = rows_of(op, &c, op->dy), x = rows_of(op, &c, op->x), dx = rows_of(op, &c, op->dx);
+    bn_backward_rows a = backward_rows(op, &c);
     if (!op->call->layout.channels_last) {
-        kernels->gradient_planar(dy, x, dx, c.rows, c.n, coefficients, c.channel);
+        kernels->gradient_planar(&a, c.rows, c.n, co, c.channel, &op->epilogue);
         return;
     }
-    kernels->gradient_last(dy, x, dx, c.rows, c.n, coefficients, c.channel);
-    kernels->gradient_last(after(dy, &c), after(x, &c), after(dx, &c), c.tail > 0, c.tail,
-                           coefficients, c.channel);
+    const ptrdiff_t j = op->joined, whole = c.rows / j * j, rest = (c.rows - whole) * c.n + c.tail;
+    bn_backward_rows wide = {joined(a.dy, j), joined(a.x, j), joined(a.y, j), joined(a.dx, j),
+                             joined(a.dresidual, j)};
+    bn_backward_rows last = {after(a.dy, whole), after(a.x, whole), after(a.y, whole),
+                             after(a.dx, whole), after(a.dresidual, whole)};
+    kernels->gradient_last(&wide, whole / j, j * c.n, co, c.channel, &op->epilogue);
+    if (rest) kernels->gradient_last(&last, 1, rest, co, c.channel, &op->epilogue);
 }
 
 /* ---- steps between the passes, on the channels of one block ---- */
@@ -122,10 +177,10 @@ static void add_block(const operation *op, ptrdiff_t block)
     const ptrdiff_t channels = op->call->layout.channels;
     bn_chunk b = bn_chunk_at(&op->cut, block, 0);
     for (ptrdiff_t c = b.channel; c < b.channel + b.channels; c++) {
-        op->sum_dy[c] = op->sum_dy_xmu[c] = 0;
+        op->sum_g[c] = op->sum_g_xm[c] = 0;
         for (ptrdiff_t k = 0; k < op->cut.chunks; k++) {
-            op->sum_dy[c] += op->sums[k * channels + c].dy;
-            op->sum_dy_xmu[c] += op->sums[k * channels + c].dy_xmu;
+            op->sum_g[c] += op->sums[k * channels + c].g;
+            op->sum_g_xm[c] += op->sums[k * channels + c].g_xm;
         }
     }
 }
@@ -136,7 +191,7 @@ static void prepare_block(const operation *op, ptrdiff_t block, prepare prepare_
 {
     bn_chunk b = bn_chunk_at(&op->cut, block, 0);
     for (ptrdiff_t c = b.channel; c < b.channel + b.channels; c++)
-        for (ptrdiff_t f = 0; f < op->call->layout.fold; f++)
+        for (ptrdiff_t f = 0; f < op->joined * op->call->layout.fold; f++)
             prepare_channel(&op->values, c, &op->coefficients, f * op->call->layout.channels + c);
 }
 
@@ -169,6 +224,7 @@ static void add_then_prepare(const operation *op, ptrdiff_t block)
 
 typedef struct {
     const operation *op;
+    block_step before;        /* may be NULL */
     chunk_pass first, second; /* either may be NULL */
     block_step step;          /* between them */
     ptrdiff_t first_block, blocks; /* the group of blocks that all threads are at */
@@ -179,6 +235,7 @@ static void whole_blocks(const void *context, ptrdiff_t begin, ptrdiff_t end)
     const plan *p = context;
     const ptrdiff_t chunks = p->op->cut.chunks;
     for (ptrdiff_t block = begin; block < end; block++) {
+        if (p->before) p->before(p->op, block);
         for (ptrdiff_t k = 0; p->first && k < chunks; k++) p->first(p->op, block, k);
         p->step(p->op, block);
         for (ptrdiff_t k = 0; p->second && k < chunks; k++) p->second(p->op, block, k);
@@ -215,10 +272,11 @@ static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
    threads go over a group of channels twice, as many as stay in the cache they share. Channels-last
    tensors are one group: strips of their channels, half-used pages far apart, took 1.5 to 2.5 times
    as long, whether the second pass then found them in L2 or in L3. */
-static void run(const operation *op, chunk_pass first, block_step step, chunk_pass second)
+static void run(const operation *op, block_step before, chunk_pass first, block_step step,
+                chunk_pass second)
 {
     const bn_partition *cut = &op->cut;
-    plan p = {.op = op, .first = first, .step = step, .second = second};
+    plan p = {.op = op, .before = before, .first = first, .step = step, .second = second};
     ptrdiff_t block_bytes = cut->block_values * op->call->kernels->itemsize;
     double values = (double)cut->block_values * cut->blocks;
     int threads = values < SERIAL_BELOW ? 1 : op->call->threads;
@@ -230,6 +288,8 @@ static void run(const operation *op, chunk_pass first, block_step step, chunk_pa
     ptrdiff_t together = planar && first && second ? 1 + GROUP_BYTES / block_bytes : cut->blocks;
     for (; p.first_block < cut->blocks; p.first_block += together) {
         p.blocks = min(together, cut->blocks - p.first_block);
+        for (ptrdiff_t block = 0; before && block < p.blocks; block++)
+            before(op, p.first_block + block);
         if (first) bn_parallel_for(p.blocks * cut->chunks, threads, first_pass, &p);
         for (ptrdiff_t block = 0; block < p.blocks; block++) step(op, p.first_block + block);
         if (second) bn_parallel_for(p.blocks * cut->chunks, threads, second_pass, &p);
@@ -240,9 +300,11 @@ static void run(const operation *op, chunk_pass first, block_step step, chunk_pa
 
 static int allocate_coefficients(operation *op)
 {
-    size_t size = op->call->layout.fold * op->call->layout.channels * op->call->kernels->itemsize;
-    char *memory = malloc(4 * size);
-    op->coefficients = (bn_coefficients){memory, memory + size, memory + 2 * size, memory + 3 * size};
+    size_t size = op->joined * op->call->layout.fold * op->call->layout.channels *
+                  op->call->kernels->itemsize;
+    char *memory = malloc(5 * size);
+    op->coefficients = (bn_coefficients){memory, memory + size, memory + 2 * size,
+                                         memory + 3 * size, memory + 4 * size};
     return memory != NULL;
 }
 
@@ -251,77 +313,69 @@ static size_t results(const operation *op)
     return (size_t)op->cut.chunks * op->call->layout.channels;
 }
 
-int bn_stats(const bn_call *call, bn_operand x, double *count, double *mean, double *m2)
+int bn_stats(const bn_call *call, double *count, double *mean, double *m2)
 {
     operation op = begin(call);
-    op.x = x, op.count = count, op.mean = mean, op.m2 = m2;
+    op.count = count, op.mean = mean, op.m2 = m2;
     op.moments = malloc(results(&op) * sizeof *op.moments);
     int found = op.moments != NULL;
-    if (found) run(&op, stats_chunk, merge_block, NULL);
+    if (found) run(&op, NULL, stats_chunk, merge_block, NULL);
     free(op.moments);
     return found;
 }
 
-int bn_normalize(const bn_call *call, bn_operand x, bn_operand y, const bn_channel_values *values)
+int bn_normalize(const bn_call *call)
 {
     operation op = begin(call);
-    op.x = x, op.y = y, op.values = *values;
     int found = allocate_coefficients(&op);
-    if (found) run(&op, NULL, prepare_normalize, normalize_chunk);
+    if (found) run(&op, NULL, NULL, prepare_normalize, normalize_chunk);
     free(op.coefficients.mean);
     return found;
 }
 
-int bn_forward(const bn_call *call, bn_operand x, bn_operand y, const double *weight,
-               const double *bias, double eps, double *count, double *mean, double *m2)
+int bn_forward(const bn_call *call, double *count, double *mean, double *m2)
 {
     operation op = begin(call);
-    op.x = x, op.y = y, op.count = count, op.mean = mean, op.m2 = m2;
+    op.count = count, op.m2 = m2, op.values.mean = op.mean = mean;
     op.moments = malloc(results(&op) * sizeof *op.moments);
-    op.var = malloc(call->layout.channels * sizeof *op.var);
-    op.values = (bn_channel_values){
-        .mean = mean, .var = op.var, .weight = weight, .bias = bias, .eps = eps};
+    op.values.var = op.var = malloc(call->layout.channels * sizeof *op.var);
     int found = allocate_coefficients(&op) && op.moments && op.var;
-    if (found) run(&op, stats_chunk, merge_then_prepare, normalize_chunk);
+    if (found) run(&op, NULL, stats_chunk, merge_then_prepare, normalize_chunk);
     free(op.moments);
     free(op.var);
     free(op.coefficients.mean);
     return found;
 }
 
-int bn_reduce(const bn_call *call, bn_operand dy, bn_operand x, const double *mean, double *sum_dy,
-              double *sum_dy_xmu)
+int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm)
 {
     operation op = begin(call);
-    op.dy = dy, op.x = x, op.values.mean = mean, op.sum_dy = sum_dy, op.sum_dy_xmu = sum_dy_xmu;
+    op.sum_g = sum_g, op.sum_g_xm = sum_g_xm;
     op.sums = malloc(results(&op) * sizeof *op.sums);
-    int found = op.sums != NULL;
-    if (found) run(&op, reduce_chunk, add_block, NULL);
+    int found = allocate_coefficients(&op) && op.sums;
+    if (found) run(&op, prepare_normalize, reduce_chunk, add_block, NULL);
     free(op.sums);
-    return found;
-}
-
-int bn_gradient(const bn_call *call, bn_operand dy, bn_operand x, bn_operand dx,
-                const bn_channel_values *values)
-{
-    operation op = begin(call);
-    op.dy = dy, op.x = x, op.dx = dx, op.values = *values;
-    int found = allocate_coefficients(&op);
-    if (found) run(&op, NULL, prepare_gradient, gradient_chunk);
     free(op.coefficients.mean);
     return found;
 }
 
-int bn_backward(const bn_call *call, bn_operand dy, bn_operand x, bn_operand dx,
-                const bn_channel_values *values, double *sum_dy, double *sum_dy_xmu)
+int bn_gradient(const bn_call *call)
 {
     operation op = begin(call);
-    op.dy = dy, op.x = x, op.dx = dx, op.values = *values;
-    op.values.sum_dy = op.sum_dy = sum_dy;
-    op.values.sum_dy_xmu = op.sum_dy_xmu = sum_dy_xmu;
+    int found = allocate_coefficients(&op);
+    if (found) run(&op, prepare_normalize, NULL, prepare_gradient, gradient_chunk);
+    free(op.coefficients.mean);
+    return found;
+}
+
+int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
+{
+    operation op = begin(call);
+    op.values.sum_g = op.sum_g = sum_g;
+    op.values.sum_g_xm = op.sum_g_xm = sum_g_xm;
     op.sums = malloc(results(&op) * sizeof *op.sums);
     int found = allocate_coefficients(&op) && op.sums;
-    if (found) run(&op, reduce_chunk, add_then_prepare, gradient_chunk);
+    if (found) run(&op, prepare_normalize, reduce_chunk, add_then_prepare, gradient_chunk);
     free(op.sums);
     free(op.coefficients.mean);
     return found;

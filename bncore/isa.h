@@ -4,6 +4,7 @@
 #define BN_ISA_H
 
 #include <math.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "kernels.h"
@@ -28,6 +29,36 @@ enum { TILE_ROWS = 32 }; /* rows of a channels-last tile that stays in cache ove
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #define BN_X86_DISPATCH 1
+#include <immintrin.h>
+#define STREAM_FENCE() _mm_sfence()
+#else
+#define STREAM_FENCE()
 #endif
+
+enum { LINE = 64 }; /* bytes of a cache line, written whole past the cache */
+
+/* Values of a row until a cache line begins, at most n. */
+static inline ptrdiff_t values_to_line(const void *row, ptrdiff_t n, size_t itemsize)
+{
+    ptrdiff_t values = (ptrdiff_t)(-(uintptr_t)row % LINE / itemsize);
+    return values < n ? values : n;
+}
+
+/* Call `body(activation, flag, stream)` with its arguments as constants: a loop for each case. */
+#define SPECIALIZE(body, activation, flag, stream)                                                \
+    switch (4 * (int)(activation) + 2 * ((flag) != 0) + ((stream) != 0)) {                        \
+    case 0: body(0, 0, 0); break;                                                                 \
+    case 1: body(0, 0, 1); break;                                                                 \
+    case 2: body(0, 1, 0); break;                                                                 \
+    case 3: body(0, 1, 1); break;                                                                 \
+    case 4: body(1, 0, 0); break;                                                                 \
+    case 5: body(1, 0, 1); break;                                                                 \
+    case 6: body(1, 1, 0); break;                                                                 \
+    case 7: body(1, 1, 1); break;                                                                 \
+    case 8: body(2, 0, 0); break;                                                                 \
+    case 9: body(2, 0, 1); break;                                                                 \
+    case 10: body(2, 1, 0); break;                                                                \
+    case 11: body(2, 1, 1); break;                                                                \
+    }
 
 #endif

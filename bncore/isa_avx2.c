@@ -11,6 +11,9 @@
 
 #define ISA avx2
 #define FUSED(a, b, c) __builtin_fma(a, b, c)
+#define STREAM_LINE(to, line)                                                                     \
+    for (int i_ = 0; i_ < 2; i_++)                                                                \
+    _mm256_stream_si256((__m256i *)(to) + i_, _mm256_loadu_si256((const __m256i *)(line) + i_))
 #include "isa_body.h"
 
 #if defined(__clang__)

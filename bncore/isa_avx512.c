@@ -11,6 +11,7 @@
 
 #define ISA avx512
 #define FUSED(a, b, c) __builtin_fma(a, b, c)
+#define STREAM_LINE(to, line) _mm512_stream_si512((__m512i *)(to), _mm512_loadu_si512(line))
 #include "isa_body.h"
 
 #if defined(__clang__)

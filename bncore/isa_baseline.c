@@ -7,6 +7,13 @@
 #else
 #define FUSED(a, b, c) ((a) * (b) + (c))
 #endif
+#ifdef BN_X86_DISPATCH
+#define STREAM_LINE(to, line)                                                                     \
+    for (int i_ = 0; i_ < 4; i_++)                                                                \
+    _mm_stream_si128((__m128i *)(to) + i_, _mm_loadu_si128((const __m128i *)(line) + i_))
+#else
+#define STREAM_LINE(to, line) memcpy(to, line, LINE)
+#endif
 #include "isa_body.h"
 
 const bn_isa bn_isa_baseline = {"baseline", table_float32_baseline, table_float64_baseline};

@@ -7,6 +7,7 @@
 
 #define ROW(operand, r) ((real *)((operand).data + (r) * (operand).stride))
 #define MULTIPLY_ADD(a, b, c) (EXACT_PRODUCT ? FUSED(a, b, c) : (a) * (b) + (c))
+#define VALUES_OF_LINE ((int)(LINE / sizeof(real)))
 
 static inline double NAME(add_lanes)(double *lanes)
 {
@@ -120,164 +121,277 @@ static void NAME(stats_last)(bn_rows x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t t
     NAME(sum_last)(x, rows, n, tail, channels, 0, shift, out);
 }
 
-/* ---- normalize: y = (x - mean) * scale + shift ---- */
+/* ---- normalize: z = (x - mean) * scale + shift (+ residual), y = activation(z) ---- */
 
 static void NAME(prepare_normalize)(const bn_channel_values *v, ptrdiff_t c,
                                     const bn_coefficients *k, ptrdiff_t at)
 {
-    double scale = bn_rstd(v->var[c], v->eps) * (v->weight ? v->weight[c] : 1);
+    double rstd = v->var ? bn_rstd(v->var[c], v->eps) : 1; /* sums of dy need the mean only */
+    double scale = rstd * (v->weight ? v->weight[c] : 1);
     double lost = v->mean[c] - (real)v->mean[c];
     ((real *)k->mean)[at] = (real)v->mean[c];
     ((real *)k->scale)[at] = (real)scale;
     ((real *)k->shift)[at] = (real)((v->bias ? v->bias[c] : 0) - lost * scale);
 }
 
-static void NAME(normalize_planar)(bn_rows x, bn_rows y, ptrdiff_t rows, ptrdiff_t n,
-                                   const bn_coefficients *k, ptrdiff_t c)
+/* The coefficients from channel c on. A loop over values of one channel steps through them by 0, one
+   over channels by 1. */
+typedef struct {
+    const real *mean, *scale, *shift, *mean_g, *slope;
+} NAME(channel);
+
+static inline NAME(channel) NAME(channel_at)(const bn_coefficients *k, ptrdiff_t c)
 {
-    const real mean = ((real *)k->mean)[c], scale = ((real *)k->scale)[c],
-               shift = ((real *)k->shift)[c];
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *xr = ROW(x, r);
-        real *yr = ROW(y, r);
-        for (ptrdiff_t i = 0; i < n; i++) yr[i] = (xr[i] - mean) * scale + shift;
-    }
+    return (NAME(channel)){(real *)k->mean + c, (real *)k->scale + c, (real *)k->shift + c,
+                           (real *)k->mean_g + c, (real *)k->slope + c};
 }
 
-static void NAME(normalize_last)(bn_rows x, bn_rows y, ptrdiff_t rows, ptrdiff_t n,
-                                 const bn_coefficients *k, ptrdiff_t c)
+ALWAYS_INLINE real NAME(z_at)(const real *x, ptrdiff_t i, NAME(channel) k, const int step)
 {
-    const real *mean = (real *)k->mean + c, *scale = (real *)k->scale + c,
-               *shift = (real *)k->shift + c;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *xr = ROW(x, r);
-        real *yr = ROW(y, r);
-        INDEPENDENT
-        for (ptrdiff_t i = 0; i < n; i++) yr[i] = (xr[i] - mean[i]) * scale[i] + shift[i];
-    }
+    return (x[i] - k.mean[i * step]) * k.scale[i * step] + k.shift[i * step];
 }
 
-/* ---- backward, reduce: Σdy and Σdy·(x - mean) ---- */
+ALWAYS_INLINE real NAME(y_at)(const real *x, const real *residual, ptrdiff_t i, NAME(channel) k,
+                              const int step, const int activation, const int adds, real negative)
+{
+    real z = NAME(z_at)(x, i, k, step);
+    if (adds) z += residual[i];
+    if (activation == BN_RELU) return z < 0 ? 0 : z;
+    if (activation == BN_LEAKY_RELU) return z < 0 ? z * negative : z;
+    return z;
+}
 
-ALWAYS_INLINE void NAME(add_products)(const real *dy, const real *x, int n, const real *mean,
-                                      const int mean_step, double *s, double *p)
+ALWAYS_INLINE void NAME(normalize_row)(const real *x, const real *residual, real *y, ptrdiff_t n,
+                                       NAME(channel) k, const int step, const int activation,
+                                       const int adds, real negative, const int stream)
+{
+    ptrdiff_t i = 0, plain = stream ? values_to_line(y, n, sizeof(real)) : n;
+    INDEPENDENT
+    for (i = 0; i < plain; i++)
+        y[i] = NAME(y_at)(x, residual, i, k, step, activation, adds, negative);
+    for (i = plain; i + VALUES_OF_LINE <= n; i += VALUES_OF_LINE) {
+        real line[VALUES_OF_LINE];
+        for (int l = 0; l < VALUES_OF_LINE; l++)
+            line[l] = NAME(y_at)(x, residual, i + l, k, step, activation, adds, negative);
+        STREAM_LINE(y + i, line);
+    }
+    for (; i < n; i++) y[i] = NAME(y_at)(x, residual, i, k, step, activation, adds, negative);
+}
+
+ALWAYS_INLINE void NAME(normalize)(bn_rows x, bn_rows residual, bn_rows y, ptrdiff_t rows,
+                                   ptrdiff_t n, NAME(channel) k, const int step,
+                                   const bn_epilogue *e)
+{
+    const real negative = (real)e->negative_slope;
+#define ROWS(activation, adds, stream)                                                            \
+    for (ptrdiff_t r = 0; r < rows; r++)                                                          \
+    NAME(normalize_row)(ROW(x, r), adds ? ROW(residual, r) : NULL, ROW(y, r), n, k, step,         \
+                        activation, adds, negative, stream)
+    SPECIALIZE(ROWS, e->activation, residual.data != NULL, e->stream)
+#undef ROWS
+    if (e->stream) STREAM_FENCE();
+}
+
+static void NAME(normalize_planar)(bn_rows x, bn_rows residual, bn_rows y, ptrdiff_t rows,
+                                   ptrdiff_t n, const bn_coefficients *k, ptrdiff_t c,
+                                   const bn_epilogue *e)
+{
+    NAME(normalize)(x, residual, y, rows, n, NAME(channel_at)(k, c), 0, e);
+}
+
+static void NAME(normalize_last)(bn_rows x, bn_rows residual, bn_rows y, ptrdiff_t rows,
+                                 ptrdiff_t n, const bn_coefficients *k, ptrdiff_t c,
+                                 const bn_epilogue *e)
+{
+    NAME(normalize)(x, residual, y, rows, n, NAME(channel_at)(k, c), 1, e);
+}
+
+/* ---- backward: g = dy * activation'(z) ---- */
+
+/* y has z's sign, where it is given. */
+ALWAYS_INLINE real NAME(g_at)(const real *dy, const real *x, const real *y, ptrdiff_t i,
+                              NAME(channel) k, const int step, const int activation,
+                              const int has_y, real negative)
+{
+    if (activation == BN_NO_ACTIVATION) return dy[i];
+    real z = has_y ? y[i] : NAME(z_at)(x, i, k, step);
+    return z > 0 ? dy[i] : activation == BN_RELU ? 0 : dy[i] * negative;
+}
+
+/* ---- backward, reduce: Σg and Σg·(x - mean) ---- */
+
+ALWAYS_INLINE void NAME(add_products)(const real *dy, const real *x, const real *y, int n,
+                                      NAME(channel) k, const int step, const int activation,
+                                      const int has_y, real negative, double *s, double *p)
 {
     for (int l = 0; l < n; l++) {
-        double g = dy[l], d = (real)(x[l] - mean[l * mean_step]);
+        double g = NAME(g_at)(dy, x, y, l, k, step, activation, has_y, negative);
+        double xm = (real)(x[l] - k.mean[l * step]);
         s[l] += g;
-        p[l] = MULTIPLY_ADD(g, d, p[l]);
+        p[l] = MULTIPLY_ADD(g, xm, p[l]);
     }
 }
 
-static void NAME(reduce_planar)(bn_rows dy, bn_rows x, ptrdiff_t rows, ptrdiff_t n, double mean,
-                                bn_sums *out)
+ALWAYS_INLINE void NAME(reduce_runs)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
+                                     NAME(channel) k, const int activation, const int has_y,
+                                     real negative, double *s, double *p)
 {
-    const real near_mean = (real)mean;
-    double s[BN_LANES] = {0}, p[BN_LANES] = {0};
+    double sl[BN_LANES] = {0}, pl[BN_LANES] = {0};
     for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *dyr = ROW(dy, r), *xr = ROW(x, r);
+        const real *dy = ROW(a->dy, r), *x = ROW(a->x, r), *y = has_y ? ROW(a->y, r) : x;
         ptrdiff_t i = 0;
         for (; i + BN_LANES <= n; i += BN_LANES)
-            NAME(add_products)(dyr + i, xr + i, BN_LANES, &near_mean, 0, s, p);
-        NAME(add_products)(dyr + i, xr + i, (int)(n - i), &near_mean, 0, s, p);
+            NAME(add_products)(dy + i, x + i, y + i, BN_LANES, k, 0, activation, has_y, negative,
+                               sl, pl);
+        NAME(add_products)(dy + i, x + i, y + i, (int)(n - i), k, 0, activation, has_y, negative,
+                           sl, pl);
     }
-    out->dy = NAME(add_lanes)(s);
-    out->dy_xmu = NAME(add_lanes)(p) - (mean - near_mean) * out->dy;
+    *s = NAME(add_lanes)(sl);
+    *p = NAME(add_lanes)(pl);
 }
 
-ALWAYS_INLINE void NAME(reduce_strip)(bn_rows dy, bn_rows x, ptrdiff_t rows, ptrdiff_t column,
-                                      int n, const real *mean, double *s, double *p)
+static void NAME(reduce_planar)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
+                                const bn_coefficients *coefficients, ptrdiff_t c, double mean,
+                                const bn_epilogue *e, bn_sums *out)
+{
+    const NAME(channel) k = NAME(channel_at)(coefficients, c);
+    double s = 0, p = 0;
+#define RUNS(activation, has_y, stream)                                                           \
+    NAME(reduce_runs)(a, rows, n, k, activation, has_y, (real)e->negative_slope, &s, &p)
+    SPECIALIZE(RUNS, e->activation, a->y.data != NULL, 0)
+#undef RUNS
+    *out = (bn_sums){s, p - (mean - *k.mean) * s};
+}
+
+/* One strip of `n` ≤ BN_LANES columns: their sums stay in registers over the rows. */
+ALWAYS_INLINE void NAME(reduce_strip)(const bn_backward_rows *a, ptrdiff_t first, ptrdiff_t rows,
+                                      ptrdiff_t i, int n, NAME(channel) k, const int activation,
+                                      const int has_y, real negative, double *s, double *p)
 {
     double sl[BN_LANES], pl[BN_LANES];
-    memcpy(sl, s + column, n * sizeof(double));
-    memcpy(pl, p + column, n * sizeof(double));
-    for (ptrdiff_t r = 0; r < rows; r++)
-        NAME(add_products)(ROW(dy, r) + column, ROW(x, r) + column, n, mean + column, 1, sl, pl);
-    memcpy(s + column, sl, n * sizeof(double));
-    memcpy(p + column, pl, n * sizeof(double));
+    NAME(channel) at = {k.mean + i, k.scale + i, k.shift + i, NULL, NULL};
+    memcpy(sl, s + i, n * sizeof(double));
+    memcpy(pl, p + i, n * sizeof(double));
+    for (ptrdiff_t r = first; r < first + rows; r++)
+        NAME(add_products)(ROW(a->dy, r) + i, ROW(a->x, r) + i,
+                           has_y ? ROW(a->y, r) + i : ROW(a->x, r), n, at, 1, activation, has_y,
+                           negative, sl, pl);
+    memcpy(s + i, sl, n * sizeof(double));
+    memcpy(p + i, pl, n * sizeof(double));
 }
 
-static void NAME(reduce_columns)(bn_rows dy, bn_rows x, ptrdiff_t rows, ptrdiff_t n,
-                                 const real *mean, double *s, double *p)
+ALWAYS_INLINE void NAME(reduce_columns)(const bn_backward_rows *a, ptrdiff_t first,
+                                        ptrdiff_t rows, ptrdiff_t n, NAME(channel) k,
+                                        const int activation, const int has_y, real negative,
+                                        double *s, double *p)
 {
-    for (ptrdiff_t r = 0; r < rows; r += TILE_ROWS) {
-        bn_rows dy_tile = {dy.data + r * dy.stride, dy.stride};
-        bn_rows x_tile = {x.data + r * x.stride, x.stride};
-        ptrdiff_t tile_rows = rows - r < TILE_ROWS ? rows - r : TILE_ROWS, i = 0;
+    for (ptrdiff_t end = first + rows; first < end; first += TILE_ROWS) {
+        ptrdiff_t tile = end - first < TILE_ROWS ? end - first : TILE_ROWS, i = 0;
         for (; i + BN_LANES <= n; i += BN_LANES)
-            NAME(reduce_strip)(dy_tile, x_tile, tile_rows, i, BN_LANES, mean, s, p);
-        if (i < n) NAME(reduce_strip)(dy_tile, x_tile, tile_rows, i, (int)(n - i), mean, s, p);
+            NAME(reduce_strip)(a, first, tile, i, BN_LANES, k, activation, has_y, negative, s, p);
+        if (i < n)
+            NAME(reduce_strip)(a, first, tile, i, (int)(n - i), k, activation, has_y, negative, s,
+                               p);
     }
 }
 
-static void NAME(reduce_last)(bn_rows dy, bn_rows x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t tail,
-                              ptrdiff_t channels, const double *mean, bn_sums *out)
+static void NAME(reduce_last)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
+                              ptrdiff_t tail, ptrdiff_t channels,
+                              const bn_coefficients *coefficients, ptrdiff_t c,
+                              const double *mean, const bn_epilogue *e, bn_sums *out)
 {
-    real near_mean[BN_MAX_WIDTH];
+    const NAME(channel) k = NAME(channel_at)(coefficients, c);
+    const real negative = (real)e->negative_slope;
     double s[BN_MAX_WIDTH] = {0}, p[BN_MAX_WIDTH] = {0};
-    for (ptrdiff_t i = 0; i < n; i++)
-        near_mean[i] = i < channels ? (real)mean[i] : near_mean[i - channels];
-    NAME(reduce_columns)(dy, x, rows, n, near_mean, s, p);
-    bn_rows dy_rest = {dy.data + rows * dy.stride, dy.stride};
-    bn_rows x_rest = {x.data + rows * x.stride, x.stride};
-    NAME(reduce_columns)(dy_rest, x_rest, tail > 0, tail, near_mean, s, p);
-
-    for (ptrdiff_t c = 0; c < channels; c++) {
-        for (ptrdiff_t i = c + channels; i < n; i += channels) {
-            s[c] += s[i];
-            p[c] += p[i];
+#define COLUMNS(activation, has_y, stream)                                                        \
+    NAME(reduce_columns)(a, 0, rows, n, k, activation, has_y, negative, s, p);                    \
+    NAME(reduce_columns)(a, rows, tail > 0, tail, k, activation, has_y, negative, s, p)
+    SPECIALIZE(COLUMNS, e->activation, a->y.data != NULL, 0)
+#undef COLUMNS
+    for (ptrdiff_t j = 0; j < channels; j++) {
+        for (ptrdiff_t i = j + channels; i < n; i += channels) {
+            s[j] += s[i];
+            p[j] += p[i];
         }
-        out[c].dy = s[c];
-        out[c].dy_xmu = p[c] - (mean[c] - near_mean[c]) * s[c];
+        out[j] = (bn_sums){s[j], p[j] - (mean[j] - k.mean[j]) * s[j]};
     }
 }
 
-/* ---- backward, apply: dx = (dy - shift - (x - mean) * slope) * scale ---- */
+/* ---- backward, apply: dx = (g - mean_g - (x - mean) * slope) * scale ---- */
 
 static void NAME(prepare_gradient)(const bn_channel_values *v, ptrdiff_t c,
                                    const bn_coefficients *k, ptrdiff_t at)
 {
     double rstd = bn_rstd(v->var[c], v->eps), lost = v->mean[c] - (real)v->mean[c];
-    double slope = v->sum_dy_xmu[c] / v->count[c] * rstd * rstd;
-    double shift = v->sum_dy[c] / v->count[c] - lost * slope;
-    ((real *)k->mean)[at] = (real)v->mean[c];
-    ((real *)k->scale)[at] = (real)(rstd * (v->weight ? v->weight[c] : 1));
-    ((real *)k->shift)[at] = (real)shift;
+    double slope = v->sum_g_xm[c] / v->count[c] * rstd * rstd;
+    ((real *)k->mean_g)[at] = (real)(v->sum_g[c] / v->count[c] - lost * slope);
     ((real *)k->slope)[at] = (real)slope;
 }
 
-static void NAME(gradient_planar)(bn_rows dy, bn_rows x, bn_rows dx, ptrdiff_t rows, ptrdiff_t n,
-                                  const bn_coefficients *k, ptrdiff_t c)
+ALWAYS_INLINE real NAME(dx_at)(const real *dy, const real *x, const real *y, ptrdiff_t i,
+                               NAME(channel) k, const int step, const int activation,
+                               const int has_y, real negative)
 {
-    const real mean = ((real *)k->mean)[c], scale = ((real *)k->scale)[c],
-               shift = ((real *)k->shift)[c], slope = ((real *)k->slope)[c];
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *dyr = ROW(dy, r), *xr = ROW(x, r);
-        real *dxr = ROW(dx, r);
-        INDEPENDENT
-        for (ptrdiff_t i = 0; i < n; i++)
-            dxr[i] = (dyr[i] - shift - (xr[i] - mean) * slope) * scale;
-    }
+    real g = NAME(g_at)(dy, x, y, i, k, step, activation, has_y, negative);
+    return (g - k.mean_g[i * step] - (x[i] - k.mean[i * step]) * k.slope[i * step]) *
+           k.scale[i * step];
 }
 
-static void NAME(gradient_last)(bn_rows dy, bn_rows x, bn_rows dx, ptrdiff_t rows, ptrdiff_t n,
-                                const bn_coefficients *k, ptrdiff_t c)
+ALWAYS_INLINE void NAME(gradient_row)(const real *dy, const real *x, const real *y, real *dx,
+                                      real *dresidual, ptrdiff_t n, NAME(channel) k,
+                                      const int step, const int activation, const int has_y,
+                                      real negative, const int stream)
 {
-    const real *mean = (real *)k->mean + c, *scale = (real *)k->scale + c,
-               *shift = (real *)k->shift + c, *slope = (real *)k->slope + c;
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        const real *dyr = ROW(dy, r), *xr = ROW(x, r);
-        real *dxr = ROW(dx, r);
-        INDEPENDENT
-        for (ptrdiff_t i = 0; i < n; i++)
-            dxr[i] = (dyr[i] - shift[i] - (xr[i] - mean[i]) * slope[i]) * scale[i];
+    ptrdiff_t i, plain = stream ? values_to_line(dx, n, sizeof(real)) : n;
+    /* before dx, which may be in the place of dy; after it, dresidual may be */
+    if (dresidual && dresidual != dy)
+        for (i = 0; i < n; i++)
+            dresidual[i] = NAME(g_at)(dy, x, y, i, k, step, activation, has_y, negative);
+    INDEPENDENT
+    for (i = 0; i < plain; i++)
+        dx[i] = NAME(dx_at)(dy, x, y, i, k, step, activation, has_y, negative);
+    for (i = plain; i + VALUES_OF_LINE <= n; i += VALUES_OF_LINE) {
+        real line[VALUES_OF_LINE];
+        for (int l = 0; l < VALUES_OF_LINE; l++)
+            line[l] = NAME(dx_at)(dy, x, y, i + l, k, step, activation, has_y, negative);
+        STREAM_LINE(dx + i, line);
     }
+    for (; i < n; i++) dx[i] = NAME(dx_at)(dy, x, y, i, k, step, activation, has_y, negative);
+    if (dresidual == dy)
+        for (i = 0; i < n; i++)
+            dresidual[i] = NAME(g_at)(dy, x, y, i, k, step, activation, has_y, negative);
+}
+
+ALWAYS_INLINE void NAME(gradient)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
+                                  NAME(channel) k, const int step, const bn_epilogue *e)
+{
+    const real negative = (real)e->negative_slope;
+#define ROWS(activation, has_y, stream)                                                           \
+    for (ptrdiff_t r = 0; r < rows; r++)                                                          \
+    NAME(gradient_row)(ROW(a->dy, r), ROW(a->x, r), has_y ? ROW(a->y, r) : NULL, ROW(a->dx, r),   \
+                       a->dresidual.data ? ROW(a->dresidual, r) : NULL, n, k, step, activation,   \
+                       has_y, negative, stream)
+    SPECIALIZE(ROWS, e->activation, a->y.data != NULL, e->stream)
+#undef ROWS
+    if (e->stream) STREAM_FENCE();
+}
+
+static void NAME(gradient_planar)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
+                                  const bn_coefficients *k, ptrdiff_t c, const bn_epilogue *e)
+{
+    NAME(gradient)(a, rows, n, NAME(channel_at)(k, c), 0, e);
+}
+
+static void NAME(gradient_last)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
+                                const bn_coefficients *k, ptrdiff_t c, const bn_epilogue *e)
+{
+    NAME(gradient)(a, rows, n, NAME(channel_at)(k, c), 1, e);
 }
 
 /* ---- the table ---- */
 
 #define TABLE                                                                                  \
-    {\
+    {                                                                                          \
         sizeof(real), NAME(prepare_normalize), NAME(prepare_gradient), NAME(stats_planar),     \
             NAME(normalize_planar), NAME(reduce_planar), NAME(gradient_planar),                \
             NAME(stats_last), NAME(normalize_last), NAME(reduce_last), NAME(gradient_last)     \

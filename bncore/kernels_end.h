@@ -3,4 +3,5 @@
 #undef NAME
 #undef ROW
 #undef MULTIPLY_ADD
+#undef VALUES_OF_LINE
 #undef TABLE

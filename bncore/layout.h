@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-enum { BN_MAX_OPERANDS = 4, BN_MAX_RANK = 64 };
+enum { BN_MAX_OPERANDS = 6, BN_MAX_RANK = 64 };
 
 /* One array of a kernel's call: byte distances between neighbours on the outer and channel axes. */
 typedef struct {

@@ -388,7 +388,7 @@ def backward_apply(
         dx = core.normalize(dy, axis, np.zeros(channels), var, weight, None, eps, target)
     else:
         dx = core.gradient(
-            dy, x, axis, mean, var, weight, eps, sums.count, sums.dy, sums.dy_xmu, target
+            dy, x, axis, mean, var, weight, None, eps, sums.count, sums.dy, sums.dy_xmu, target
         )
     return _delivered(dx, out)
 
@@ -482,7 +482,7 @@ def backward_batch(
         return empty, backward_reduce(dy, x, batch.mean, axis=axis)
     target = _in_place_or_apart(_in_place_or_apart(out, dy), x)
     dx, sum_dy, sum_dy_xmu = core.backward(
-        dy, x, axis, batch.mean, batch.var, weight, eps, batch.count, target
+        dy, x, axis, batch.mean, batch.var, weight, None, eps, batch.count, target
     )
     return _delivered(dx, out), BackwardSums(batch.count, sum_dy, sum_dy_xmu)
 
