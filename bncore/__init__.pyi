@@ -25,6 +25,9 @@ def normalize(
     bias: Array | None,
     eps: float,
     out: Array | None = None,
+    residual: Array | None = None,
+    activation: int = 0,
+    negative_slope: float = 0,
 ) -> Array: ...
 def forward(
     x: Array,
@@ -33,8 +36,23 @@ def forward(
     bias: Array | None,
     eps: float,
     out: Array | None = None,
+    residual: Array | None = None,
+    activation: int = 0,
+    negative_slope: float = 0,
 ) -> tuple[Array, Doubles, Doubles, Doubles]: ...
-def reduce(dy: Array, x: Array, axis: int, mean: Array) -> tuple[Doubles, Doubles]: ...
+def reduce(
+    dy: Array,
+    x: Array,
+    axis: int,
+    mean: Array,
+    var: Array | None = None,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    eps: float = 0,
+    y: Array | None = None,
+    activation: int = 0,
+    negative_slope: float = 0,
+) -> tuple[Doubles, Doubles]: ...
 def gradient(
     dy: Array,
     x: Array,
@@ -42,11 +60,16 @@ def gradient(
     mean: Array,
     var: Array,
     weight: Array | None,
+    bias: Array | None,
     eps: float,
     count: Array,
-    sum_dy: Array,
-    sum_dy_xmu: Array,
+    sum_g: Array,
+    sum_g_xm: Array,
     out: Array | None = None,
+    y: Array | None = None,
+    dresidual: Array | None = None,
+    activation: int = 0,
+    negative_slope: float = 0,
 ) -> Array: ...
 def backward(
     dy: Array,
@@ -55,9 +78,14 @@ def backward(
     mean: Array,
     var: Array,
     weight: Array | None,
+    bias: Array | None,
     eps: float,
     count: Array,
     out: Array | None = None,
+    y: Array | None = None,
+    dresidual: Array | None = None,
+    activation: int = 0,
+    negative_slope: float = 0,
 ) -> tuple[Array, Doubles, Doubles]: ...
 def merge(
     count: Doubles, mean: Doubles, m2: Doubles, count_b: Doubles, mean_b: Doubles, m2_b: Doubles

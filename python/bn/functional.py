@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 from numpy import float64
@@ -20,6 +20,8 @@ from bn._core import core
 from bn._module import Array
 
 Doubles = NDArray[float64]
+Activation = Literal["relu", "leaky_relu"]
+ACTIVATIONS = (None, "relu", "leaky_relu")  # in the kernels' order
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,8 +222,13 @@ def normalize(
     *,
     axis: int = 1,
     out: Array | None = None,
+    residual: Array | None = None,
+    activation: Activation | None = None,
+    negative_slope: float = 0.01,
 ) -> Array:
     """``y = (x - mean) / sqrt(var + eps) · weight + bias``, channel by channel.
+
+    With `residual` and `activation`, ``y = activation(... + residual)`` in the same pass.
 
     float32 keeps all its digits however far the mean is from 0: the mean is subtracted in two
     parts. A channel whose values are all the mean comes out as the bias exactly.
@@ -240,6 +247,12 @@ def normalize(
         The channel axis.
     out : ndarray, optional
         Where to put y; x itself is welcome. Same shape and dtype as x.
+    residual : ndarray, optional
+        Added before the activation. Same shape and dtype as x.
+    activation : {"relu", "leaky_relu"}, optional
+        Applied to the result.
+    negative_slope : float, default 0.01
+        Of "leaky_relu"; above 0.
 
     Returns
     -------
@@ -270,9 +283,12 @@ def normalize(
     _check.optional_per_channel("bias", bias, channels)
     _check.eps(eps)
     _check.out(out, x)
+    _check.optional_like("residual", residual, x)
+    epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
         return np.empty_like(x, subok=False) if out is None else out
-    y = core.normalize(x, axis, mean, var, weight, bias, eps, _in_place_or_apart(out, x))
+    target = _apart(out, x, residual)
+    y = core.normalize(x, axis, mean, var, weight, bias, eps, target, residual, *epilogue)
     return _delivered(y, out)
 
 
@@ -383,7 +399,7 @@ def backward_apply(
         _check.per_channel("sums.dy", sums.dy, channels)
     if x.size == 0:
         return np.empty_like(x, subok=False) if out is None else out
-    target = _in_place_or_apart(_in_place_or_apart(out, dy), x)
+    target = _apart(out, dy, x)
     if sums is None:  # dy·weight·r is a normalization of dy about 0
         dx = core.normalize(dy, axis, np.zeros(channels), var, weight, None, eps, target)
     else:
@@ -401,12 +417,15 @@ def normalize_batch(
     *,
     axis: int = 1,
     out: Array | None = None,
+    residual: Array | None = None,
+    activation: Activation | None = None,
+    negative_slope: float = 0.01,
 ) -> tuple[Array, Stats]:
     """`stats`, then `normalize` with them: the same bits, but x is read from memory once.
 
     Parameters
     ----------
-    x, weight, bias, eps, axis, out
+    x, weight, bias, eps, axis, out, residual, activation, negative_slope
         As in `normalize`.
 
     Returns
@@ -428,9 +447,12 @@ def normalize_batch(
     _check.optional_per_channel("bias", bias, channels)
     _check.eps(eps)
     _check.out(out, x)
+    _check.optional_like("residual", residual, x)
+    epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
         return np.empty_like(x, subok=False) if out is None else out, stats(x, axis)
-    y, *batch = core.forward(x, axis, weight, bias, eps, _in_place_or_apart(out, x))
+    target = _apart(out, x, residual)
+    y, *batch = core.forward(x, axis, weight, bias, eps, target, residual, *epilogue)
     return _delivered(y, out), Stats(*batch)
 
 
@@ -443,6 +465,11 @@ def backward_batch(
     *,
     axis: int = 1,
     out: Array | None = None,
+    bias: Array | None = None,
+    y: Array | None = None,
+    activation: Activation | None = None,
+    negative_slope: float = 0.01,
+    dresidual: Array | None = None,
 ) -> tuple[Array, BackwardSums]:
     """`backward_reduce`, then `backward_apply` with its sums: the gradient of `normalize_batch`.
 
@@ -454,6 +481,15 @@ def backward_batch(
         As in `backward_apply`.
     batch : Stats
         Of x.
+    activation, negative_slope
+        As in the forward pass. Where the activation was off is found out again from x, weight and
+        `bias`; or from the sign of y, which must be given if there was a residual.
+    bias : ndarray of float32 or float64, shape (C,), optional
+        As in the forward pass; it matters with an activation only.
+    y : ndarray, optional
+        What the forward pass returned.
+    dresidual : ndarray, optional
+        Where to put the gradient of the residual; dy itself is welcome. Same shape and dtype as x.
 
     Returns
     -------
@@ -475,15 +511,25 @@ def backward_batch(
     _check.same_type("batch", [batch], (Stats,))
     _check.per_channel("batch.mean", batch.mean, channels)
     _check.optional_per_channel("weight", weight, channels)
+    _check.optional_per_channel("bias", bias, channels)
     _check.eps(eps)
     _check.out(out, x)
+    _check.optional_like("y", y, x)
+    _check.out(dresidual, x, "dresidual")
+    epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
         empty = np.empty_like(x, subok=False) if out is None else out
         return empty, backward_reduce(dy, x, batch.mean, axis=axis)
-    target = _in_place_or_apart(_in_place_or_apart(out, dy), x)
-    dx, sum_dy, sum_dy_xmu = core.backward(
-        dy, x, axis, batch.mean, batch.var, weight, None, eps, batch.count, target
-    )
+    target, g = _apart(out, dy, x, y), dresidual
+    if g is not None:
+        if target is not None and _shares(target, x, y):
+            target = None  # g is found out from them after dx was written
+        if _overlap(g, dy) or _shares(g, x, y, out):
+            g = np.empty_like(x, subok=False)
+    values = (batch.mean, batch.var, weight, bias, eps, batch.count)
+    dx, sum_dy, sum_dy_xmu = core.backward(dy, x, axis, *values, target, y, g, *epilogue)
+    if g is not None:
+        _delivered(g, dresidual)
     return _delivered(dx, out), BackwardSums(batch.count, sum_dy, sum_dy_xmu)
 
 
@@ -566,12 +612,31 @@ def batch_norm(
     return y
 
 
-def _in_place_or_apart(out: Array | None, x: Array) -> Array | None:
-    """`out` if the kernels may write there: it is x to the byte, or shares no memory with it."""
-    if out is None or not np.may_share_memory(out, x):
-        return out
-    same = out.ctypes.data == x.ctypes.data and out.strides == x.strides
-    return out if same else None
+def _epilogue(activation: str | None, negative_slope: float) -> tuple[int, float]:
+    """What the kernels do after the normalization: the number of an activation, and its slope."""
+    _check.activation(activation, ACTIVATIONS)
+    if activation == "leaky_relu":
+        _check.slope(negative_slope)
+    return ACTIVATIONS.index(activation), negative_slope
+
+
+def _shares(out: Array, *arrays: Array | None) -> bool:
+    return any(a is not None and np.may_share_memory(out, a) for a in arrays)
+
+
+def _overlap(out: Array, *arrays: Array | None) -> bool:
+    """Whether out shares memory with an array that is not out to the byte."""
+    return any(
+        a is not None
+        and _shares(out, a)
+        and (out.ctypes.data != a.ctypes.data or out.strides != a.strides)
+        for a in arrays
+    )
+
+
+def _apart(out: Array | None, *arrays: Array | None) -> Array | None:
+    """`out` if the kernels may write there: it is an input to the byte, or apart from all."""
+    return None if out is None or _overlap(out, *arrays) else out
 
 
 def _delivered(y: Array, out: Array | None) -> Array:

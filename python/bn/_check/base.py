@@ -70,9 +70,14 @@ def like(name: str, a: object, x: Array, x_name: str = "x") -> Array:
     return a
 
 
-def out(a: object, x: Array) -> None:
+def optional_like(name: str, a: object, x: Array) -> None:
     if a is not None:
-        writeable("out", like("out", a, x))
+        like(name, a, x)
+
+
+def out(a: object, x: Array, name: str = "out") -> None:
+    if a is not None:
+        writeable(name, like(name, a, x))
 
 
 def writeable(name: str, a: Array) -> None:
@@ -133,6 +138,19 @@ def enough_values(x: Array, axis: int) -> None:
 
 def eps(value: object, name: str = "eps") -> None:
     at_least(name, value, 0)
+
+
+def activation(value: object, known: Collection[object]) -> None:
+    if value not in known:
+        names = ", ".join(repr(name) for name in known)
+        raise ValueError(f"activation must be one of {names}, got {value!r}")
+
+
+def slope(value: object) -> None:
+    """The sign of y tells that of z only if the slope is above 0."""
+    finite("negative_slope", value)
+    if not cast("float", value) > 0:
+        raise ValueError(f"negative_slope must be above 0, got {value!r}")
 
 
 def finite(name: str, value: object) -> None:
