@@ -7,7 +7,8 @@ float64; what belongs to a channel is float64 of length C.
 
 cimport numpy as cnp
 from libc.stddef cimport ptrdiff_t
-from libc.string cimport memset
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -75,6 +76,7 @@ cdef extern from "parallel.h" nogil:
     int bn_has_openmp()
     int bn_max_threads()
     void bn_set_max_threads(int n)
+    int bn_threads_asked()
     int bn_release_threads()
 
 
@@ -125,6 +127,10 @@ def set_max_threads(int n):
     bn_set_max_threads(n)
 
 
+def threads_asked():
+    return bn_threads_asked()
+
+
 def release_threads():
     return bool(bn_release_threads())
 
@@ -133,6 +139,9 @@ def release_threads():
 
 cdef enum:  # the members of bn_arrays, in their order
     X, RESIDUAL, Y, DY, DX, DRESIDUAL
+
+cdef enum:
+    MAX_VECTORS = 7  # mean, var, weight, bias, count and two sums
 
 
 cdef cnp.ndarray dense(cnp.ndarray x):
@@ -195,13 +204,70 @@ cdef int start(bn_call *call, list arrays, int axis, int first_output) except -1
     return 0
 
 
-cdef inline cnp.ndarray doubles(values):
-    """A float64 vector without gaps; the very one if it is one already."""
-    return cnp.PyArray_FROMANY(values, cnp.NPY_FLOAT64, 1, 1, cnp.NPY_ARRAY_CARRAY_RO)
+cdef class Vectors:
+    """Pointers to float64 vectors of the channels' values, good as long as this object lives."""
+
+    cdef double *memory
+    cdef Py_ssize_t channels, used
+
+    def __cinit__(self, Py_ssize_t channels):
+        self.channels = channels
+        self.memory = <double *>malloc(MAX_VECTORS * channels * sizeof(double))
+        if self.memory == NULL:
+            raise MemoryError("bn: no memory for the values of the channels")
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef double *of(self, values):
+        """NULL for None; the array's own data if it is float64 without gaps, else a copy."""
+        if values is None:
+            return NULL
+        cdef cnp.ndarray array = values
+        cdef const char *data = <const char *>cnp.PyArray_DATA(array)
+        cdef Py_ssize_t c, stride = cnp.PyArray_STRIDES(array)[0]
+        cdef bint single = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32
+        cdef double *copy = self.memory + self.used * self.channels
+        if not single and stride == sizeof(double) and cnp.PyArray_ISALIGNED(array):
+            return <double *>data
+        self.used += 1
+        for c in range(self.channels):
+            copy[c] = load(data + c * stride, single)
+        return copy
+
+
+cdef inline double load(const char *data, bint single) noexcept nogil:
+    cdef float narrow
+    cdef double wide
+    if single:
+        memcpy(&narrow, data, sizeof(float))  # vectors may be misaligned
+        return narrow
+    memcpy(&wide, data, sizeof(double))
+    return wide
+
+
+cdef inline void store(char *data, bint single, double value) noexcept nogil:
+    cdef float narrow
+    if single:
+        narrow = <float>value
+        memcpy(data, &narrow, sizeof(float))
+    else:
+        memcpy(data, &value, sizeof(double))
 
 
 cdef inline double *pointer(cnp.ndarray vector):
-    return NULL if vector is None else <double *>cnp.PyArray_DATA(vector)
+    return <double *>cnp.PyArray_DATA(vector)
+
+
+cdef Vectors fill(bn_call *call, mean, var, weight, bias, double eps, int activation,
+                  double negative_slope):
+    """Fill the values that all passes share; they point into what is returned."""
+    cdef Vectors vectors = Vectors.__new__(Vectors, call.layout.channels)
+    call.values.mean, call.values.var = vectors.of(mean), vectors.of(var)
+    call.values.weight, call.values.bias = vectors.of(weight), vectors.of(bias)
+    call.values.eps = eps
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    return vectors
 
 
 cdef cnp.ndarray vector(const bn_call *call):
@@ -249,12 +315,7 @@ def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, out=
     cdef list arrays = [x, residual, empty_like(x) if out is None else out]
     cdef int found
     start(&call, arrays, axis, Y)
-    cdef cnp.ndarray m = doubles(mean), v = doubles(var)
-    cdef cnp.ndarray w = None if weight is None else doubles(weight)
-    cdef cnp.ndarray b = None if bias is None else doubles(bias)
-    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
-    call.values.weight, call.values.bias = pointer(w), pointer(b)
-    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     with nogil:
         found = bn_normalize(&call)
     memory_found(found)
@@ -268,10 +329,7 @@ def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residua
     cdef list arrays = [x, residual, empty_like(x) if out is None else out]
     cdef int found
     start(&call, arrays, axis, Y)
-    cdef cnp.ndarray w = None if weight is None else doubles(weight)
-    cdef cnp.ndarray b = None if bias is None else doubles(bias)
-    call.values.weight, call.values.bias, call.values.eps = pointer(w), pointer(b), eps
-    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    vectors = fill(&call, None, None, weight, bias, eps, activation, negative_slope)
     count, mean, m2 = vector(&call), vector(&call), vector(&call)
     cdef double *counts = pointer(count)
     cdef double *means = pointer(mean)
@@ -289,13 +347,7 @@ def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None,
     cdef list arrays = [x, None, y, dy]
     cdef int found
     start(&call, arrays, axis, DX)
-    cdef cnp.ndarray m = doubles(mean)
-    cdef cnp.ndarray v = None if var is None else doubles(var)
-    cdef cnp.ndarray w = None if weight is None else doubles(weight)
-    cdef cnp.ndarray b = None if bias is None else doubles(bias)
-    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
-    call.values.weight, call.values.bias = pointer(w), pointer(b)
-    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     sum_g, sum_g_xm = vector(&call), vector(&call)
     cdef double *s = pointer(sum_g)
     cdef double *p = pointer(sum_g_xm)
@@ -313,14 +365,9 @@ def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     cdef list arrays = [x, None, y, dy, empty_like(x) if out is None else out, dresidual]
     cdef int found
     start(&call, arrays, axis, DX)
-    cdef cnp.ndarray m = doubles(mean), v = doubles(var), counts = doubles(count)
-    cdef cnp.ndarray s = doubles(sum_g), p = doubles(sum_g_xm)
-    cdef cnp.ndarray w = None if weight is None else doubles(weight)
-    cdef cnp.ndarray b = None if bias is None else doubles(bias)
-    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
-    call.values.weight, call.values.bias = pointer(w), pointer(b)
-    call.values.count, call.values.sum_g, call.values.sum_g_xm = pointer(counts), pointer(s), pointer(p)
-    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    call.values.count = vectors.of(count)
+    call.values.sum_g, call.values.sum_g_xm = vectors.of(sum_g), vectors.of(sum_g_xm)
     with nogil:
         found = bn_gradient(&call)
     memory_found(found)
@@ -335,12 +382,8 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     cdef list arrays = [x, None, y, dy, empty_like(x) if out is None else out, dresidual]
     cdef int found
     start(&call, arrays, axis, DX)
-    cdef cnp.ndarray m = doubles(mean), v = doubles(var), counts = doubles(count)
-    cdef cnp.ndarray w = None if weight is None else doubles(weight)
-    cdef cnp.ndarray b = None if bias is None else doubles(bias)
-    call.values.mean, call.values.var, call.values.eps = pointer(m), pointer(v), eps
-    call.values.weight, call.values.bias, call.values.count = pointer(w), pointer(b), pointer(counts)
-    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    call.values.count = vectors.of(count)
     sum_g, sum_g_xm = vector(&call), vector(&call)
     cdef double *s = pointer(sum_g)
     cdef double *p = pointer(sum_g_xm)
@@ -373,13 +416,56 @@ def rstd(const double[::1] var, double eps):
     return result
 
 
-ctypedef fused real:
-    float
-    double
+def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] count,
+           const double[::1] mean, const double[::1] m2, double momentum, bint unbiased):
+    """running = (1 - momentum) * running + momentum * batch, where a channel has values."""
+    cdef char *means = <char *>cnp.PyArray_DATA(running_mean)
+    cdef char *vars = <char *>cnp.PyArray_DATA(running_var)
+    cdef Py_ssize_t c, mean_stride = cnp.PyArray_STRIDES(running_mean)[0]
+    cdef Py_ssize_t var_stride = cnp.PyArray_STRIDES(running_var)[0]
+    cdef bint mean_single = cnp.PyArray_TYPE(running_mean) == cnp.NPY_FLOAT32
+    cdef bint var_single = cnp.PyArray_TYPE(running_var) == cnp.NPY_FLOAT32
+    cdef double var
+    for c in range(count.shape[0]):
+        if count[c] > 0:
+            var = m2[c] / (max(count[c] - 1, 1.0) if unbiased else count[c])
+            update(means + c * mean_stride, mean_single, mean[c], momentum)
+            update(vars + c * var_stride, var_single, var, momentum)
 
 
-def update_running(real[:] running, const double[:] value, double share):
-    """running = (1 - share) * running + share * value, in double."""
-    cdef Py_ssize_t c
-    for c in range(running.shape[0]):
-        running[c] = <real>((1 - share) * running[c] + share * value[c])
+cdef inline void update(char *running, bint single, double value, double momentum) noexcept:
+    store(running, single, (1 - momentum) * load(running, single) + momentum * value)
+
+
+# ---- a quick look at arguments ----
+
+cdef bint is_float(cnp.ndarray array):
+    return (cnp.PyArray_TYPE(array) in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64)
+            and cnp.PyArray_ISNOTSWAPPED(array))
+
+
+cdef bint is_vector(value, Py_ssize_t channels):
+    if type(value) is not cnp.ndarray:
+        return False
+    cdef cnp.ndarray vector = value
+    return (cnp.PyArray_NDIM(vector) == 1 and cnp.PyArray_DIMS(vector)[0] == channels
+            and is_float(vector))
+
+
+def fits(x, axis, tuple needed, tuple optional):
+    """Whether x is a plain tensor with this axis (from the front) and the vectors have a value for
+    each of its channels, the optional ones if they are not None. False means: look closer."""
+    if type(x) is not cnp.ndarray or type(axis) is not int:
+        return False
+    cdef cnp.ndarray tensor = x
+    cdef int rank = cnp.PyArray_NDIM(tensor)
+    if rank < 2 or not is_float(tensor) or not 0 <= axis < rank:
+        return False
+    cdef Py_ssize_t channels = cnp.PyArray_DIMS(tensor)[<int>axis]
+    for value in needed:
+        if not is_vector(value, channels):
+            return False
+    for value in optional:
+        if value is not None and not is_vector(value, channels):
+            return False
+    return True

@@ -22,7 +22,8 @@ typedef struct {
 
 /* Find the loops that serve all `count` arrays of this shape at once; their order of axes in memory
    must agree. Fills layout and the operands' strides. Returns 0 if there are none (copy first).
-   The layout is a function of the shape and the order of the axes, never of gaps between them. */
+   A gap between rows may keep two axes apart that are one loop without it, and so change the order
+   of additions; nothing else about the memory does. */
 int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
                    const ptrdiff_t *const *strides, bn_layout *layout, bn_operand *operands);
 

@@ -8,12 +8,17 @@
 static inline void bn_merge(double count, double *mean, double *m2, double count_b, double mean_b,
                             double m2_b)
 {
+    if (count == 0) { /* nothing to measure a distance from; a far mean would square to infinity */
+        *mean = mean_b;
+        *m2 = m2_b;
+        return;
+    }
     double share = count_b / (count + count_b), delta = mean_b - *mean;
     *mean += delta * share;
-    *m2 += m2_b + delta * delta * (count * share);
+    *m2 += m2_b + delta * (count * share) * delta;
 }
 
-/* 1 / sqrt(var + eps); 0 for var = eps = 0, where x - mean is 0 as well. */
+/* 1 / sqrt(var + eps); 0 for var = eps = 0, as in PyTorch: a constant channel becomes the bias. */
 static inline double bn_rstd(double var, double eps)
 {
     return var + eps == 0 ? 0 : 1 / sqrt(var + eps);

@@ -39,6 +39,11 @@ void bn_set_max_threads(int n)
     openmp_then = openmp_threads();
 }
 
+int bn_threads_asked(void)
+{
+    return asked;
+}
+
 int bn_release_threads(void)
 {
 #if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9

@@ -13,9 +13,9 @@ def rng():
 @pytest.fixture(autouse=True)
 def threads_as_before():
     """No test changes the number of threads for the next one."""
-    before = bn.get_num_threads()
+    before = bncore.threads_asked()
     yield
-    bn.set_num_threads(before)
+    bncore.set_max_threads(before)
 
 
 @pytest.fixture(params=bncore.available_isas())

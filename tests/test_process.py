@@ -11,6 +11,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import bn
+import bncore
 
 BIG = (8, 16, 64, 64)
 needs_openmp = pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
@@ -74,6 +75,28 @@ def test_the_number_of_threads_is_what_was_asked_for():
     for n in (1, 2, 7):
         bn.set_num_threads(n)
         assert bn.get_num_threads() == bn.show_config()["threads"] == n
+
+
+@needs_openmp
+def test_threads_can_be_set_for_a_while():
+    before = bn.get_num_threads()
+    with bn.threads(5):
+        assert bn.get_num_threads() == 5
+        with bn.threads(1):
+            assert bn.get_num_threads() == 1
+        assert bn.get_num_threads() == 5
+    assert bn.get_num_threads() == before
+
+
+@pytest.mark.parametrize("name", bncore.available_isas())
+def test_the_environment_chooses_the_instruction_set(name):
+    assert run("import bn; print(bn.show_config()['isa'])", BN_ISA=name) == name
+
+
+def test_an_unknown_instruction_set_is_an_error():
+    code = "import bn"
+    with pytest.raises(AssertionError, match="BN_ISA must be one of baseline.*, got 'sse9'"):
+        run(code, BN_ISA="sse9")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -8,7 +8,7 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 
 from bn._module import Module, Parameter
 from bn.config import VERSION as __version__
-from bn.config import get_num_threads, set_num_threads, show_config
+from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.functional import (
     BackwardSums,
     Stats,
@@ -46,4 +46,5 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "stats",
+    "threads",
 ]

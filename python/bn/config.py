@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypedDict
 
 from bn import _check
 from bn._core import core
 
 VERSION = "0.1.0"
+
+if "BN_ISA" in os.environ:
+    _check.isa(os.environ["BN_ISA"], core.available_isas())
+    core.select_isa(os.environ["BN_ISA"])
 
 
 class Config(TypedDict):
@@ -28,7 +35,7 @@ def set_num_threads(n: int) -> None:
     Parameters
     ----------
     n : int
-        At least 1; more than the CPU has cores is allowed.
+        From 1 to 1024; more than the CPU has cores is allowed.
 
     Examples
     --------
@@ -37,7 +44,7 @@ def set_num_threads(n: int) -> None:
     1
     >>> set_num_threads(before)
     """
-    _check.positive_int("n", n)
+    _check.threads(n)
     core.set_max_threads(int(n))
 
 
@@ -55,8 +62,35 @@ def get_num_threads() -> int:
     return core.max_threads()
 
 
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Use at most n threads inside a ``with`` block.
+
+    Parameters
+    ----------
+    n : int
+        As in `set_num_threads`.
+
+    Examples
+    --------
+    >>> with threads(1):
+    ...     get_num_threads()
+    1
+    """
+    _check.threads(n)
+    before = core.threads_asked()
+    core.set_max_threads(int(n))
+    try:
+        yield
+    finally:
+        core.set_max_threads(before)
+
+
 def show_config() -> Config:
     """Version, OpenMP, threads and the instruction set whose kernels run.
+
+    The best set that the CPU has is chosen when `bn` is imported; the environment variable
+    ``BN_ISA`` (baseline, avx2 or avx512) chooses another. Results do not depend on it.
 
     Examples
     --------

@@ -42,6 +42,9 @@ class Stats:
     mean: Doubles
     m2: Doubles
 
+    def __post_init__(self) -> None:
+        _check.channel_vectors("Stats", vars(self))
+
     @property
     def var(self) -> Doubles:
         """Biased variance, m2 / M: what normalizes (0 without any value)."""
@@ -77,6 +80,9 @@ class BackwardSums:
     count: Doubles
     dy: Doubles
     dy_xmu: Doubles
+
+    def __post_init__(self) -> None:
+        _check.channel_vectors("BackwardSums", vars(self))
 
     @property
     def dbias(self) -> Doubles:
@@ -205,11 +211,9 @@ def commit(
     (array([1.]), array([1.5]))
     """
     _check.same_type("batch", [batch], (Stats,))
-    _check.running(running_mean, running_var, batch.count.size, needed=True, updated=True)
+    _check.running(running_mean, running_var, batch.count.size)
     _check.finite("momentum", momentum)
-    if batch.count.all():
-        core.update_running(running_mean, batch.mean, momentum)
-        core.update_running(running_var, batch.unbiased_var if unbiased else batch.var, momentum)
+    core.commit(running_mean, running_var, batch.count, batch.mean, batch.m2, momentum, unbiased)
 
 
 def normalize(
@@ -275,19 +279,14 @@ def normalize(
     array([[-1.],
            [ 1.]])
     """
-    axis = _check.data(x, axis)
-    channels = x.shape[axis]
-    _check.per_channel("mean", mean, channels)
-    _check.per_channel("var", var, channels)
-    _check.optional_per_channel("weight", weight, channels)
-    _check.optional_per_channel("bias", bias, channels)
+    axis = _check.call(x, axis, {"mean": mean, "var": var}, {"weight": weight, "bias": bias})
     _check.eps(eps)
     _check.out(out, x)
     _check.optional_like("residual", residual, x)
     epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
         return np.empty_like(x, subok=False) if out is None else out
-    target = _apart(out, x, residual)
+    target = _apart(out, (x, residual), (mean, var, weight, bias))
     y = core.normalize(x, axis, mean, var, weight, bias, eps, target, residual, *epilogue)
     return _delivered(y, out)
 
@@ -324,9 +323,8 @@ def backward_reduce(dy: Array, x: Array, mean: Array, *, axis: int = 1) -> Backw
     >>> sums.dbias, sums.dweight(np.array([1.0]), eps=0.0)
     (array([3.]), array([1.]))
     """
-    axis = _check.data(x, axis)
+    axis = _check.call(x, axis, {"mean": mean}, {})
     _check.like("dy", dy, x)
-    _check.per_channel("mean", mean, x.shape[axis])
     if x.size == 0:
         return BackwardSums(*(np.zeros(x.shape[axis]) for _ in range(3)))
     sum_dy, sum_dy_xmu = core.reduce(dy, x, axis, mean)
@@ -386,22 +384,21 @@ def backward_apply(
     array([[0.5],
            [1. ]])
     """
-    axis = _check.data(x, axis)
-    channels = x.shape[axis]
+    axis = _check.call(x, axis, {"mean": mean, "var": var}, {"weight": weight})
     _check.like("dy", dy, x)
-    _check.per_channel("mean", mean, channels)
-    _check.per_channel("var", var, channels)
-    _check.optional_per_channel("weight", weight, channels)
     _check.eps(eps)
     _check.out(out, x)
     if sums is not None:
         _check.same_type("sums", [sums], (BackwardSums,))
-        _check.per_channel("sums.dy", sums.dy, channels)
+        _check.per_channel("sums.dy", sums.dy, x.shape[axis])
+    target = _apart(out, (dy, x), (mean, var, weight))
+    if target is None:
+        target = np.empty_like(x, subok=False)
     if x.size == 0:
-        return np.empty_like(x, subok=False) if out is None else out
-    target = _apart(out, dy, x)
+        return _delivered(target, out)
     if sums is None:  # dy·weight·r is a normalization of dy about 0
-        dx = core.normalize(dy, axis, np.zeros(channels), var, weight, None, eps, target)
+        zero = np.zeros(x.shape[axis])
+        dx = core.normalize(dy, axis, zero, var, weight, None, eps, target)
     else:
         dx = core.gradient(
             dy, x, axis, mean, var, weight, None, eps, sums.count, sums.dy, sums.dy_xmu, target
@@ -441,17 +438,14 @@ def normalize_batch(
     >>> y.ravel(), batch.mean
     (array([-1.,  1.]), array([2.]))
     """
-    axis = _check.data(x, axis)
-    channels = x.shape[axis]
-    _check.optional_per_channel("weight", weight, channels)
-    _check.optional_per_channel("bias", bias, channels)
+    axis = _check.call(x, axis, {}, {"weight": weight, "bias": bias})
     _check.eps(eps)
     _check.out(out, x)
     _check.optional_like("residual", residual, x)
     epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
         return np.empty_like(x, subok=False) if out is None else out, stats(x, axis)
-    target = _apart(out, x, residual)
+    target = _apart(out, (x, residual), (weight, bias))
     y, *batch = core.forward(x, axis, weight, bias, eps, target, residual, *epilogue)
     return _delivered(y, out), Stats(*batch)
 
@@ -505,13 +499,10 @@ def backward_batch(
     >>> dx.round(3).ravel() + 0.0, sums.dbias
     (array([ 0.102, -0.204,  0.102]), array([1.]))
     """
-    axis = _check.data(x, axis)
-    channels = x.shape[axis]
-    _check.like("dy", dy, x)
     _check.same_type("batch", [batch], (Stats,))
-    _check.per_channel("batch.mean", batch.mean, channels)
-    _check.optional_per_channel("weight", weight, channels)
-    _check.optional_per_channel("bias", bias, channels)
+    vectors = {"weight": weight, "bias": bias}
+    axis = _check.call(x, axis, {"batch.mean": batch.mean}, vectors)
+    _check.like("dy", dy, x)
     _check.eps(eps)
     _check.out(out, x)
     _check.optional_like("y", y, x)
@@ -520,7 +511,7 @@ def backward_batch(
     if x.size == 0:
         empty = np.empty_like(x, subok=False) if out is None else out
         return empty, backward_reduce(dy, x, batch.mean, axis=axis)
-    target, g = _apart(out, dy, x, y), dresidual
+    target, g = _apart(out, (dy, x, y), (weight, bias)), dresidual
     if g is not None:
         if target is not None and _shares(target, x, y):
             target = None  # g is found out from them after dx was written
@@ -597,18 +588,28 @@ def batch_norm(
     >>> mean, var
     (array([0.2]), array([1.1]))
     """
-    axis = _check.data(x, axis)
-    channels = x.shape[axis]
-    _check.running(running_mean, running_var, channels, needed=not training, updated=training)
+    _check.running_pair(running_mean, running_var, needed=not training)
+    running = {"running_mean": running_mean, "running_var": running_var}
+    axis = _check.call(x, axis, {}, running | {"weight": weight, "bias": bias})
     _check.finite("momentum", momentum)
     if not training:
-        assert running_mean is not None
-        assert running_var is not None
-        return normalize(x, running_mean, running_var, weight, bias, eps, axis=axis, out=out)
+        return normalize(
+            x,
+            cast("Array", running_mean),
+            cast("Array", running_var),
+            weight,
+            bias,
+            eps,
+            axis=axis,
+            out=out,
+        )
     _check.enough_values(x, axis)
+    if running_mean is None or running_var is None:
+        return normalize_batch(x, weight, bias, eps, axis=axis, out=out)[0]
+    _check.writeable("running_mean", running_mean)
+    _check.writeable("running_var", running_var)
     y, batch = normalize_batch(x, weight, bias, eps, axis=axis, out=out)
-    if running_mean is not None and running_var is not None:
-        commit(batch, running_mean, running_var, momentum)
+    core.commit(running_mean, running_var, batch.count, batch.mean, batch.m2, momentum, True)
     return y
 
 
@@ -634,9 +635,13 @@ def _overlap(out: Array, *arrays: Array | None) -> bool:
     )
 
 
-def _apart(out: Array | None, *arrays: Array | None) -> Array | None:
+def _apart(
+    out: Array | None, inputs: tuple[Array | None, ...], vectors: tuple[Array | None, ...]
+) -> Array | None:
     """`out` if the kernels may write there: it is an input to the byte, or apart from all."""
-    return None if out is None or _overlap(out, *arrays) else out
+    if out is None or _overlap(out, *inputs) or _shares(out, *vectors):
+        return None
+    return out
 
 
 def _delivered(y: Array, out: Array | None) -> Array:

@@ -8,9 +8,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from bn._core import core
+
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = (int, float, np.integer, np.floating)
+MOST_THREADS = 1024
 
 
 def saved(layer: str, value: object) -> None:
@@ -42,7 +45,7 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
 
 
 def floating(name: str, x: object) -> Array:
-    if not isinstance(x, np.ndarray):
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a numpy array, got {type(x).__name__}")
     if x.dtype not in FLOATS:
         raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
@@ -59,6 +62,35 @@ def data(x: object, axis: object, name: str = "x") -> int:
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"axis must be between {-x.ndim} and {x.ndim - 1}, got {axis}")
     return int(axis) % x.ndim
+
+
+def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) -> int:
+    """Check a tensor and the values of its channels; the channel axis, counted from the front."""
+    if core.fits(x, axis, tuple(needed.values()), tuple(optional.values())):
+        return axis
+    axis = data(x, axis)
+    for name, values in needed.items():
+        per_channel(name, values, x.shape[axis])
+    for name, values in optional.items():
+        optional_per_channel(name, values, x.shape[axis])
+    return axis
+
+
+def channel_vectors(owner: str, vectors: Mapping[str, object]) -> None:
+    """Check the parts of a value that the kernels read without looking: they belong together."""
+    lengths = set()
+    for name, values in vectors.items():
+        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
+            got = (
+                f"{values.dtype} of shape {values.shape}"
+                if isinstance(values, np.ndarray)
+                else (type(values).__name__)
+            )
+            raise TypeError(f"{owner}.{name} must be a float64 array of shape (C,), got {got}")
+        lengths.add(values.size)
+    if len(lengths) > 1:
+        sizes = ", ".join(f"{n} {v.size}" for n, v in vectors.items())  # type: ignore[attr-defined]
+        raise ValueError(f"the arrays of {owner} must have one length, got {sizes}")
 
 
 def like(name: str, a: object, x: Array, x_name: str = "x") -> Array:
@@ -96,20 +128,21 @@ def optional_per_channel(name: str, values: object, channels: int) -> None:
         per_channel(name, values, channels)
 
 
-def running(mean: object, var: object, channels: int, *, needed: bool, updated: bool) -> None:
+def running_pair(mean: object, var: object, *, needed: bool) -> None:
     if (mean is None) != (var is None):
         raise ValueError(
             "running_mean and running_var must either both be None or neither be None, "
             f"got {type(mean).__name__} and {type(var).__name__}"
         )
-    if mean is None:
-        if needed:
-            raise ValueError("running_mean must be defined in evaluation mode, got None")
-        return
-    for name, values in (("running_mean", mean), ("running_var", var)):
-        array = per_channel(name, values, channels)
-        if updated:
-            writeable(name, array)
+    if mean is None and needed:
+        raise ValueError("running_mean must be defined in evaluation mode, got None")
+
+
+def running(mean: object, var: object, channels: int) -> None:
+    """Check running statistics that are to be updated."""
+    running_pair(mean, var, needed=True)
+    writeable("running_mean", per_channel("running_mean", mean, channels))
+    writeable("running_var", per_channel("running_var", var, channels))
 
 
 def unbatched_channels(input_shape: object, axis: int, expected: int | None = None) -> int:
@@ -153,6 +186,17 @@ def slope(value: object) -> None:
         raise ValueError(f"negative_slope must be above 0, got {value!r}")
 
 
+def threads(n: object) -> None:
+    positive_int("n", n)
+    if cast("int", n) > MOST_THREADS:
+        raise ValueError(f"n must be at most {MOST_THREADS} threads, got {n}")
+
+
+def isa(name: str, available: Sequence[str]) -> None:
+    if name not in available:
+        raise ValueError(f"BN_ISA must be one of {', '.join(available)} here, got {name!r}")
+
+
 def finite(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, NUMBERS) or not np.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
@@ -168,7 +212,7 @@ def same_type(name: str, values: Sequence[object], types: tuple[type, ...]) -> t
 
 
 def floating_dtype(dtype: object) -> np.dtype[Any]:
-    found = np.dtype(dtype)  # type: ignore[call-overload]
+    found = np.dtype(np.float32 if dtype is None else dtype)  # type: ignore[call-overload]
     if found not in FLOATS:
         raise TypeError(f"dtype must be float32 or float64, got {found}")
     return cast("np.dtype[Any]", found)
