@@ -58,12 +58,11 @@ class BuildExt(build_ext):
         super().build_extensions()
 
     def find_openmp(self):
-        if os.environ.get("BN_NO_OPENMP"):
-            return [], []
+        wanted = not os.environ.get("BN_NO_OPENMP")
         for flags in openmp_candidates(self.compiler.compiler_type):
-            if self.links(*flags):
+            if wanted and self.links(*flags):
                 return flags
-        message = "no OpenMP found for this compiler: bn is built without it and runs on one thread"
+        message = "no OpenMP for this compiler: bn is built without it and runs on one thread"
         if os.environ.get("BN_REQUIRE_OPENMP"):
             raise CompileError(message)
         print(f"warning: {message}", file=sys.stderr)

@@ -51,6 +51,11 @@ cdef extern from "moments.h" nogil:
                   double m2_b)
     double bn_rstd(double var, double eps)
 
+cdef extern from "partition.h" nogil:
+    ctypedef struct bn_partition:
+        ptrdiff_t blocks, chunks
+    bn_partition bn_cut(const bn_layout *layout)
+
 cdef extern from "driver.h" nogil:
     ctypedef struct bn_arrays:
         pass
@@ -291,6 +296,15 @@ cdef int memory_found(int found) except -1:
 
 
 # ---- the operations ----
+
+def partition(cnp.ndarray x, int axis):
+    """How x is cut: (blocks of channels, chunks of each block)."""
+    cdef bn_call call
+    cdef list arrays = [x]
+    start(&call, arrays, axis, 1)
+    cdef bn_partition cut = bn_cut(&call.layout)
+    return cut.blocks, cut.chunks
+
 
 def stats(cnp.ndarray x, int axis):
     """(count, mean, m2) of each channel."""

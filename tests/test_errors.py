@@ -68,6 +68,23 @@ BAD_CALLS = {
     r"each part must have shape \(3,\), got \(5,\)": lambda: bn.merge(
         [bn.stats(X), bn.stats(X, axis=2)]
     ),
+    "batch must be one or more Stats, all of one kind, got tuple": lambda: bn.commit(
+        (1, 2, 3), ONE.copy(), ONE.copy()
+    ),
+    "batch must be one or more Stats, .* got BackwardSums": lambda: bn.backward_batch(
+        X, X, bn.backward_reduce(X, X, ONE)
+    ),
+    "Stats.m2 must be a float64 array of shape .C,., got float32 of shape .3,.": lambda: bn.Stats(
+        ONE.astype("f8"), ONE.astype("f8"), ONE
+    ),
+    "BackwardSums.dy must be a float64 array .* got NoneType": lambda: bn.BackwardSums(
+        ONE.astype("f8"), None, ONE.astype("f8")
+    ),
+    "the arrays of Stats must have one length, got count 3, mean 1, m2 3": lambda: bn.Stats(
+        np.ones(3), np.ones(1), np.ones(3)
+    ),
+    "x must be a numpy array, got MaskedArray": lambda: bn.stats(np.ma.ones((2, 2))),
+    "n must be at most 1024 threads, got 10000000000": lambda: bn.set_num_threads(10**10),
     "running_mean must be defined": lambda: bn.commit(bn.stats(X), None, None),
     # layers
     r"expected 4D input \(got 3D input\)": lambda: bn.BatchNorm2d(3)(X[0]),

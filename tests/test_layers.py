@@ -187,7 +187,7 @@ def test_an_empty_batch_comes_back_empty_and_leaves_the_statistics_alone():
         assert layer.backward(y).shape == x.shape
         assert not layer.weight.grad.any() and not layer.bias.grad.any()
         assert not layer.running_mean.any() and (layer.running_var == 1).all()
-    assert bn.BatchNorm2d(3).num_batches_tracked == 0
+        assert getattr(layer, "num_batches_tracked", 0) == 0
 
 
 def test_a_channel_without_variance_is_the_bias_and_has_finite_gradients():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import numpy as np
 import pytest
@@ -60,6 +61,28 @@ def test_importing_needs_no_extra():
 @needs_openmp
 def test_omp_num_threads_is_obeyed():
     assert run("import bn; print(bn.get_num_threads())", OMP_NUM_THREADS="3") == "3"
+
+
+def test_other_python_threads_run_during_a_call():
+    row = np.ones(4096, np.float32)
+    x = np.broadcast_to(row, (1 << 16, row.size))  # a long call without the memory
+    count, done = 0, False
+
+    def work():
+        nonlocal count
+        while not done:
+            count += 1
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        before = count
+        bn.stats(x)
+        during = count - before
+    finally:
+        done = True
+        thread.join()
+    assert during > 1000
 
 
 @needs_openmp
