@@ -118,7 +118,7 @@ def test_the_environment_chooses_the_instruction_set(name):
 
 def test_an_unknown_instruction_set_is_an_error():
     code = "import bn"
-    with pytest.raises(AssertionError, match="BN_ISA must be one of baseline.*, got 'sse9'"):
+    with pytest.raises(AssertionError, match=r"BN_ISA must be one of baseline.*, got 'sse9'"):
         run(code, BN_ISA="sse9")
 
 
