@@ -2,7 +2,8 @@
 """The compiled core of `bn`: NumPy arrays in, kernels over them, nothing checked.
 
 `bn` checks every argument before it calls here. Arrays of data have one native dtype, float32 or
-float64; what belongs to a channel is float64 of length C.
+float64 (or a 16-bit one, which is computed in float32); what belongs to a channel is float64 of
+length C.
 """
 
 cimport numpy as cnp
@@ -150,7 +151,9 @@ cdef enum:
 
 
 cdef cnp.ndarray dense(cnp.ndarray x):
-    """A copy without gaps, its axes in x's order in memory."""
+    """A copy without gaps, its axes in x's order in memory; float32 where x has 16 bits."""
+    if cnp.PyArray_ITEMSIZE(x) == 2:
+        return x.astype(np.float32, order="K")
     return cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
 
 
@@ -191,20 +194,22 @@ cdef bint find_layout(bn_call *call, list arrays, int axis):
     return True
 
 
-cdef int start(bn_call *call, list arrays, int axis, int first_output) except -1:
-    """Fill all of call but its values; arrays that do not go together are replaced by copies, those
-    from first_output on by empty ones."""
+cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
+    """Fill all of call but its values. The output is created if there is none; arrays that do not go
+    together, or have 16 bits, are replaced by copies, those from the output on by empty ones."""
+    cdef cnp.ndarray x = arrays[X]
     cdef int i
+    if output >= 0 and arrays[output] is None:
+        arrays[output] = empty_like(x)
     memset(call, 0, sizeof(bn_call))
-    call.kernels = (&selected.float32 if cnp.PyArray_TYPE(arrays[X]) == cnp.NPY_FLOAT32
-                    else &selected.float64)
     call.threads = bn_max_threads()
-    if not find_layout(call, arrays, axis):
-        arrays[X] = dense(arrays[X])
+    call.kernels = (&selected.float64 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64
+                    else &selected.float32)
+    if cnp.PyArray_ITEMSIZE(x) == 2 or not find_layout(call, arrays, axis):
+        arrays[X] = x = dense(x)
         for i in range(1, len(arrays)):
             if arrays[i] is not None:
-                arrays[i] = (ordered_like(arrays[i], arrays[X]) if i < first_output
-                             else empty_like(arrays[X]))
+                arrays[i] = empty_like(x) if 0 <= output <= i else ordered_like(arrays[i], x)
         find_layout(call, arrays, axis)
     return 0
 
@@ -281,11 +286,14 @@ cdef cnp.ndarray vector(const bn_call *call):
     return cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
 
 
-cdef cnp.ndarray returned(cnp.ndarray result, out):
-    """The array that the caller gave, if he gave one."""
-    if out is None or out is result:
-        return result
-    out[...] = result
+cdef cnp.ndarray returned(cnp.ndarray result, out, cnp.ndarray x):
+    """The result as x's dtype, in the array that the caller gave if he gave one."""
+    if out is None:
+        if cnp.PyArray_ITEMSIZE(result) == cnp.PyArray_ITEMSIZE(x):
+            return result
+        out = empty_like(x)
+    if out is not result:
+        out[...] = result
     return out
 
 
@@ -301,7 +309,7 @@ def partition(cnp.ndarray x, int axis):
     """How x is cut: (blocks of channels, chunks of each block)."""
     cdef bn_call call
     cdef list arrays = [x]
-    start(&call, arrays, axis, 1)
+    start(&call, arrays, axis)
     cdef bn_partition cut = bn_cut(&call.layout)
     return cut.blocks, cut.chunks
 
@@ -311,7 +319,7 @@ def stats(cnp.ndarray x, int axis):
     cdef bn_call call
     cdef list arrays = [x]
     cdef int found
-    start(&call, arrays, axis, 1)
+    start(&call, arrays, axis)
     count, mean, m2 = vector(&call), vector(&call), vector(&call)
     cdef double *counts = pointer(count)
     cdef double *means = pointer(mean)
@@ -326,21 +334,21 @@ def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, out=
               residual=None, int activation=0, double negative_slope=0):
     """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), into out."""
     cdef bn_call call
-    cdef list arrays = [x, residual, empty_like(x) if out is None else out]
+    cdef list arrays = [x, residual, out]
     cdef int found
     start(&call, arrays, axis, Y)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     with nogil:
         found = bn_normalize(&call)
     memory_found(found)
-    return returned(arrays[Y], out)
+    return returned(arrays[Y], out, x)
 
 
 def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residual=None,
             int activation=0, double negative_slope=0):
     """stats, then normalize with them: (y, count, mean, m2)."""
     cdef bn_call call
-    cdef list arrays = [x, residual, empty_like(x) if out is None else out]
+    cdef list arrays = [x, residual, out]
     cdef int found
     start(&call, arrays, axis, Y)
     vectors = fill(&call, None, None, weight, bias, eps, activation, negative_slope)
@@ -351,7 +359,7 @@ def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residua
     with nogil:
         found = bn_forward(&call, counts, means, m2s)
     memory_found(found)
-    return returned(arrays[Y], out), count, mean, m2
+    return returned(arrays[Y], out, x), count, mean, m2
 
 
 def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None, bias=None,
@@ -360,7 +368,7 @@ def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None,
     cdef bn_call call
     cdef list arrays = [x, None, y, dy]
     cdef int found
-    start(&call, arrays, axis, DX)
+    start(&call, arrays, axis)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     sum_g, sum_g_xm = vector(&call), vector(&call)
     cdef double *s = pointer(sum_g)
@@ -376,7 +384,7 @@ def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
              double negative_slope=0):
     """dx of a normalization whose statistics were the batch's, into out; g into dresidual."""
     cdef bn_call call
-    cdef list arrays = [x, None, y, dy, empty_like(x) if out is None else out, dresidual]
+    cdef list arrays = [x, None, y, dy, out, dresidual]
     cdef int found
     start(&call, arrays, axis, DX)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
@@ -385,15 +393,16 @@ def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     with nogil:
         found = bn_gradient(&call)
     memory_found(found)
-    returned(arrays[DRESIDUAL], dresidual)
-    return returned(arrays[DX], out)
+    if dresidual is not None:
+        returned(arrays[DRESIDUAL], dresidual, x)
+    return returned(arrays[DX], out, x)
 
 
 def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
              out=None, y=None, dresidual=None, int activation=0, double negative_slope=0):
     """reduce, then gradient with its sums: (dx, sum_g, sum_g_xm)."""
     cdef bn_call call
-    cdef list arrays = [x, None, y, dy, empty_like(x) if out is None else out, dresidual]
+    cdef list arrays = [x, None, y, dy, out, dresidual]
     cdef int found
     start(&call, arrays, axis, DX)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
@@ -404,8 +413,9 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     with nogil:
         found = bn_backward(&call, s, p)
     memory_found(found)
-    returned(arrays[DRESIDUAL], dresidual)
-    return returned(arrays[DX], out), sum_g, sum_g_xm
+    if dresidual is not None:
+        returned(arrays[DRESIDUAL], dresidual, x)
+    return returned(arrays[DX], out, x), sum_g, sum_g_xm
 
 
 # ---- per-channel arithmetic ----

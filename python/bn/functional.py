@@ -3,6 +3,8 @@
 forward:  `stats` → (`merge`) → `normalize`, and `commit` to the running statistics;
 backward: `backward_reduce` → (`merge`) → `backward_apply`.
 `normalize_batch` and `backward_batch` are each pair in one pass over memory, to the same bits.
+
+float16 and ml_dtypes' bfloat16 are computed as float32 (statistics, as ever, in float64).
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ def stats(x: Array, axis: int = 1) -> Stats:
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, at least 2 axes
+    x : ndarray of float16, bfloat16, float32 or float64, at least 2 axes
         For example (N, C), (N, C, H, W), or (N, H, W, C) with ``axis=-1``.
     axis : int, default 1
         The channel axis; all others are summed over.
@@ -239,7 +241,7 @@ def normalize(
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, at least 2 axes
+    x : ndarray of float16, bfloat16, float32 or float64, at least 2 axes
         The channels are on `axis`.
     mean, var : ndarray of float32 or float64, shape (C,)
         Statistics of the batch or running ones; var is the biased variance.
@@ -298,7 +300,7 @@ def backward_reduce(dy: Array, x: Array, mean: Array, *, axis: int = 1) -> Backw
     ----------
     dy : ndarray
         Gradient of the normalized output; x's shape and dtype.
-    x : ndarray of float32 or float64, at least 2 axes
+    x : ndarray of float16, bfloat16, float32 or float64, at least 2 axes
         What was normalized.
     mean : ndarray of float32 or float64, shape (C,)
         The mean that was subtracted (of the whole batch, where x is a part of it).
@@ -546,7 +548,7 @@ def batch_norm(
 
     Parameters
     ----------
-    x : ndarray of float32 or float64, at least 2 axes
+    x : ndarray of float16, bfloat16, float32 or float64, at least 2 axes
         The channels are on `axis`.
     running_mean, running_var : ndarray of float32 or float64, shape (C,), or None
         Running statistics; both or neither.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bn._core import core
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeGuard
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -24,7 +27,8 @@ def saved(layer: str, value: object) -> None:
 def dy(layer: str, value: Array, kept: Any) -> None:
     """Compare dy with what forward kept, which starts with the shape and the dtype of y."""
     saved(layer, kept)
-    floating("dy", value)
+    if not is_half(value):
+        floating("dy", value)
     shape("dy", value, kept[0])
     if value.dtype != kept[1]:
         raise TypeError(f"dy must be {kept[1]} as the output, got {value.dtype}")
@@ -44,17 +48,25 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} must hold numbers, got dtype {given[name].dtype}")
 
 
-def floating(name: str, x: object) -> Array:
+def is_half(x: object) -> TypeGuard[Array]:
+    """Whether x is an array of float16 or ml_dtypes.bfloat16, which the core takes."""
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        return False
+    return x.dtype == np.float16 or x.dtype.name == "bfloat16"
+
+
+def floating(name: str, x: object, expected: str = "float32 or float64") -> Array:
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a numpy array, got {type(x).__name__}")
     if x.dtype not in FLOATS:
-        raise TypeError(f"{name} must be float32 or float64, got {x.dtype}")
+        raise TypeError(f"{name} must be {expected}, got {x.dtype}")
     return x
 
 
 def data(x: object, axis: object, name: str = "x") -> int:
     """Check a tensor to be normalized; the channel axis, counted from the front."""
-    x = floating(name, x)
+    if not is_half(x):
+        x = floating(name, x, "float16, bfloat16, float32 or float64")
     if x.ndim < 2:
         raise ValueError(f"{name} must have at least 2 axes, got shape {x.shape}")
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from numpy.typing import DTypeLike
 
 from bn import _check
@@ -24,6 +26,8 @@ class BatchNorm(Module):
     `_commit` how a batch enters the running statistics.
     """
 
+    _ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
+
     def __init__(self, num_features: int | None, eps: float, axis: int, dtype: DTypeLike) -> None:
         self.num_features = num_features
         self.eps = eps
@@ -37,6 +41,8 @@ class BatchNorm(Module):
     def _prepare(self, x: Array) -> int:
         """Check x against this layer; the channel axis, counted from the front."""
         axis = _check.data(x, self.axis)
+        if self._ranks:
+            _check.batch_rank(x, self._ranks)
         if self.num_features is not None:
             _check.size("x", x, axis, self.num_features)
         return axis

@@ -67,7 +67,6 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
 
 class _TorchBatchNorm(BatchNorm):
     _buffers: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
-    _ranks: ClassVar[tuple[int, ...]]
 
     def __init__(
         self,
@@ -97,11 +96,6 @@ class _TorchBatchNorm(BatchNorm):
             self.running_mean = np.zeros(num_features, self.dtype)
             self.running_var = np.ones(num_features, self.dtype)
             self.num_batches_tracked = np.array(0, np.int64)
-
-    def _prepare(self, x: Array) -> int:
-        _check.floating("x", x)
-        _check.batch_rank(x, self._ranks)
-        return super()._prepare(x)
 
     def _commit(self, batch: Stats) -> None:
         if not self.track_running_stats or self.running_mean is None or self.running_var is None:
