@@ -22,8 +22,16 @@ from bn._core import core
 from bn._module import Array
 
 Doubles = NDArray[float64]
+Made = TypeVar("Made")
 Activation = Literal["relu", "leaky_relu"]
 ACTIVATIONS = (None, "relu", "leaky_relu")  # in the kernels' order
+
+
+def _trusted(kind: type[Made], **vectors: Doubles) -> Made:
+    """A Stats or BackwardSums of what the core returned, which needs no check."""
+    value = object.__new__(kind)
+    value.__dict__.update(vectors)
+    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +154,8 @@ def stats(x: Array, axis: int = 1) -> Stats:
     axis = _check.data(x, axis)
     if x.size == 0:
         return Stats(*(np.zeros(x.shape[axis]) for _ in range(3)))
-    return Stats(*core.stats(x, axis))
+    count, mean, m2 = core.stats(x, axis)
+    return _trusted(Stats, count=count, mean=mean, m2=m2)
 
 
 def merge(parts: Sequence[Mergeable]) -> Mergeable:
@@ -448,8 +457,8 @@ def normalize_batch(
     if x.size == 0:
         return np.empty_like(x, subok=False) if out is None else out, stats(x, axis)
     target = _apart(out, (x, residual), (weight, bias))
-    y, *batch = core.forward(x, axis, weight, bias, eps, target, residual, *epilogue)
-    return _delivered(y, out), Stats(*batch)
+    y, count, mean, m2 = core.forward(x, axis, weight, bias, eps, target, residual, *epilogue)
+    return _delivered(y, out), _trusted(Stats, count=count, mean=mean, m2=m2)
 
 
 def backward_batch(
@@ -523,7 +532,9 @@ def backward_batch(
     dx, sum_dy, sum_dy_xmu = core.backward(dy, x, axis, *values, target, y, g, *epilogue)
     if g is not None:
         _delivered(g, dresidual)
-    return _delivered(dx, out), BackwardSums(batch.count, sum_dy, sum_dy_xmu)
+    return _delivered(dx, out), _trusted(
+        BackwardSums, count=batch.count, dy=sum_dy, dy_xmu=sum_dy_xmu
+    )
 
 
 def batch_norm(
@@ -591,28 +602,31 @@ def batch_norm(
     (array([0.2]), array([1.1]))
     """
     _check.running_pair(running_mean, running_var, needed=not training)
-    running = {"running_mean": running_mean, "running_var": running_var}
-    axis = _check.call(x, axis, {}, running | {"weight": weight, "bias": bias})
+    vectors = {
+        "running_mean": running_mean,
+        "running_var": running_var,
+        "weight": weight,
+        "bias": bias,
+    }
+    axis = _check.call(x, axis, {}, vectors)
     _check.finite("momentum", momentum)
-    if not training:
-        return normalize(
-            x,
-            cast("Array", running_mean),
-            cast("Array", running_var),
-            weight,
-            bias,
-            eps,
-            axis=axis,
-            out=out,
-        )
-    _check.enough_values(x, axis)
+    _check.eps(eps)
+    _check.out(out, x)
+    target = _apart(out, (x,), (running_mean, running_var, weight, bias))
+    if x.size == 0:
+        return np.empty_like(x, subok=False) if out is None else out
     if running_mean is None or running_var is None:
-        return normalize_batch(x, weight, bias, eps, axis=axis, out=out)[0]
+        _check.enough_values(x, axis)
+        return _delivered(core.forward(x, axis, weight, bias, eps, target)[0], out)
+    if not training:
+        y = core.normalize(x, axis, running_mean, running_var, weight, bias, eps, target)
+        return _delivered(y, out)
+    _check.enough_values(x, axis)
     _check.writeable("running_mean", running_mean)
     _check.writeable("running_var", running_var)
-    y, batch = normalize_batch(x, weight, bias, eps, axis=axis, out=out)
-    core.commit(running_mean, running_var, batch.count, batch.mean, batch.m2, momentum, True)
-    return y
+    y, count, mean, m2 = core.forward(x, axis, weight, bias, eps, target)
+    core.commit(running_mean, running_var, count, mean, m2, momentum, True)
+    return _delivered(y, out)
 
 
 def _epilogue(activation: str | None, negative_slope: float) -> tuple[int, float]:
