@@ -83,7 +83,6 @@ cdef extern from "parallel.h" nogil:
     int bn_max_threads()
     void bn_set_max_threads(int n)
     int bn_threads_asked()
-    int bn_release_threads()
 
 
 # ---- instruction sets and threads ----
@@ -135,10 +134,6 @@ def set_max_threads(int n):
 
 def threads_asked():
     return bn_threads_asked()
-
-
-def release_threads():
-    return bool(bn_release_threads())
 
 
 # ---- arrays to operands ----

@@ -1,5 +1,7 @@
 #include "parallel.h"
 
+#include "pool.h"
+
 #ifdef _OPENMP
 #include <omp.h>
 #endif
@@ -44,13 +46,20 @@ int bn_threads_asked(void)
     return asked;
 }
 
-int bn_release_threads(void)
+enum { RANGES_PER_THREAD = 4 }; /* a late thread is helped, and taking a range stays cheap */
+
+typedef struct {
+    bn_range_body body;
+    const void *context;
+    ptrdiff_t count, ranges;
+} loop;
+
+static void run_range(void *context, ptrdiff_t i)
 {
-#if defined(_OPENMP) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9
-    return omp_pause_resource_all(omp_pause_soft) == 0;
-#else
-    return 1; /* LLVM's runtime restarts after fork by itself */
-#endif
+    const loop *l = context;
+    ptrdiff_t each = l->count / l->ranges, more = l->count % l->ranges;
+    ptrdiff_t begin = each * i + (i < more ? i : more);
+    l->body(l->context, begin, begin + each + (i < more));
 }
 
 void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)
@@ -61,11 +70,14 @@ void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const voi
         return;
     }
 #ifdef _OPENMP
-    /* a few ranges for each thread: a late one is helped, and taking a range stays cheap */
-    ptrdiff_t ranges = (ptrdiff_t)threads * 4 < count ? (ptrdiff_t)threads * 4 : count, i;
+    loop l = {body, context, count, (ptrdiff_t)threads * RANGES_PER_THREAD};
+    if (l.ranges > count) l.ranges = count;
+#ifdef BN_HAS_POOL
+    bn_pool_run(l.ranges, threads - 1, run_range, &l);
+#else
+    ptrdiff_t i;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (i = 0; i < ranges; i++)
-        body(context, count / ranges * i + (i < count % ranges ? i : count % ranges),
-             count / ranges * (i + 1) + (i + 1 < count % ranges ? i + 1 : count % ranges));
+    for (i = 0; i < l.ranges; i++) run_range(&l, i);
+#endif
 #endif
 }

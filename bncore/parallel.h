@@ -17,8 +17,4 @@ int bn_max_threads(void);         /* what a call from this thread may use now */
 void bn_set_max_threads(int n);
 int bn_threads_asked(void); /* the n of the last call, 0 before */
 
-/* A forked child inherits libgomp's list of threads without the threads, and hangs in its next
-   parallel region. Call before fork: gives the calling thread's team back; 0 if that failed. */
-int bn_release_threads(void);
-
 #endif

@@ -38,11 +38,6 @@ def test_importing_leaves_the_environment_alone():
     )
 
 
-def test_what_the_user_set_for_openmp_stays():
-    code = "import os, bn; print(os.environ['GOMP_SPINCOUNT'])"
-    assert run(code, GOMP_SPINCOUNT="77") == "77"
-
-
 def test_importing_does_not_change_denormal_numbers():
     code = """
         import numpy as np, bn

@@ -1,0 +1,138 @@
+#include "pool.h"
+
+#ifdef BN_HAS_POOL
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define RELAX() _mm_pause()
+#else
+#define RELAX() atomic_signal_fence(memory_order_seq_cst)
+#endif
+
+/* How long an idle thread looks for the next loop before it sleeps: first without a pause, then
+   giving its core to whoever wants it, NumPy's BLAS above all. A thread that sleeps is woken too late
+   for a loop of a tenth of a millisecond, or behind its caller on the same core. */
+enum { SPINS = 2000, YIELDS = 4000 };
+
+/* One loop at a time: a second caller meanwhile works alone. `lock` guards all but the atomics. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    int threads, sleeping;
+    atomic_flag taken;        /* by the caller whose loop this is */
+    atomic_uint loop;         /* counts the loops; a change wakes the spinning */
+    int places;               /* helpers that may still join */
+    atomic_int helping;       /* that have joined and not left */
+    atomic_ptrdiff_t next;    /* range */
+    ptrdiff_t ranges;
+    void (*body)(void *context, ptrdiff_t range);
+    void *context;
+} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
+
+static void work(void)
+{
+    for (;;) {
+        ptrdiff_t range = atomic_fetch_add(&pool.next, 1);
+        if (range >= pool.ranges) return;
+        pool.body(pool.context, range);
+    }
+}
+
+static int join(void)
+{
+    int joined = pool.places > 0;
+    if (joined) {
+        pool.places--;
+        atomic_fetch_add(&pool.helping, 1);
+    }
+    return joined;
+}
+
+static void *help(void *unused)
+{
+    (void)unused;
+    unsigned seen = 0;
+    for (;;) {
+        for (int i = 0; i < SPINS + YIELDS && atomic_load(&pool.loop) == seen; i++)
+            if (i < SPINS) RELAX();
+            else sched_yield();
+        pthread_mutex_lock(&pool.lock);
+        while (atomic_load(&pool.loop) == seen) {
+            pool.sleeping++;
+            pthread_cond_wait(&pool.work, &pool.lock);
+            pool.sleeping--;
+        }
+        seen = atomic_load(&pool.loop);
+        int joined = join();
+        pthread_mutex_unlock(&pool.lock);
+        if (joined) {
+            work();
+            atomic_fetch_sub(&pool.helping, 1);
+        }
+    }
+    return NULL;
+}
+
+/* The threads of a process are not its child's. */
+static void forget_threads(void)
+{
+    pthread_mutex_init(&pool.lock, NULL);
+    pthread_cond_init(&pool.work, NULL);
+    pool.threads = pool.sleeping = pool.places = 0;
+    atomic_store(&pool.helping, 0);
+    atomic_flag_clear(&pool.taken);
+}
+
+static void start_threads(int wanted)
+{
+    static int told = 0;
+    if (!told) told = pthread_atfork(NULL, NULL, forget_threads) == 0;
+    sigset_t all, before; /* signals are for the program's own threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (told && pool.threads < wanted) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, help, NULL) != 0) break;
+        pthread_detach(thread);
+        pool.threads++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void bn_pool_run(ptrdiff_t ranges, int helpers, void (*body)(void *context, ptrdiff_t range),
+                 void *context)
+{
+    if (helpers < 1 || atomic_flag_test_and_set(&pool.taken)) {
+        for (ptrdiff_t range = 0; range < ranges; range++) body(context, range);
+        return;
+    }
+    pthread_mutex_lock(&pool.lock);
+    if (pool.threads < helpers) start_threads(helpers);
+    pool.body = body, pool.context = context, pool.ranges = ranges;
+    atomic_store(&pool.next, 0);
+    pool.places = helpers;
+    atomic_fetch_add(&pool.loop, 1);
+    if (pool.sleeping > 0) {
+        if (helpers > 1) pthread_cond_broadcast(&pool.work);
+        else pthread_cond_signal(&pool.work);
+    }
+    pthread_mutex_unlock(&pool.lock);
+
+    work();
+
+    pthread_mutex_lock(&pool.lock);
+    pool.places = 0; /* who has not come yet stays away */
+    pthread_mutex_unlock(&pool.lock);
+    /* those who came are at their last range */
+    for (int i = 0; atomic_load(&pool.helping) > 0; i++)
+        if (i < SPINS) RELAX();
+        else sched_yield();
+    atomic_flag_clear(&pool.taken);
+}
+
+#endif
