@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from cli_files import environment, run_bn, run_python
@@ -46,7 +47,9 @@ def test_the_version_is_that_of_the_package(capsys):
         (["train", "--model", "vgg"], "argument --model: invalid choice: 'vgg'"),
         (["train", "--epochs", "0"], "--epochs: must be a whole number of at least 1, got '0'"),
         (["train", "--batch-size", "1"], "must be a whole number of at least 2, got '1'"),
-        (["train", "--threads", "two"], "must be a whole number of at least 1, got 'two'"),
+        (["train", "--threads", "two"], "must be a whole number from 1 to 1024, got 'two'"),
+        (["train", "--threads", "1025"], "must be a whole number from 1 to 1024, got '1025'"),
+        (["train", "--threads", "99999999999"], "argument --threads: must be a whole number from"),
         (["train", "--seed", "-1"], "argument --seed: "),
         (["train", "--lr", "fast"], "argument --lr: must be a number above 0, got 'fast'"),
         (["train", "--lr", "nan"], "argument --lr: must be a number above 0, got 'nan'"),
@@ -72,7 +75,8 @@ def test_a_missing_extra_is_named_with_its_cure(capsys, monkeypatch, module, pac
     fails(
         capsys,
         argv,
-        f"`python -m bn {argv[0]}` needs {package}, which is not installed: pip install 'bn[demo]'",
+        f"`python -m bn {argv[0]}` needs {package}, which is not installed: "
+        "pip install '.[demo]' in a checkout of bn",
     )
 
 
@@ -123,6 +127,30 @@ def test_ctrl_c_outside_training_ends_the_command_with_code_130(capsys, monkeypa
     monkeypatch.setattr(info, "run", interrupted)
     assert main(["info"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_output_that_takes_nothing_is_one_sentence():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bn", "info"],
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "standard output: No space left on device\n"
+
+
+def test_an_error_of_a_file_that_nobody_expected_keeps_its_traceback(monkeypatch):
+    def fails_to_read(args):
+        Path("nowhere").read_bytes()
+
+    monkeypatch.setattr(info, "run", fails_to_read)
+    with pytest.raises(FileNotFoundError):
+        main(["info"])
 
 
 def test_a_reader_that_has_seen_enough_is_no_traceback():

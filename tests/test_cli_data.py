@@ -96,6 +96,12 @@ def test_cifar_must_name_ten_classes(cifar):
     refuses(cifar, f"{path} must name 10 classes, one in each line, got 2")
 
 
+def test_cifar_must_hold_two_test_images(cifar):
+    path = cifar / "test_batch.bin"
+    path.write_bytes(bytes(3073))
+    refuses(cifar, f"{path} must hold at least 2 images, got 1")
+
+
 # MNIST's IDX files
 
 
@@ -161,9 +167,10 @@ def test_mnist_images_and_labels_must_be_as_many(mnist):
     refuses(mnist, f"{path} must hold 20 labels, as {images} has, got 19")
 
 
-def test_mnist_must_hold_two_training_images(tmp_path):
-    write_mnist(tmp_path, n_train=1)
-    path = tmp_path / "train-images-idx3-ubyte"
+@pytest.mark.parametrize("part", ["train", "t10k"])
+def test_mnist_must_hold_two_images_to_train_and_two_to_test(tmp_path, part):
+    write_mnist(tmp_path, **{"n_train" if part == "train" else "n_test": 1})
+    path = tmp_path / f"{part}-images-idx3-ubyte"
     refuses(tmp_path, f"{path} must hold at least 2 images, got 1")
 
 

@@ -83,6 +83,32 @@ def test_16_bit_grey_keeps_its_shades(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "image.png", (1, 8, 8))[0], shades >> 8)
 
 
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_shades_without_a_known_white_are_refused(network, tmp_path, capsys, dtype):
+    path = tmp_path / "image.tif"
+    Image.fromarray(np.full((8, 8), 70_000, dtype)).save(path)
+    assert main(["predict", str(network), str(path)]) == 1
+    mode = {np.int32: "I", np.float32: "F"}[dtype]
+    message = f"{path} must have 8 or 16 bits per channel, got pillow's mode {mode}\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "GIF"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_strokes_on_a_transparent_ground_are_strokes_on_white(tmp_path, mode, channels):
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.putpixel((2, 5), (0, 0, 0, 255))
+    path = tmp_path / "image"
+    if mode == "GIF":
+        image.save(path, format="GIF")
+    else:
+        image.convert(mode).save(path, format="PNG")
+    pixels = read_image(path, (channels, 8, 8))
+    expected = np.full((channels, 8, 8), 255)
+    expected[:, 5, 2] = 0
+    np.testing.assert_array_equal(pixels, expected)
+
+
 def test_a_smaller_image_is_the_mean_over_areas(tmp_path):
     pixels = np.zeros((16, 16), np.uint8)
     pixels[::2, ::2] = 200
@@ -126,6 +152,13 @@ def test_a_checkpoint_that_is_none_is_one_sentence(tmp_path, capsys):
 def test_a_truncated_checkpoint_is_one_sentence(network, capsys):
     network.write_bytes(network.read_bytes()[:-100])
     refuses(capsys, network, "is not a usable checkpoint")
+
+
+def test_the_checkpoint_of_a_network_that_diverged_is_one_sentence(network, capsys):
+    model, _ = checkpoint.load(network)
+    next(iter(model.parameters())).data[...] = np.nan
+    nn.save(network, model, nn.metadata(network))
+    refuses(capsys, network, "must hold a network of finite numbers, got NaN or infinity in 0.weig")
 
 
 GOOD = {

@@ -12,10 +12,12 @@ ONE = np.ones(3, np.float32)
 BAD_CALLS = {
     # x and axis
     "x must be a numpy array, got list": lambda: bn.stats([[1.0]]),
-    "x must be float16, bfloat16, float32 or float64, got int64": lambda: bn.stats(np.ones((2, 2), np.int64)),
-    "x must be float16, bfloat16, float32 or float64, got object": lambda: bn.stats(np.ones((2, 2), object)),
-    "x must be float16, bfloat16, float32 or float64, got >f4": lambda: bn.stats(np.ones((2, 2), ">f4")),
-    "x must be float16, bfloat16, float32 or float64, got complex64": lambda: bn.stats(np.ones((2, 2), "c8")),
+    "x must be float16, .* or float64, got int64": lambda: bn.stats(np.ones((2, 2), np.int64)),
+    "x must be float16, .* or float64, got object": lambda: bn.stats(np.ones((2, 2), object)),
+    "x must be float16, .* or float64, got >f4": lambda: bn.stats(np.ones((2, 2), ">f4")),
+    "x must be float16, bfloat16, float32 or float64, got complex64": lambda: bn.stats(
+        np.ones((2, 2), "c8")
+    ),
     r"x must have at least 2 axes, got shape \(3,\)": lambda: bn.stats(ONE),
     "axis must be between -4 and 3, got 4": lambda: bn.stats(X, axis=4),
     "axis must be an integer, got 1.0": lambda: bn.stats(X, axis=1.0),

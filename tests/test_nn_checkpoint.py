@@ -2,17 +2,13 @@
 
 import os
 import stat
+import sys
 
 import numpy as np
 import pytest
+from nn_files import DAMAGED, UNFIT, Touches, flipped, model, objects, same
 
 from bn import nn
-
-
-def model(seed=0, features=3):
-    return nn.Sequential(
-        nn.Conv2d(2, features, 3, rng=seed), nn.Flatten(), nn.Linear(features, 2, rng=seed)
-    )
 
 
 @pytest.fixture
@@ -22,10 +18,6 @@ def path(tmp_path):
 
 def names(folder):
     return [path.name for path in folder.iterdir()]
-
-
-def same(a, b):
-    return all((a[name] == b[name]).all() for name in a)
 
 
 @pytest.mark.parametrize("name", ["model.npz", "model", "model.ckpt", "épreuve 1.npz"])
@@ -59,7 +51,9 @@ def test_a_checkpoint_has_the_permissions_of_any_new_file(tmp_path, path):
     assert mode == stat.S_IMODE((tmp_path / "other").stat().st_mode)
 
 
-@pytest.mark.parametrize("broken", ["numpy.savez", "os.fsync", "pathlib.Path.replace"])
+@pytest.mark.parametrize(
+    "broken", ["numpy.lib.format.write_array", "os.fsync", "pathlib.Path.replace"]
+)
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
 def test_a_failed_save_leaves_the_old_checkpoint_whole_and_nothing_else(
     monkeypatch, tmp_path, path, broken, error
@@ -68,7 +62,7 @@ def test_a_failed_save_leaves_the_old_checkpoint_whole_and_nothing_else(
     old = path.read_bytes()
 
     def fail(*args, **kwargs):
-        if broken == "numpy.savez":
+        if broken == "numpy.lib.format.write_array":
             args[0].write(b"half of it")
         raise error
 
@@ -88,6 +82,47 @@ def test_the_file_is_on_the_disk_before_it_gets_its_name(monkeypatch, path):
     assert order == ["fsync", "rename"]
 
 
+@pytest.mark.parametrize("name", ["file", "allow_pickle", "args", "kwds"])
+def test_a_parameter_of_any_name_is_saved(path, name):
+    def module(value):
+        layer = nn.Module()
+        setattr(layer, name, nn.Parameter(np.full(2, value)))
+        return layer
+
+    nn.save(path, module(1.0))
+    loaded = nn.load(path, module(0.0))
+    np.testing.assert_array_equal(getattr(loaded, name), [1, 1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_through_a_link_the_file_behind_it_is_written(tmp_path, path):
+    behind = tmp_path / "runs" / "17.npz"
+    behind.parent.mkdir()
+    path.symlink_to(behind)
+    for seed in (0, 1):  # the file is made, then replaced
+        nn.save(path, model(seed))
+        assert path.is_symlink() and names(behind.parent) == ["17.npz"]
+        assert same(model(seed).state_dict(), nn.load(behind, model(2)).state_dict())
+
+
+def test_a_failed_save_names_the_file_that_was_asked_for(path):
+    path.mkdir()
+    with pytest.raises(OSError) as error:
+        nn.save(path, model())
+    assert error.value.filename == str(path) and error.value.filename2 is None
+    path = path / "none" / "model.npz"
+    with pytest.raises(FileNotFoundError) as error:
+        nn.save(path, model())
+    assert error.value.filename == str(path)
+
+
+@pytest.mark.parametrize("call", [nn.save, nn.load])
+def test_only_modules_are_saved_and_loaded(tmp_path, path, call):
+    with pytest.raises(TypeError, match="model must be of type Module, got NoneType"):
+        call(path, None)
+    assert names(tmp_path) == []
+
+
 def test_a_missing_file_is_not_found(path):
     with pytest.raises(FileNotFoundError):
         nn.load(path, model())
@@ -98,87 +133,6 @@ def test_a_missing_file_is_not_found(path):
 def test_a_missing_folder_is_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         nn.save(tmp_path / "none" / "model.npz", model())
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
-def text(path):
-    path.write_text("this is not a checkpoint")
-
-
-def npy(path):
-    with path.open("wb") as file:
-        np.save(file, np.ones(3))
-
-
-def pickled(path):
-    path.write_bytes(b"\x80\x04K\x01.")
-
-
-def truncated(path):
-    nn.save(path, model())
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def half(path):
-    nn.save(path, model())
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
-
-
-def flipped(path):
-    nn.save(path, model())
-    data = bytearray(path.read_bytes())
-    data[data.index(model().state_dict()["0.weight"].tobytes())] ^= 255
-    path.write_bytes(data)
-
-
-def objects(path):
-    arrays = model().state_dict()
-    np.savez(path, **{**arrays, "0.bias": np.array([{}, 1, 2], object)})
-
-
-def not_arrays(path):
-    import zipfile
-
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("0.weight", "hello")
-        file.writestr("__metadata__", "hello")
-
-
-def folder(path):
-    path.mkdir()
-
-
-DAMAGED = [empty, text, npy, pickled, truncated, half, folder, not_arrays]
-
-
-def missing(path):
-    arrays = model().state_dict()
-    del arrays["0.bias"]
-    np.savez(path, **arrays)
-
-
-def unknown(path):
-    np.savez(path, **model().state_dict(), more=np.ones(1))
-
-
-def other_shape(path):
-    nn.save(path, model(features=4))
-
-
-def words(path):
-    np.savez(path, **{**model().state_dict(), "0.bias": np.array(["a", "b", "c"])})
-
-
-UNFIT = [
-    (missing, "missing 0.bias"),
-    (unknown, "unknown more"),
-    (other_shape, r"0.weight must have shape \(3, 2, 3, 3\), got \(4, 2, 3, 3\)"),
-    (words, "0.bias must hold numbers, got dtype <U1"),
-]
 
 
 @pytest.mark.parametrize("damage", [*DAMAGED, flipped, objects])
@@ -195,6 +149,16 @@ def test_metadata_of_a_damaged_or_foreign_file_is_refused(path, damage):
     damage(path)
     with pytest.raises(ValueError, match=r"model\.npz is not a usable checkpoint: ."):
         nn.metadata(path)
+
+
+def test_no_pickle_in_a_file_is_ever_run(tmp_path, path):
+    touched = tmp_path / "touched"
+    pickles = np.array([Touches(touched)])
+    np.savez(path, **{**model().state_dict(), "0.bias": pickles, "__metadata__": pickles})
+    for read in (nn.metadata, lambda path: nn.load(path, model())):
+        with pytest.raises(ValueError, match="is not a usable checkpoint"):
+            read(path)
+    assert not touched.exists()
 
 
 @pytest.mark.parametrize(("make", "message"), UNFIT)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from gradcheck import gradcheck
 
+import bn
 from bn import nn
+from bn.nn.summary import counts
 
 
 def f64(**more):
@@ -66,6 +68,28 @@ def test_parameters_are_named_by_their_place():
         "6.weight",
         "6.bias",
     ]
+
+
+def test_a_parameter_that_layers_share_is_trained_once():
+    first, second = nn.Linear(3, 3, **f64()), nn.Linear(3, 3, **f64(rng=1))
+    second.weight = first.weight
+    model = nn.Sequential(first, nn.Tanh(), second)
+    assert model.parameters() == [first.weight, first.bias, second.bias]
+    assert counts(model) == (15, 0)
+    assert "2.weight" in model.state_dict()
+    gradcheck(model, normal(2, 3))
+    nn.SGD(model.parameters(), lr=0.1).step()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_a_count_that_is_no_number_is_refused_and_nothing_is_changed(value):
+    model = nn.Sequential(bn.BatchNorm1d(2))
+    before = model.state_dict()
+    state = {**before, "0.weight": np.zeros(2), "0.num_batches_tracked": np.array(value)}
+    with pytest.raises(ValueError, match=r"num_batches_tracked must hold numbers that fit int64"):
+        model.load_state_dict(state)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_a_sequential_is_indexed_sliced_counted_iterated_and_appended_to():

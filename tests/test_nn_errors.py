@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from bn import nn
+from bn import _check, nn
 
 
 def ones(*shape):
@@ -31,8 +31,16 @@ CONSTRUCTION = [
         "groups must divide in_channels 4 and out_channels 2, got 4",
     ),
     (lambda: nn.Conv2d(2, 2, 3, axis=2), "axis must be 1 (N, C, H, W) or -1 (N, H, W, C), got 2"),
+    (
+        lambda: nn.Conv2d(2, 2, 3, axis=np.array([1, -1])),
+        "axis must be 1 (N, C, H, W) or -1 (N, H, W, C), got array",
+    ),
     (lambda: nn.MaxPool2d(2, padding=2), "padding must be at most half of kernel_size (2, 2), got"),
     (lambda: nn.AdaptiveAvgPool2d(2), "output_size must be 1, the mean of whole images, got 2"),
+    (
+        lambda: nn.AdaptiveAvgPool2d(np.array([1, 1])),
+        "output_size must be an integer >= 1 or a pair of them, got array([1, 1])",
+    ),
     (lambda: nn.Linear(0, 1), "in_features must be a positive integer, got 0"),
     (lambda: nn.Linear(1, True), "out_features must be a positive integer, got True"),
     (lambda: nn.Dropout(1.5), "p must be between 0 and 1, got 1.5"),
@@ -78,8 +86,8 @@ FORWARD = [
     (nn.MaxPool2d(3), ones(1, 1, 2, 2), "MaxPool2d would give an output of size (0, 0) from"),
     (nn.AvgPool2d(3), ones(1, 2, 2), "x must have 4 axes (N, C, H, W), got shape (1, 2, 2)"),
     (nn.AdaptiveAvgPool2d(), ones(1, 1, 0, 2), "AdaptiveAvgPool2d would give an output of size"),
-    (nn.Linear(3, 2), ones(2, 4), "Linear takes 3 features on the last axis, got shape (4,)"),
-    (nn.Linear(3, 2), ones(3), "x must have at least 2 axes, got shape (3,)"),
+    (nn.Linear(3, 2), ones(2, 4), "Linear takes 3 features on the last axis, got shape (2, 4)"),
+    (nn.Linear(3, 2), ones(), "Linear takes 3 features on the last axis, got shape ()"),
     (nn.Flatten(), ones(3), "x must have at least 2 axes, got shape (3,)"),
     (nn.Softmax(axis=2), ones(2, 3), "axis must be between -2 and 1, got 2"),
     (
@@ -165,3 +173,24 @@ def test_integers_and_objects_are_refused(layer, x):
             layer(x.astype(dtype))
     with pytest.raises(TypeError, match="x must be a numpy array, got list"):
         layer(x.tolist())
+
+
+def test_a_layer_used_twice_is_told_that_it_needs_two_instances():
+    relu = nn.ReLU()
+    model = nn.Sequential(relu, nn.Linear(2, 2), relu)
+    model(ones(1, 2))
+    message = "once for each call (a layer used twice in a model needs two instances)"
+    with pytest.raises(RuntimeError, match=re.escape(message)):
+        model.backward(ones(1, 2))
+
+
+def test_no_check_hides_another_of_the_same_name():
+    files = (_check.base, _check.nn, _check.cli)
+    defined = [
+        name
+        for file in files
+        for name, value in vars(file).items()
+        if getattr(value, "__module__", None) == file.__name__
+    ]
+    assert len(defined) > 50
+    assert sorted(set(defined)) == sorted(defined)

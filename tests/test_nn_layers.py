@@ -67,6 +67,23 @@ def test_linear_is_a_matrix_product_on_the_last_axis():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-12)
 
 
+def test_linear_takes_a_single_vector():
+    layer, x = nn.Linear(5, 3, dtype=np.float64, rng=0), normal(5)
+    y = layer(x)
+    np.testing.assert_allclose(y, layer.weight.data @ x + layer.bias.data, rtol=1e-12)
+    dx = layer.backward(np.ones(3))
+    np.testing.assert_allclose(dx, layer.weight.data.sum(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(layer.weight.grad, np.tile(x, (3, 1)))
+    np.testing.assert_array_equal(layer.bias.grad, np.ones(3))
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_softmax_of_nothing_is_nothing(axis):
+    layer, x = nn.Softmax(axis), np.ones((2, 0) if axis else (0, 2))
+    y = layer(x)
+    assert y.shape == x.shape == layer.backward(y).shape
+
+
 def test_activations_have_their_values():
     x = np.array([-2.0, 0.0, 2.0])
     np.testing.assert_array_equal(nn.ReLU()(x), [0, 0, 2])
@@ -180,11 +197,12 @@ def test_layers_equal_pytorch(torch, kind, arguments):
 
 @pytest.mark.parity
 @pytest.mark.parametrize("bias", [True, False])
-def test_linear_equals_pytorch(torch, bias):
+@pytest.mark.parametrize("shape", [(2, 4, 5), (5,)])
+def test_linear_equals_pytorch(torch, shape, bias):
     theirs = torch.nn.Linear(5, 3, bias, dtype=torch.float64)
     ours = nn.Linear(5, 3, bias, dtype=np.float64)
     ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
-    x = normal(2, 4, 5)
+    x = normal(*shape)
     tx = torch.tensor(x, requires_grad=True)
     ty = theirs(tx)
     ty.sum().backward()

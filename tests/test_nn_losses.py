@@ -46,6 +46,16 @@ def test_labels_that_do_not_sum_to_one_have_the_right_gradient():
     np.testing.assert_allclose(gradient.ravel(), expected, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("target", [np.array([0, 2]), np.eye(3)[[0, 2]]], ids=["classes", "rows"])
+def test_a_masked_class_costs_nothing(target):
+    logits = np.array([[0.5, -np.inf, 1.0], [2.0, -np.inf, 0.0]])
+    criterion, without = nn.CrossEntropyLoss(), nn.CrossEntropyLoss()
+    assert criterion(logits, target) == pytest.approx(without(logits[:, [0, 2]], [0, 1]), rel=1e-12)
+    gradient = criterion.backward()
+    np.testing.assert_allclose(gradient[:, [0, 2]], without.backward(), rtol=1e-12)
+    assert not gradient[:, 1].any()
+
+
 def test_cross_entropy_is_the_mean_of_minus_the_log_of_the_right_class():
     logits, target = example((4, 3), "classes")
     expected = -np.log(softmax(logits)[np.arange(4), target]).mean()
@@ -166,6 +176,14 @@ def test_cross_entropy_equals_pytorch(shape, kind, smoothing):
     ours = nn.CrossEntropyLoss(label_smoothing=smoothing)
     assert ours(logits, target) == pytest.approx(theirs.item(), rel=1e-10)
     np.testing.assert_allclose(ours.backward(), tx.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parity
+def test_a_masked_class_costs_what_it_does_in_pytorch():
+    torch = pytest.importorskip("torch")
+    logits = np.array([[0.0, -np.inf, 1.0]])
+    theirs = torch.nn.CrossEntropyLoss()(torch.tensor(logits), torch.tensor([2]))
+    assert nn.CrossEntropyLoss()(logits, [2]) == pytest.approx(theirs.item(), rel=1e-12)
 
 
 @pytest.mark.parity

@@ -66,6 +66,12 @@ def test_summary_of_one_layer_has_one_line(capsys):
     assert lines[-3:] == ["Total params: 15", "Trainable params: 15", "Non-trainable params: 0"]
 
 
+@pytest.mark.parametrize("shape", [3, "ab", (1.5,), None])
+def test_summary_takes_a_shape_only(shape):
+    with pytest.raises(TypeError, match="input_shape must be a tuple of integers, got "):
+        nn.ReLU().summary(shape)
+
+
 def test_summary_of_a_subclass_bears_its_name(capsys):
     class Net(nn.Sequential):
         def __init__(self):

@@ -93,7 +93,7 @@ def test_the_keras_tutorials_cnn_overfits_a_batch():
     assert (p.argmax(axis=1) == y).all()
 
 
-def test_the_first_example_of_the_readme_works_as_written():
+def test_a_training_loop_as_users_of_pytorch_write_it_works():
     model, criterion = CNNWithBatchNorm(size=32), nn.CrossEntropyLoss()
     opt = nn.SGD(model.parameters(), lr=0.1, momentum=0.9)
     x = np.random.default_rng(0).standard_normal((64, 3, 32, 32), dtype=np.float32)

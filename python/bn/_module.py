@@ -164,8 +164,8 @@ class Module:
             yield from child.named_parameters(f"{prefix}{name}.")
 
     def parameters(self) -> list[Parameter]:
-        """All trainable parameters, those of the layers inside included."""
-        return [parameter for _, parameter in self.named_parameters()]
+        """All trainable parameters, those of the layers inside included; a shared one is one."""
+        return list(dict.fromkeys(parameter for _, parameter in self.named_parameters()))
 
     def named_state(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
         """(name, array) of parameters and buffers; the arrays are the layer's own, not copies."""
@@ -197,7 +197,7 @@ class Module:
         Raises
         ------
         ValueError
-            Names are missing or unknown, or a shape differs.
+            Names are missing or unknown, a shape differs, or a count is no number.
         TypeError
             A value does not hold numbers.
         """

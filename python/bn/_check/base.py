@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bn._core import core
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeGuard
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -21,7 +18,10 @@ MOST_THREADS = 1024
 
 def saved(layer: str, value: object) -> None:
     if value is None:
-        raise RuntimeError(f"{layer}.backward must follow {layer}'s forward, once for each call")
+        raise RuntimeError(
+            f"{layer}.backward must follow {layer}'s forward, once for each call "
+            "(a layer used twice in a model needs two instances)"
+        )
 
 
 def dy(layer: str, value: Array, kept: Any) -> None:
@@ -41,11 +41,13 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         parts = [f"missing {', '.join(missing)}"] * bool(missing)
         parts += [f"unknown {', '.join(unknown)}"] * bool(unknown)
         raise ValueError(f"the state does not fit the model: {'; '.join(parts)}")
-    for name, array in own.items():
-        if name in given and given[name].shape != array.shape:
-            raise ValueError(f"{name} must have shape {array.shape}, got {given[name].shape}")
-        if name in given and given[name].dtype.kind not in "fiu":
-            raise TypeError(f"{name} must hold numbers, got dtype {given[name].dtype}")
+    for name, value in given.items():
+        dtype = own[name].dtype
+        shape(name, value, own[name].shape)
+        if value.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must hold numbers, got dtype {value.dtype}")
+        if dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all():  # NaN is not less
+            raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
 
 
 def is_half(x: object) -> TypeGuard[Array]:
@@ -69,11 +71,16 @@ def data(x: object, axis: object, name: str = "x") -> int:
         x = floating(name, x, "float16, bfloat16, float32 or float64")
     if x.ndim < 2:
         raise ValueError(f"{name} must have at least 2 axes, got shape {x.shape}")
+    return axis_of(axis, x.ndim)
+
+
+def axis_of(axis: object, ndim: int) -> int:
+    """Check an axis of an array of `ndim` axes; the axis, counted from the front."""
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
         raise TypeError(f"axis must be an integer, got {axis!r}")
-    if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"axis must be between {-x.ndim} and {x.ndim - 1}, got {axis}")
-    return int(axis) % x.ndim
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"axis must be between {-ndim} and {ndim - 1}, got {axis}")
+    return int(axis) % ndim
 
 
 def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) -> int:
@@ -157,11 +164,15 @@ def running(mean: object, var: object, channels: int) -> None:
     writeable("running_var", per_channel("running_var", var, channels))
 
 
+def shape_tuple(name: str, value: object) -> tuple[int, ...]:
+    if not isinstance(value, (tuple, list)) or not all(isinstance(n, int) for n in value):
+        raise TypeError(f"{name} must be a tuple of integers, got {value!r}")
+    return tuple(value)
+
+
 def unbatched_channels(input_shape: object, axis: int, expected: int | None = None) -> int:
     """Channels in the shape of one input, without the batch axis."""
-    if not isinstance(input_shape, tuple) or not all(isinstance(n, int) for n in input_shape):
-        raise TypeError(f"input_shape must be a tuple of integers, got {input_shape!r}")
-    whole = (None, *input_shape)
+    whole = (None, *shape_tuple("input_shape", input_shape))
     if not -len(whole) <= axis < len(whole):
         raise ValueError(f"input_shape must have a channel axis {axis}, got {input_shape}")
     channels = whole[axis]

@@ -14,7 +14,8 @@ from bn._check.base import Array
 
 def missing_extra(command: str, package: str) -> str:
     return (
-        f"`python -m bn {command}` needs {package}, which is not installed: pip install 'bn[demo]'"
+        f"`python -m bn {command}` needs {package}, which is not installed: "
+        "pip install '.[demo]' in a checkout of bn"
     )
 
 
@@ -24,10 +25,16 @@ def sentence(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def whole_number(text: str, least: int) -> int:
-    if not text.strip().isdecimal() or int(text) < least:
-        raise ValueError(f"must be a whole number of at least {least}, got {text!r}")
-    return int(text)
+def unwritable_output(error: OSError) -> str:
+    return f"standard output: {error.strerror}"
+
+
+def whole_number(text: str, least: int, most: int | None = None) -> int:
+    value = int(text) if text.strip().isdecimal() else -1
+    if value < least or (most is not None and value > most):
+        expected = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"must be a whole number {expected}, got {text!r}")
+    return value
 
 
 def positive_number(text: str) -> float:
@@ -150,6 +157,21 @@ def trained_network(
 
 def _all(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(type(value) is kind for value in values)
+
+
+def shades(path: Path, mode: str) -> None:
+    """Modes I and F have no range that says what black and white are."""
+    if mode in {"I", "F"}:
+        raise ValueError(f"{path} must have 8 or 16 bits per channel, got pillow's mode {mode}")
+
+
+def finite_weights(path: Path, network: Mapping[str, Array]) -> None:
+    wrong = [name for name, array in network.items() if not np.isfinite(array).all()]
+    if wrong:
+        raise ValueError(
+            f"{path} must hold a network of finite numbers, got NaN or infinity in {wrong[0]} "
+            "(its training diverged)"
+        )
 
 
 def unreadable_image(path: Path, error: Exception) -> str:

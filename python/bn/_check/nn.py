@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, floating, positive_int, rank, shape, size
+from bn._check.base import NUMBERS, Array, at_least, floating, like, positive_int, rank, shape, size
 
 
 def rng(value: object) -> None:
@@ -51,7 +51,8 @@ def groups(value: int, in_channels: int, out_channels: int) -> None:
 
 
 def channel_axis(axis: object) -> None:
-    if axis not in (1, -1) or isinstance(axis, bool):
+    whole = isinstance(axis, (int, np.integer)) and not isinstance(axis, bool)
+    if not whole or axis not in (1, -1):
         raise ValueError(f"axis must be 1 (N, C, H, W) or -1 (N, H, W, C), got {axis!r}")
 
 
@@ -83,13 +84,6 @@ def last_axis(layer: str, shape: tuple[int, ...], features: int) -> None:
 def rank_at_least(name: str, x: Array, ndim: int) -> None:
     if x.ndim < ndim:
         raise ValueError(f"{name} must have at least {ndim} axes, got shape {x.shape}")
-
-
-def axis_of(axis: object, ndim: int) -> None:
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"axis must be an integer, got {axis!r}")
-    if not -ndim <= axis < ndim:
-        raise ValueError(f"axis must be between {-ndim} and {ndim - 1}, got {axis}")
 
 
 def instance(name: str, value: object, kind: type) -> None:
@@ -133,6 +127,12 @@ def parameters(params: list[Any], kind: type) -> None:
         raise ValueError("every parameter must be given once, got one of them twice")
 
 
+def gradients(params: list[Any]) -> None:
+    for i, p in enumerate(params):
+        if p.grad is not None:
+            like(f"the gradient of parameter {i}", p.grad, p.data, "the parameter")
+
+
 def nesterov(momentum: float, dampening: float) -> None:
     if momentum <= 0 or dampening != 0:
         raise ValueError(
@@ -160,10 +160,28 @@ def optimizer_state(
                 f"the state of parameter {i} must have {', '.join(slots)}, got {', '.join(entry)}"
             )
         for key, value in entry.items():
-            if key != "step" and np.shape(value) != own:
-                raise ValueError(
-                    f"{key} of parameter {i} must have shape {own}, got {np.shape(value)}"
-                )
+            array, name = np.asarray(value), f"{key} of parameter {i}"
+            if key == "step":
+                whole_count(name, value)
+                continue
+            shape(name, array, own)
+            if array.dtype.kind not in "fiu":
+                raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+
+
+def whole_count(name: str, value: object) -> None:
+    array = np.asarray(value)
+    if array.shape != () or array.dtype.kind not in "iu" or array < 0:
+        raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
+
+
+def schedule_state(given: Mapping[str, Any]) -> None:
+    if set(given) != {"base_lr", "last_epoch"}:
+        raise ValueError(
+            f"the state must have base_lr and last_epoch, got {', '.join(given) or 'nothing'}"
+        )
+    at_least("base_lr", given["base_lr"], 0)
+    whole_count("last_epoch", given["last_epoch"])
 
 
 def metadata(value: object) -> None:
@@ -173,7 +191,8 @@ def metadata(value: object) -> None:
 
 def checkpoint(path: object, error: object) -> ValueError:
     """The error of a file that is no checkpoint, or not of this model."""
-    return ValueError(f"{path} is not a usable checkpoint: {error}")
+    reason = str(error) or type(error).__name__
+    return ValueError(f"{path} is not a usable checkpoint: {reason}")
 
 
 def integer(name: str, value: object) -> None:
@@ -182,10 +201,11 @@ def integer(name: str, value: object) -> None:
 
 
 def adaptive_size(value: object) -> None:
-    if value not in (1, (1, 1)):
+    if pair("output_size", value, 1) != (1, 1):
         raise ValueError(f"output_size must be 1, the mean of whole images, got {value!r}")
 
 
 def betas(value: object) -> None:
-    if not isinstance(value, tuple) or len(value) != 2 or not all(0 <= b < 1 for b in value):
+    values = value if isinstance(value, (tuple, list)) else ()
+    if len(values) != 2 or not all(isinstance(b, NUMBERS) and 0 <= b < 1 for b in values):
         raise ValueError(f"betas must be two numbers, at least 0 and less than 1, got {value!r}")

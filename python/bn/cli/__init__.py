@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import bn
+from bn import _check
 from bn.cli import info, predict, train
 from bn.cli._failure import Failure
 
@@ -69,7 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, `head` for example, has what it wanted
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # standard output cannot be written; a reader that left, as `head` does, has had enough
+        if not isinstance(error, BrokenPipeError):
+            print(_check.unwritable_output(error), file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return code

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from bn import _check
 
 
-def integer(least: int) -> Callable[[str], int]:
-    """A whole number of at least `least`."""
+def integer(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A whole number of at least `least`, and of at most `most` if that is given."""
 
     def parse(text: str) -> int:
         try:
-            return _check.whole_number(text, least)
+            return _check.whole_number(text, least, most)
         except ValueError as error:
             raise ArgumentTypeError(str(error)) from error
 

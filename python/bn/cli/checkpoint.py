@@ -38,7 +38,8 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
     Raises
     ------
     ValueError
-        The file is no checkpoint, or none that `python -m bn train` wrote.
+        The file is no checkpoint, none that `python -m bn train` wrote, or of a network that
+        diverged.
     OSError
         The file cannot be read.
     """
@@ -52,4 +53,6 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
         std=tuple(fields["std"]),
     )
     network = models.build(about.model, about.input_shape, len(about.classes), batch_norm=True)
-    return nn.load(path, network).eval(), about
+    nn.load(path, network)
+    _check.finite_weights(path, dict(network.named_state()))
+    return network.eval(), about

@@ -19,7 +19,7 @@ CIFAR_NAMES = "batches.meta.txt"
 CIFAR_SHAPE = (3, 32, 32)
 IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}  # magic: uint8, 3 or 1 axes
 CLASSES = 10  # of each of the three
-LEAST_TRAIN, LEAST_TEST = 2, 1  # batch normalization cannot train on one image
+LEAST = 2  # images: a batch of one has no statistics
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ def load_cifar(path: Path) -> Dataset:
     batches = [read_cifar(path / name) for name in CIFAR_TRAIN]
     x_train = np.concatenate([x for x, _ in batches])
     y_train = np.concatenate([y for _, y in batches])
-    return Dataset("CIFAR-10", names, 255, x_train, y_train, *read_cifar(path / CIFAR_TEST))
+    x_test, y_test = read_cifar(path / CIFAR_TEST)
+    _check.image_count(path / CIFAR_TEST, len(x_test), LEAST)
+    return Dataset("CIFAR-10", names, 255, x_train, y_train, x_test, y_test)
 
 
 def read_cifar(path: Path) -> tuple[Array, Array]:
@@ -139,20 +141,20 @@ def read_cifar(path: Path) -> tuple[Array, Array]:
 
 def load_mnist(path: Path) -> Dataset:
     """MNIST's four IDX files (those of Fashion-MNIST have the same names), plain or gzipped."""
-    train, test = read_mnist(path, "train", LEAST_TRAIN), read_mnist(path, "t10k", LEAST_TEST)
+    train, test = read_mnist(path, "train"), read_mnist(path, "t10k")
     image_size = train[0].shape[2:]
     _check.image_size(idx_path(path, "t10k-images-idx3-ubyte"), test[0].shape[2:], image_size)
     return Dataset("MNIST", tuple(map(str, range(CLASSES))), 255, *train, *test)
 
 
-def read_mnist(path: Path, part: str, least: int) -> tuple[Array, Array]:
+def read_mnist(path: Path, part: str) -> tuple[Array, Array]:
     """Images (N, 1, H, W) and labels (N,) of one of the two parts."""
     images_path = idx_path(path, f"{part}-images-idx3-ubyte")
     labels_path = idx_path(path, f"{part}-labels-idx1-ubyte")
     images = read_idx(images_path, IDX_KINDS["images-idx3"])
     labels = read_idx(labels_path, IDX_KINDS["labels-idx1"])
     _check.same_count(images_path, len(images), labels_path, len(labels))
-    _check.image_count(images_path, len(images), least)
+    _check.image_count(images_path, len(images), LEAST)
     _check.label_range(labels_path, labels, CLASSES)
     return images[:, None], labels.astype(np.int64)
 

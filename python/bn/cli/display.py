@@ -28,6 +28,7 @@ COLUMNS = (
 
 def live() -> bool:
     """Whether standard output is a terminal that rich, if it is installed, can redraw."""
+    # rich would take a file for a terminal where FORCE_COLOR is set
     if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
         return False
     from rich.console import Console

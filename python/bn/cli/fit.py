@@ -109,6 +109,10 @@ class Trainer:
                 if not math.isfinite(epoch.train_loss):
                     run.status = "diverged"
                     break
+
+    def measure_both(self, run: Run) -> None:
+        """Test the trained network with the running statistics and with each batch's own."""
+        with np.errstate(all="ignore"):
             _, run.test_accuracy_eval = self.test()
             run.test_accuracy_batch = self.test_with_batch_statistics()
 

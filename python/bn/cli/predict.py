@@ -20,7 +20,8 @@ Classify images with a network that `python -m bn train` has saved: a line for
 each, with the likeliest class and its probability. Images of any size and kind
 that pillow reads become grey or coloured and as small as those the network was
 trained on. The digits and MNIST are light strokes on a dark ground: crop the
-image to the digit, and use --invert for dark ink on light paper.
+image to the digit, and use --invert for dark ink on light paper. What is
+transparent is taken for white paper.
 """
 
 
@@ -71,8 +72,13 @@ def read_image(path: Path, shape: Shape) -> Array:
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
+            with expected(ValueError):
+                _check.shades(path, image.mode)
             if image.mode.startswith("I;16"):  # convert("L") would cut 16 bits off at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+                paper = Image.new("RGBA", image.size, "white")
+                image = Image.alpha_composite(paper, image.convert("RGBA"))
             image = image.convert("L" if channels == 1 else "RGB")
             # the mean over the area of each new pixel, as scikit-learn's digits were made
             image = image.resize((width, height), Image.Resampling.BOX)

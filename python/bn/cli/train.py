@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import bn
+from bn import _check
 from bn.cli import checkpoint, models, report
 from bn.cli._arguments import integer, positive
 from bn.cli._failure import expected, require
@@ -58,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--threads",
-        type=integer(1),
+        type=integer(1, _check.MOST_THREADS),
         metavar="N",
         help="threads of batch normalization and of matrix products; default: as many as they "
         "choose",
@@ -76,8 +77,8 @@ def run(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     with limit_threads(args.threads), stop_on_interrupt() as stop:
         runs = train_both(args, data, out / "model.npz", stop)
-        threads = bn.get_num_threads()
-    finish(out, options(args) | {"threads": threads}, data, runs, stop.requested)
+        settings = options(args) | {"threads": bn.get_num_threads()}
+        finish(out, settings, data, runs, stop.requested)
     return 130 if stop.requested else 0
 
 
@@ -102,8 +103,9 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
     recipe, pixels = models.RECIPES[args.model], Pixels.of(data)
     settings = Options(args.epochs, args.batch_size, args.lr, args.seed)
     print(describe(data))
+    epochs = "1 epoch" if args.epochs == 1 else f"{args.epochs} epochs"
     print(
-        f"{args.model}: {args.epochs} epochs in batches of {args.batch_size}, "
+        f"{args.model}: {epochs} in batches of {args.batch_size}, "
         f"learning rate {args.lr:g}, seed {args.seed}, threads {bn.get_num_threads()}\n"
     )
     runs: list[Run] = []
@@ -114,10 +116,12 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
                     args.model, data.shape, len(data.classes), batch_norm=batch_norm, seed=args.seed
                 )
             runs.append(Run(network, batch_norm))
-            Trainer(model, recipe, data, pixels, settings).fit(runs[-1], watcher, stop)
+            trainer = Trainer(model, recipe, data, pixels, settings)
+            trainer.fit(runs[-1], watcher, stop)
             if batch_norm:
                 with expected(OSError):
                     checkpoint.save(path, model, args.model, data, pixels)
+            trainer.measure_both(runs[-1])
             if stop.requested:
                 break
     return runs
@@ -147,4 +151,7 @@ def finish(
         report.write_metrics(out / "metrics.json", settings, data, runs)
     report.print_table(runs)
     print("stopped; what was trained so far is in" if stopped else "results in", out)
-    print(f"classify images with: python -m bn predict {out / 'model.npz'} image.png")
+    if runs[0].status == "diverged":
+        print(f"the network {runs[0].network} diverged and cannot classify: try a smaller --lr")
+    else:
+        print(f"classify images with: python -m bn predict {out / 'model.npz'} image.png")

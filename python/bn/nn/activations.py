@@ -149,7 +149,7 @@ class Softmax(Module):
         _check.floating("x", x)
         _check.axis_of(self.axis, x.ndim)
         with np.errstate(over="ignore"):  # a difference of -inf gives exactly 0
-            y: Array = np.exp(x - x.max(axis=self.axis, keepdims=True))
+            y: Array = np.exp(x - x.max(axis=self.axis, keepdims=True, initial=-np.inf))
         y /= y.sum(axis=self.axis, keepdims=True)
         self._keep(y, y)
         return y

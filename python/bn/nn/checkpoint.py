@@ -6,10 +6,9 @@ import json
 import os
 import secrets
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -19,8 +18,6 @@ from bn._module import Array, Module
 Model = TypeVar("Model", bound=Module)
 
 METADATA = "__metadata__"
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError)
-DAMAGED = (zipfile.BadZipFile, zlib.error, *UNREADABLE)
 
 
 def save(
@@ -34,7 +31,7 @@ def save(
     Parameters
     ----------
     path : path-like
-        Taken as it is; no ending is added.
+        Taken as it is; no ending is added. Through a symbolic link the file behind it is written.
     model : Module
     metadata : dict, optional
         Anything that JSON can write, kept beside the state.
@@ -42,7 +39,7 @@ def save(
     Raises
     ------
     TypeError
-        `metadata` is not a dict, or holds what JSON cannot write.
+        `model` is not a Module, `metadata` is not a dict, or it holds what JSON cannot write.
     OSError
         The file cannot be written.
 
@@ -56,19 +53,31 @@ def save(
     ...     print(metadata(folder + "/model.npz"), load(folder + "/model.npz", nn.Linear(2, 2)))
     {'epochs': 3} Linear(in_features=2, out_features=2, bias=True)
     """
+    _check.instance("model", model, Module)
     _check.metadata(metadata)
-    arrays = dict(model.named_state())
     text = np.array(json.dumps(metadata or {}))
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    target = Path(path).resolve()
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
-            np.savez(file, **arrays, **{METADATA: text})  # type: ignore[arg-type]
+            _write(file, {**dict(model.named_state()), METADATA: text})
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(target)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary one
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """Write a .npz file; np.savez would take arrays named `file` or `allow_pickle` for options."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
@@ -91,6 +100,8 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
         There is no such file.
     ValueError
         The file is damaged, is something else, or belongs to another model.
+    TypeError
+        `model` is not a Module.
 
     Examples
     --------
@@ -103,6 +114,7 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     ...
     ValueError: ...
     """
+    _check.instance("model", model, Module)
     arrays = _read(path)
     arrays.pop(METADATA, None)
     try:
@@ -160,5 +172,5 @@ def _read(path: str | os.PathLike[str], only: str | None = None) -> dict[str, Ar
                 return {name: arrays[name] for name in names}
     except FileNotFoundError:
         raise
-    except DAMAGED as error:
+    except Exception as error:  # zipfile, zlib, NumPy's parser: a damaged file fails in many ways
         raise _check.checkpoint(path, error) from error

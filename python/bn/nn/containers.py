@@ -18,6 +18,9 @@ class Sequential(Module):
     Their names are "0", "1", ..., so that a state reads like that of PyTorch's container. The
     layers can be indexed, sliced (which shares them), counted and iterated.
 
+    A layer that does not fit is found when its turn comes, after the layers before it have run
+    (and their running statistics have moved); `output_shape` and `summary` find it beforehand.
+
     Parameters
     ----------
     *layers : Module

@@ -70,13 +70,12 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        _check.rank_at_least("x", x, 2)
-        out = self.output_shape(x.shape[1:])
+        out = self.output_shape(x.shape)
         weight = self.weight.data.astype(x.dtype, copy=False)
         y: Array = np.matmul(_rows(x), weight.T)  # (places, out_features)
         if self.bias is not None:
             y += self.bias.data.astype(x.dtype, copy=False)
-        y = y.reshape(x.shape[0], *out)
+        y = y.reshape(out)
         self._keep(y, x)
         return y
 

@@ -78,6 +78,7 @@ class CrossEntropyLoss:
         count = logits.size // logits.shape[1]
         log_p, saved = (_log_softmax if self.from_logits else _log_clipped)(logits)
         self._saved = (saved, target, count)
+        np.copyto(log_p, 0, where=target == 0)  # a masked class, of logit -inf, costs nothing
         total: np.float64 = np.sum(target * log_p, dtype=np.float64)
         return float(-total / count)
 

@@ -48,7 +48,16 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Change every parameter that has a gradient."""
+        """Change every parameter that has a gradient, or raise and change none.
+
+        Raises
+        ------
+        TypeError
+            A gradient is no array, or not of its parameter's dtype.
+        ValueError
+            A gradient is not of its parameter's shape.
+        """
+        _check.gradients(self.params)
         for p, state in zip(self.params, self.state, strict=True):
             if p.grad is not None:
                 self._update(p.data, p.grad, state, self._scratch_like(p.data))
@@ -80,10 +89,14 @@ class Optimizer:
         Raises
         ------
         ValueError
-            It is of another kind, or of other parameters; nothing is changed.
+            It is of another kind or of other parameters, or an option is out of range; nothing
+            is changed.
+        TypeError
+            What it remembers are not numbers.
         """
         shapes = [p.shape for p in self.params]
         _check.optimizer_state(self._options, self._slots, shapes, state)
+        type(self)(self.params, **state["options"])  # checks the options as it always does
         for name in self._options:
             setattr(self, name, state["options"][name])
         self.state = [

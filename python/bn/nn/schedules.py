@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from bn import _check
 from bn.nn.optimizer import Optimizer
@@ -24,6 +26,22 @@ class Schedule:
     def step(self) -> None:
         """An epoch has gone by: set the optimizer's learning rate for the next."""
         self.last_epoch += 1
+        self.optimizer.lr = self.lr_at(self.last_epoch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The first learning rate and the epochs gone by."""
+        return {"base_lr": self.base_lr, "last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` returned, and set the optimizer's learning rate.
+
+        Raises
+        ------
+        ValueError
+            It is of something else, or a number is out of range; nothing is changed.
+        """
+        _check.schedule_state(state)
+        self.base_lr, self.last_epoch = float(state["base_lr"]), int(state["last_epoch"])
         self.optimizer.lr = self.lr_at(self.last_epoch)
 
 

@@ -9,7 +9,7 @@ from bn._module import Array, Module, Shape
 
 
 class Flatten(Module):
-    """All axes but the first become one, in memory order.
+    """All axes but the first become one, the last axis running fastest (C order).
 
     Examples
     --------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bn import _check
 from bn._module import Module, Shape
 
 TITLES = ("Layer (type)", "Output Shape", "Param #")
@@ -34,6 +35,8 @@ def summary(model: Module, input_shape: Shape) -> str:
     ------
     ValueError
         A layer does not fit the shape it gets.
+    TypeError
+        `input_shape` is no tuple of integers.
 
     Notes
     -----
@@ -55,7 +58,7 @@ def summary(model: Module, input_shape: Shape) -> str:
     Trainable params: 15
     Non-trainable params: 0
     """
-    input_shape = tuple(input_shape)
+    input_shape = _check.shape_tuple("input_shape", input_shape)
     model.output_shape(input_shape)  # finds what does not fit before anything is built
     model.build(input_shape)
     rows = _rows(model, input_shape, depth=0)
@@ -77,12 +80,12 @@ def counts(module: Module) -> tuple[int, int]:
     (15, 0)
     """
     trainable = sum(p.size for p in module.parameters())
-    state = sum(
-        array.size
+    sizes = {
+        id(array): array.size  # an array that layers share counts once
         for name, array in module.named_state()
         if name.rpartition(".")[2] != "num_batches_tracked"
-    )
-    return trainable, state - trainable
+    }
+    return trainable, sum(sizes.values()) - trainable
 
 
 def _rows(module: Module, input_shape: Shape, depth: int) -> list[Row]:
