@@ -7,6 +7,7 @@ length C.
 """
 
 cimport numpy as cnp
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -84,6 +85,54 @@ cdef extern from "parallel.h" nogil:
     void bn_set_max_threads(int n)
     int bn_threads_asked()
 
+cdef extern from *:
+    """
+    #include "memory.h"
+    static PyDataMem_Handler bn_memory_handler = {
+        "bn", 1,
+        {NULL, bn_memory_malloc, bn_memory_calloc, bn_memory_realloc, bn_memory_free}};
+    """
+    cnp.PyDataMem_Handler bn_memory_handler
+
+cdef extern from "memory.h" nogil:
+    enum: BN_SMALLEST_BLOCK
+    ctypedef struct bn_memory_counts:
+        size_t limit, held, used, hits, misses
+    void bn_memory_start()
+    bn_memory_counts bn_memory_info()
+    void bn_memory_set_limit(size_t limit)
+    size_t bn_memory_trim()
+
+
+# ---- memory of outputs ----
+
+bn_memory_start()
+cdef object recycler = PyCapsule_New(&bn_memory_handler, "mem_handler", NULL)
+
+
+cpdef cnp.ndarray empty_like(cnp.ndarray x):
+    """An array of x's shape, dtype and order in memory, from recycled memory if it is large."""
+    if cnp.PyArray_NBYTES(x) < BN_SMALLEST_BLOCK or bn_memory_info().limit == 0:
+        return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
+    cdef object before = cnp.PyDataMem_SetHandler(recycler)
+    try:
+        return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
+    finally:
+        cnp.PyDataMem_SetHandler(before)
+
+
+def memory_info():
+    """{limit, held, used, hits, misses}: bytes, and requests served from memory or not."""
+    return bn_memory_info()
+
+
+def set_memory_limit(size_t limit):
+    bn_memory_set_limit(limit)
+
+
+def trim_memory():
+    return bn_memory_trim()
+
 
 # ---- instruction sets and threads ----
 
@@ -150,10 +199,6 @@ cdef cnp.ndarray dense(cnp.ndarray x):
     if cnp.PyArray_ITEMSIZE(x) == 2:
         return x.astype(np.float32, order="K")
     return cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
-
-
-cdef cnp.ndarray empty_like(cnp.ndarray x):
-    return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
 
 
 cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):

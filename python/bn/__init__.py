@@ -6,6 +6,7 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 `bn.nn` is a small CNN pipeline for them; ``python -m bn`` is the command.
 """
 
+from bn import memory
 from bn._module import Module, Parameter
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
@@ -40,6 +41,7 @@ __all__ = [
     "batch_norm",
     "commit",
     "get_num_threads",
+    "memory",
     "merge",
     "normalize",
     "normalize_batch",

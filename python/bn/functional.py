@@ -296,7 +296,7 @@ def normalize(
     _check.optional_like("residual", residual, x)
     epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
-        return np.empty_like(x, subok=False) if out is None else out
+        return core.empty_like(x) if out is None else out
     target = _apart(out, (x, residual), (mean, var, weight, bias))
     y = core.normalize(x, axis, mean, var, weight, bias, eps, target, residual, *epilogue)
     return _delivered(y, out)
@@ -404,7 +404,7 @@ def backward_apply(
         _check.per_channel("sums.dy", sums.dy, x.shape[axis])
     target = _apart(out, (dy, x), (mean, var, weight))
     if target is None:
-        target = np.empty_like(x, subok=False)
+        target = core.empty_like(x)
     if x.size == 0:
         return _delivered(target, out)
     if sums is None:  # dy·weight·r is a normalization of dy about 0
@@ -455,7 +455,7 @@ def normalize_batch(
     _check.optional_like("residual", residual, x)
     epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
-        return np.empty_like(x, subok=False) if out is None else out, stats(x, axis)
+        return core.empty_like(x) if out is None else out, stats(x, axis)
     target = _apart(out, (x, residual), (weight, bias))
     y, count, mean, m2 = core.forward(x, axis, weight, bias, eps, target, residual, *epilogue)
     return _delivered(y, out), _trusted(Stats, count=count, mean=mean, m2=m2)
@@ -520,14 +520,14 @@ def backward_batch(
     _check.out(dresidual, x, "dresidual")
     epilogue = _epilogue(activation, negative_slope)
     if x.size == 0:
-        empty = np.empty_like(x, subok=False) if out is None else out
+        empty = core.empty_like(x) if out is None else out
         return empty, backward_reduce(dy, x, batch.mean, axis=axis)
     target, g = _apart(out, (dy, x, y), (weight, bias)), dresidual
     if g is not None:
         if target is not None and _shares(target, x, y):
             target = None  # g is found out from them after dx was written
         if _overlap(g, dy) or _shares(g, x, y, out):
-            g = np.empty_like(x, subok=False)
+            g = core.empty_like(x)
     values = (batch.mean, batch.var, weight, bias, eps, batch.count)
     dx, sum_dy, sum_dy_xmu = core.backward(dy, x, axis, *values, target, y, g, *epilogue)
     if g is not None:
@@ -614,7 +614,7 @@ def batch_norm(
     _check.out(out, x)
     target = _apart(out, (x,), (running_mean, running_var, weight, bias))
     if x.size == 0:
-        return np.empty_like(x, subok=False) if out is None else out
+        return core.empty_like(x) if out is None else out
     if running_mean is None or running_var is None:
         _check.enough_values(x, axis)
         return _delivered(core.forward(x, axis, weight, bias, eps, target)[0], out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
@@ -218,6 +219,13 @@ def threads(n: object) -> None:
 def isa(name: str, available: Sequence[str]) -> None:
     if name not in available:
         raise ValueError(f"BN_ISA must be one of {', '.join(available)} here, got {name!r}")
+
+
+def byte_count(name: str, value: object) -> int:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or not 0 <= cast("int", value) <= sys.maxsize:
+        raise ValueError(f"{name} must be a whole number of bytes, 0 or more, got {value!r}")
+    return int(cast("int", value))
 
 
 def finite(name: str, value: object) -> None:

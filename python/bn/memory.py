@@ -1,0 +1,130 @@
+"""Memory of outputs, recycled.
+
+The memory of an array that `bn` returned (y of the forward functions, dx of the backward ones,
+from 64 KiB on) waits, once nobody holds the array or a view of it, for the next output of about its
+size. A steady loop then neither asks the system for pages nor has them zeroed, which for large
+arrays costs as much as the normalization itself. `info` shows what happens, `set_limit` bounds what
+waits, `trim` gives it back. Other arrays keep NumPy's own allocator.
+
+Arrays may die in any thread; a forked process owns copies of what it inherits. The environment
+variable ``BN_MEMORY_LIMIT`` (bytes; 0 switches recycling off) sets the limit at the start. Without
+it, an eighth of the machine's memory may wait, and at most 2 GiB; never more does than outputs have
+used at one time.
+
+Examples
+--------
+>>> import numpy as np, bn
+>>> bn.memory.set_limit(2**28)
+>>> x = np.ones((8, 16, 32, 32), np.float32)
+>>> y = bn.normalize(x, np.zeros(16), np.ones(16))
+>>> address = y.ctypes.data
+>>> del y
+>>> y = bn.normalize(x, np.zeros(16), np.ones(16))
+>>> y.ctypes.data == address
+True
+>>> bn.memory.set_limit(None)
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TypedDict, cast
+
+from bn import _check
+from bn._core import core
+
+__all__ = ["Info", "info", "set_limit", "trim"]
+
+_VARIABLE = "BN_MEMORY_LIMIT"
+
+
+class Info(TypedDict):
+    """What `info` tells.
+
+    Attributes
+    ----------
+    limit : int
+        Bytes that may wait.
+    held : int
+        Bytes that wait.
+    used : int
+        Bytes of recyclable arrays that are alive.
+    hits, misses : int
+        Outputs served from what waited, and from the system, since the start.
+    """
+
+    limit: int
+    held: int
+    used: int
+    hits: int
+    misses: int
+
+
+def info() -> Info:
+    """What waits, what is used, and how often an output found waiting memory.
+
+    Sizes are those of the blocks: up to a quarter more than the arrays in them.
+
+    Returns
+    -------
+    Info
+        A dictionary: limit, held, used (bytes), hits, misses (outputs).
+
+    Examples
+    --------
+    >>> sorted(info())
+    ['held', 'hits', 'limit', 'misses', 'used']
+    """
+    return cast("Info", core.memory_info())
+
+
+def set_limit(nbytes: int | None) -> None:
+    """Let at most so many bytes wait; what is beyond goes back to the system, oldest first.
+
+    Parameters
+    ----------
+    nbytes : int or None
+        0 switches recycling off: outputs then come from NumPy's allocator, as any array's memory.
+        None sets what held at the start.
+
+    Raises
+    ------
+    ValueError
+        If nbytes is not a whole number of at least 0.
+
+    Examples
+    --------
+    >>> set_limit(2**28); info()["limit"]
+    268435456
+    >>> set_limit(None)
+    """
+    value = _limit_at_start() if nbytes is None else nbytes
+    core.set_memory_limit(_check.byte_count("nbytes", value))
+
+
+def trim() -> int:
+    """Give all that waits back to the system; arrays that are alive are not touched.
+
+    Returns
+    -------
+    int
+        How many bytes that were.
+
+    Examples
+    --------
+    >>> freed = trim(); info()["held"]
+    0
+    """
+    return core.trim_memory()
+
+
+def _limit_at_start() -> int:
+    text = os.environ.get(_VARIABLE, "")
+    if text:
+        return _check.byte_count(_VARIABLE, int(text) if text.isdecimal() else text)
+    if not hasattr(os, "sysconf"):
+        return 2**28
+    return min(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 8, 2**31)
+
+
+set_limit(None)

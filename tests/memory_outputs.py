@@ -1,0 +1,36 @@
+"""Outputs of bn that tests of recycled memory look at."""
+
+import numpy as np
+import pytest
+
+import bn
+
+SHAPE = (8, 16, 64, 64)  # 2 MiB of float32
+LIMIT = 2**28
+
+
+@pytest.fixture(autouse=True)
+def fresh_memory():
+    """For every test of the module that imports this: nothing waits before and after it."""
+    bn.memory.trim()
+    bn.memory.set_limit(LIMIT)
+    yield
+    bn.memory.set_limit(None)
+    bn.memory.trim()
+
+
+def output(shape=SHAPE, fill=0, dtype=np.float32):
+    """An output of bn that holds `fill` everywhere."""
+    channels = shape[1]
+    y = bn.normalize(np.ones(shape, dtype), np.ones(channels), np.ones(channels))
+    y.fill(fill)
+    return y
+
+
+def address(a):
+    return a.__array_interface__["data"][0]
+
+
+def columns(nbytes):
+    """The shape of float32 with one channel and this many bytes."""
+    return (nbytes // 4, 1)
