@@ -52,6 +52,7 @@ class BuildExt(build_ext):
             compile_flags = ["/O2", "/fp:precise", *compile_flags]
         else:
             compile_flags = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", *compile_flags]
+            compile_flags, link_flags = ["-pthread", *compile_flags], ["-pthread", *link_flags]
         for extension in self.extensions:
             extension.extra_compile_args += compile_flags
             extension.extra_link_args += link_flags
@@ -89,7 +90,10 @@ core = Extension(
     sources=["bncore/bncore.pyx", *sorted(str(p) for p in Path("bncore").glob("*.c"))],
     depends=sorted(str(p) for p in Path("bncore").glob("*.[hp]*")),
     include_dirs=["bncore", np.get_include()],
-    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION")],
+    define_macros=[
+        ("NPY_TARGET_VERSION", "NPY_1_25_API_VERSION"),  # the oldest that runs it; has NEP 49
+        ("NPY_NO_DEPRECATED_API", "NPY_2_0_API_VERSION"),
+    ],
 )
 
 setup(
