@@ -51,8 +51,9 @@ class BuildExt(build_ext):
         if self.compiler.compiler_type == "msvc":
             compile_flags = ["/O2", "/fp:precise", *compile_flags]
         else:
-            compile_flags = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", *compile_flags]
-            compile_flags, link_flags = ["-pthread", *compile_flags], ["-pthread", *link_flags]
+            exact = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+            compile_flags = ["-O3", *exact, "-fvisibility=hidden", "-pthread", *compile_flags]
+            link_flags = ["-pthread", *link_flags]
         for extension in self.extensions:
             extension.extra_compile_args += compile_flags
             extension.extra_link_args += link_flags

@@ -55,7 +55,7 @@ cdef extern from "moments.h" nogil:
 
 cdef extern from "partition.h" nogil:
     ctypedef struct bn_partition:
-        ptrdiff_t blocks, chunks
+        ptrdiff_t chunks
     bn_partition bn_cut(const bn_layout *layout)
 
 cdef extern from "driver.h" nogil:
@@ -345,13 +345,12 @@ cdef int memory_found(int found) except -1:
 
 # ---- the operations ----
 
-def partition(cnp.ndarray x, int axis):
-    """How x is cut: (blocks of channels, chunks of each block)."""
+def chunks(cnp.ndarray x, int axis):
+    """Into how many chunks x is cut, the units that threads share."""
     cdef bn_call call
     cdef list arrays = [x]
     start(&call, arrays, axis)
-    cdef bn_partition cut = bn_cut(&call.layout)
-    return cut.blocks, cut.chunks
+    return bn_cut(&call.layout).chunks
 
 
 def stats(cnp.ndarray x, int axis):

@@ -9,8 +9,17 @@
 #pragma GCC target("avx2,fma")
 #endif
 
+/* The 8 words before the end of n whole ones, then zeros: a mask of the first n. */
+static const int32_t words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+#define FIRST(n, words_each) _mm256_loadu_si256((const __m256i *)(words + 8 - (n) * (words_each)))
+
 #define ISA avx2
-#define FUSED(a, b, c) __builtin_fma(a, b, c)
+#define VECTOR_BYTES 32
+#define FUSED(a, b, c) (wide)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c))
+#define LOAD_PART_float32(from, n) _mm256_maskload_ps(from, FIRST(n, 1))
+#define LOAD_PART_float64(from, n) _mm256_maskload_pd(from, FIRST(n, 2))
+#define STORE_PART_float32(to, v, n) _mm256_maskstore_ps(to, FIRST(n, 1), (__m256)(v))
+#define STORE_PART_float64(to, v, n) _mm256_maskstore_pd(to, FIRST(n, 2), (__m256d)(v))
 #define STREAM_LINE(to, line)                                                                     \
     for (int i_ = 0; i_ < 2; i_++)                                                                \
     _mm256_stream_si256((__m256i *)(to) + i_, _mm256_loadu_si256((const __m256i *)(line) + i_))

@@ -2,11 +2,8 @@
 #include "isa.h"
 
 #define ISA baseline
-#if defined(__aarch64__)
-#define FUSED(a, b, c) fma(a, b, c)
-#else
-#define FUSED(a, b, c) ((a) * (b) + (c))
-#endif
+#define VECTOR_BYTES 16
+#define FUSED(a, b, c) ((a) * (b) + (c)) /* only used where the product is exact */
 #ifdef BN_X86_DISPATCH
 #define STREAM_LINE(to, line)                                                                     \
     for (int i_ = 0; i_ < 4; i_++)                                                                \

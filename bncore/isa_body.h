@@ -1,19 +1,58 @@
-/* One instruction set's kernels. Included by isa_*.c with ISA (its name) and FUSED (multiply-add in
-   double) defined, inside the compiler's target region. */
+/* One instruction set's kernels. Included by isa_*.c, inside the compiler's target region, with
+     ISA                   its name
+     VECTOR_BYTES          of its registers
+     FUSED(a, b, c)        a * b + c of wide vectors, whose products are exact
+     LOAD_PART_*(from, n)  the first n values of a vector, zeros after them (or left out)
+     STORE_PART_*(to, v, n)
+     STREAM_LINE(to, line) write an aligned cache line past the cache */
 
+#define JOIN2_(a, b) a##_##b
+#define JOIN2(a, b) JOIN2_(a, b)
 #define JOIN3(a, b, c) a##_##b##_##c
 #define JOIN(a, b, c) JOIN3(a, b, c)
 
+#if BN_VECTORS
+#define VECTOR(bytes) __attribute__((vector_size(bytes)))
+#define UNALIGNED(bytes, type)                                                                    \
+    __attribute__((vector_size(bytes), aligned(sizeof(type)), may_alias))
+enum { WIDE = VECTOR_BYTES / sizeof(double) }; /* doubles in a vector */
+typedef double wide VECTOR(VECTOR_BYTES);
+typedef int64_t wide_mask VECTOR(VECTOR_BYTES);
+static const int64_t ones[2 * WIDE] = {[0 ... WIDE - 1] = -1};
+
+/* d with zeros after its first n values (all of it, if n is larger). */
+ALWAYS_INLINE wide first_of(wide d, ptrdiff_t n)
+{
+    wide_mask mask;
+    memcpy(&mask, ones + WIDE - (n < 0 ? 0 : n > WIDE ? WIDE : n), sizeof mask);
+    return (wide)((wide_mask)d & mask);
+}
+#else /* vectors of one value */
+#define VECTOR(bytes)
+enum { WIDE = 1 };
+typedef double wide;
+static double first_of(double d, ptrdiff_t n) { return n > 0 ? d : 0; }
+#endif
+
+ALWAYS_INLINE wide load_wide(const double *x)
+{
+    wide v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+#include "stream_body.h"
+
 #define real float
 #define EXACT_PRODUCT 1
-#define NAME(x) JOIN(x, float32, ISA)
+#define DTYPE float32
 #include "kernels_body.h"
 static const bn_kernels NAME(table) = TABLE;
 #include "kernels_end.h"
 
 #define real double
 #define EXACT_PRODUCT 0
-#define NAME(x) JOIN(x, float64, ISA)
+#define DTYPE float64
 #include "kernels_body.h"
 static const bn_kernels NAME(table) = TABLE;
 #include "kernels_end.h"

@@ -6,28 +6,25 @@
 #include <stddef.h>
 
 enum {
-    BN_LANES = 32,       /* partial sums of a run: the same for every instruction set, so that */
-                         /* all of them give the same bits */
-    BN_MAX_WIDTH = 1024, /* widest row of a channels-last chunk */
+    BN_LANES = 16, /* partial sums of a run: the same for every instruction set, so that all of */
+                   /* them give the same bits */
+    BN_PAD = 64,   /* values that may be read beyond the end of a channel vector */
 };
 
-/* A chunk of one array: `rows` runs of `n` contiguous values, `stride` bytes apart. */
+/* A chunk of one array, which its extent describes; the distances are in bytes. */
 typedef struct {
     char *data;
-    ptrdiff_t stride;
-} bn_rows;
+    ptrdiff_t row, channel;
+} bn_view;
 
-/* Moments of one channel within a chunk: mean, and the sum of squared distances from it. */
+/* planar: in each row, one run of n contiguous values for each channel.
+   channels-last: rows of n contiguous values, value i of channel i mod channels; one more row of
+   `tail` values follows. n and tail are multiples of channels. */
 typedef struct {
-    double mean, m2;
-} bn_moments;
+    ptrdiff_t rows, channels, n, tail;
+} bn_extent;
 
-/* Sums of one channel within a chunk: Σg and Σg·(x - mean), g the gradient before the activation. */
-typedef struct {
-    double g, g_xm;
-} bn_sums;
-
-/* What follows the normalization in the same pass, and how y is written. */
+/* What follows the normalization in the same pass, and how its results are written. */
 typedef enum { BN_NO_ACTIVATION, BN_RELU, BN_LEAKY_RELU } bn_activation;
 typedef struct {
     bn_activation activation;
@@ -50,42 +47,45 @@ typedef struct {
     const double *sum_g, *sum_g_xm, *count; /* for the gradient only */
 } bn_channel_values;
 
-/* The arrays of a backward pass within a chunk. z's sign is that of y where y is given (there was a
-   residual), else it is computed again from x; dresidual (may be NULL) receives g. */
+/* The arrays of a pass; data is NULL where there is none. Forward: x, residual, y. Backward: x, dy,
+   dx; y, if given, has z's sign (there was a residual), else z is computed again from x; dresidual
+   receives g. An output may lie in the place of an input, to the byte. */
 typedef struct {
-    bn_rows dy, x, y, dx, dresidual;
-} bn_backward_rows;
+    bn_view x, residual, y, dy, dx, dresidual;
+} bn_views;
 
 typedef struct {
     ptrdiff_t itemsize;
 
-    /* Fill coefficients at `at` from channel c's values. */
-    void (*prepare_normalize)(const bn_channel_values *values, ptrdiff_t c,
-                              const bn_coefficients *k, ptrdiff_t at);
-    void (*prepare_gradient)(const bn_channel_values *values, ptrdiff_t c,
-                             const bn_coefficients *k, ptrdiff_t at);
+    /* A value near each channel's, to sum about; 0 where that is near enough. */
+    void (*guess_shift)(bn_view x, bn_extent e, double *shift);
 
-    /* planar: all values of the chunk belong to channel c */
-    void (*stats_planar)(bn_rows x, ptrdiff_t rows, ptrdiff_t n, bn_moments *out);
-    void (*normalize_planar)(bn_rows x, bn_rows residual, bn_rows y, ptrdiff_t rows, ptrdiff_t n,
-                             const bn_coefficients *k, ptrdiff_t c, const bn_epilogue *e);
-    void (*reduce_planar)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
-                          const bn_coefficients *k, ptrdiff_t c, double mean,
-                          const bn_epilogue *e, bn_sums *out);
-    void (*gradient_planar)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
-                            const bn_coefficients *k, ptrdiff_t c, const bn_epilogue *e);
+    /* Fill the coefficients from channel `begin` to `end`. */
+    void (*prepare_normalize)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
+                              const bn_coefficients *k);
+    void (*prepare_gradient)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
+                             const bn_coefficients *k);
 
-    /* channels-last: value i of a row belongs to channel i mod channels; n is a multiple of
-       channels, at most BN_MAX_WIDTH; one more row of `tail` values may follow */
-    void (*stats_last)(bn_rows x, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t tail, ptrdiff_t channels,
-                       bn_moments *out);
-    void (*normalize_last)(bn_rows x, bn_rows residual, bn_rows y, ptrdiff_t rows, ptrdiff_t n,
-                           const bn_coefficients *k, ptrdiff_t c, const bn_epilogue *e);
-    void (*reduce_last)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t tail,
-                        ptrdiff_t channels, const bn_coefficients *k, ptrdiff_t c,
-                        const double *mean, const bn_epilogue *e, bn_sums *out);
-    void (*gradient_last)(const bn_backward_rows *a, ptrdiff_t rows, ptrdiff_t n,
-                          const bn_coefficients *k, ptrdiff_t c, const bn_epilogue *e);
+    /* For each channel of the chunk: Σd and Σd², d = x - shift; Σg and Σg·(x - k.mean). The
+       chunk's first channel is the first of shift, sum_*, k. Channels-last, shift and k have a value
+       for each of the n of a row. */
+    void (*stats_planar)(bn_view x, bn_extent e, const double *shift, double *sum_d,
+                         double *sum_dd);
+    void (*stats_last)(bn_view x, bn_extent e, const double *shift, double *sum_d, double *sum_dd);
+    void (*reduce_planar)(const bn_views *a, bn_extent e, bn_coefficients k,
+                          const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm);
+    void (*reduce_last)(const bn_views *a, bn_extent e, bn_coefficients k,
+                        const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm);
+
+    /* y and dx (and dresidual) of the chunk. */
+    void (*normalize_planar)(const bn_views *a, bn_extent e, bn_coefficients k,
+                             const bn_epilogue *epilogue);
+    void (*normalize_last)(const bn_views *a, bn_extent e, bn_coefficients k,
+                           const bn_epilogue *epilogue);
+    void (*gradient_planar)(const bn_views *a, bn_extent e, bn_coefficients k,
+                            const bn_epilogue *epilogue);
+    void (*gradient_last)(const bn_views *a, bn_extent e, bn_coefficients k,
+                          const bn_epilogue *epilogue);
 } bn_kernels;
 
 /* The kernels of an instruction set, one table for each dtype. */

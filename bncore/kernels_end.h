@@ -1,7 +1,8 @@
 #undef real
+#undef DTYPE
 #undef EXACT_PRODUCT
 #undef NAME
 #undef ROW
 #undef MULTIPLY_ADD
-#undef VALUES_OF_LINE
+#undef CHOOSE
 #undef TABLE

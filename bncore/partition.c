@@ -1,72 +1,51 @@
 #include "partition.h"
 
 enum {
-    PLANAR_CHUNK = 16384, /* values of one channel: in L2 for a second pass, many per tensor */
-    LAST_CHUNK = 131072,  /* values of all channels: enough rows that merging them costs little */
-    BLOCK_CHANNELS = 512, /* of a tensor with more than BN_MAX_WIDTH */
+    PLANAR_CHUNK = 16384, /* values of a channel: in L1 or L2, and many in a tensor */
+    LAST_CHUNK = 65536,   /* values of all channels: many chunks in a tensor, and */
+    LAST_ROWS = 64,       /* enough rows that adding up their sums costs little */
 };
 
 static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
-static bn_partition cut_planar(const bn_layout *layout)
-{
-    bn_partition p = {.layout = layout, .blocks = layout->channels, .block_channels = 1};
-    ptrdiff_t pieces = ceil_div(layout->inner, PLANAR_CHUNK);
-    p.n = min(ceil_div(ceil_div(layout->inner, pieces), BN_LANES) * BN_LANES, layout->inner);
-    p.pieces = ceil_div(layout->inner, p.n);
-    p.rows = p.pieces > 1 ? 1 : PLANAR_CHUNK / layout->inner;
-    p.chunks = ceil_div(layout->outer, p.rows) * p.pieces;
-    p.block_values = layout->outer * layout->inner;
-    return p;
-}
-
-static bn_partition cut_last(const bn_layout *layout)
-{
-    ptrdiff_t channels = layout->channels;
-    bn_partition p = {.layout = layout, .pieces = 1};
-    p.block_channels = channels > BN_MAX_WIDTH ? BLOCK_CHANNELS : channels;
-    p.blocks = ceil_div(channels, p.block_channels);
-    p.rows = ceil_div(LAST_CHUNK, layout->fold * p.block_channels) * layout->fold;
-    p.chunks = ceil_div(layout->outer, p.rows);
-    p.block_values = layout->outer * p.block_channels;
-    return p;
-}
+static ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
 bn_partition bn_cut(const bn_layout *layout)
 {
-    return layout->channels_last ? cut_last(layout) : cut_planar(layout);
+    bn_partition p = {.layout = layout, .pieces = 1, .n = layout->inner};
+    if (layout->channels_last) {
+        p.rows = max(LAST_ROWS, ceil_div(LAST_CHUNK, layout->channels));
+        p.rows = ceil_div(p.rows, layout->fold) * layout->fold;
+    } else {
+        ptrdiff_t pieces = ceil_div(layout->inner, PLANAR_CHUNK);
+        if (pieces > 1) p.n = ceil_div(ceil_div(layout->inner, pieces), BN_LANES) * BN_LANES;
+        p.pieces = ceil_div(layout->inner, p.n);
+        p.rows = p.pieces > 1 ? 1 : PLANAR_CHUNK / layout->inner;
+    }
+    p.chunks = ceil_div(layout->outer, p.rows) * p.pieces;
+    return p;
 }
 
-bn_chunk bn_chunk_at(const bn_partition *p, ptrdiff_t block, ptrdiff_t k)
+bn_chunk bn_chunk_at(const bn_partition *p, ptrdiff_t k, ptrdiff_t channel, ptrdiff_t channels)
 {
     const bn_layout *layout = p->layout;
-    bn_chunk c = {.channel = block * p->block_channels, .row = k / p->pieces * p->rows};
-    c.channels = min(p->block_channels, layout->channels - c.channel);
+    bn_chunk c = {.channel = channel, .row = k / p->pieces * p->rows};
     ptrdiff_t rows = min(p->rows, layout->outer - c.row);
     if (layout->channels_last) {
-        c.rows = rows / layout->fold;
-        c.n = layout->fold * c.channels;
-        c.tail = rows % layout->fold * c.channels;
+        c.extent = (bn_extent){rows / layout->fold, channels, layout->fold * channels,
+                               rows % layout->fold * channels};
     } else {
-        c.rows = rows;
-        c.piece = k % p->pieces * p->n;
-        c.n = min(p->n, layout->inner - c.piece);
+        c.column = k % p->pieces * p->n;
+        c.extent = (bn_extent){rows, channels, min(p->n, layout->inner - c.column), 0};
     }
     return c;
 }
 
-double bn_chunk_count(const bn_partition *p, ptrdiff_t k)
-{
-    bn_chunk c = bn_chunk_at(p, 0, k);
-    if (!p->layout->channels_last) return (double)c.rows * (double)c.n;
-    return (double)min(p->rows, p->layout->outer - c.row);
-}
-
-bn_rows bn_chunk_rows(const bn_partition *p, const bn_chunk *chunk, bn_operand operand,
+bn_view bn_chunk_view(const bn_partition *p, const bn_chunk *chunk, bn_operand operand,
                       ptrdiff_t itemsize)
 {
+    if (!operand.data) return (bn_view){NULL, 0, 0};
     char *data = operand.data + chunk->channel * operand.channel_stride +
-                 chunk->row * operand.outer_stride + chunk->piece * itemsize;
-    return (bn_rows){data, operand.outer_stride * p->layout->fold};
+                 chunk->row * operand.outer_stride + chunk->column * itemsize;
+    return (bn_view){data, operand.outer_stride * p->layout->fold, operand.channel_stride};
 }

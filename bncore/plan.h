@@ -1,0 +1,23 @@
+/* Who works on what, and when: how a call is spread over cores and caches. Nothing here changes a
+   result: a channel's sums are the same whichever channels are taken together. */
+#ifndef BN_PLAN_H
+#define BN_PLAN_H
+
+#include "partition.h"
+
+/* A block is some adjoining channels.
+   own: each block is one thread's from end to end, and stays in that core's cache over both passes.
+   Otherwise all threads share the chunks of a group of blocks, once for each pass. */
+typedef struct {
+    int threads, own;
+    ptrdiff_t block; /* channels */
+    ptrdiff_t group; /* channels that all threads are at */
+} bn_plan;
+
+/* `read`: arrays that a two-pass call reads twice. */
+bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int read, int threads);
+
+/* Whether an output is better written past the cache. */
+int bn_streams(const bn_layout *layout, ptrdiff_t itemsize);
+
+#endif
