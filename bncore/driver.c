@@ -35,6 +35,13 @@ struct operation {
     double *count, *mean, *m2, *var, *sum_g, *sum_g_xm;
 };
 
+static bn_chunk chunk_at(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
+{
+    bn_chunk c = bn_chunk_at(&op->cut, k, begin, end - begin);
+    c.extent.tile = op->plan.tile;
+    return c;
+}
+
 static bn_views views(const operation *op, const bn_chunk *chunk)
 {
     const bn_arrays *a = &op->call->arrays;
@@ -66,7 +73,7 @@ static void stats_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdi
 {
     const bn_layout *layout = &op->call->layout;
     const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = bn_chunk_at(&op->cut, k, begin, end - begin);
+    const bn_chunk c = chunk_at(op, k, begin, end);
     (layout->channels_last ? kernels->stats_last : kernels->stats_planar)(
         views(op, &c).x, c.extent, op->shift + begin, op->sum_a + k * layout->channels + begin,
         op->sum_b + k * layout->channels + begin);
@@ -76,7 +83,7 @@ static void reduce_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrd
 {
     const bn_layout *layout = &op->call->layout;
     const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = bn_chunk_at(&op->cut, k, begin, end - begin);
+    const bn_chunk c = chunk_at(op, k, begin, end);
     const bn_views v = views(op, &c);
     (layout->channels_last ? kernels->reduce_last : kernels->reduce_planar)(
         &v, c.extent, coefficients_from(op, begin), &op->epilogue,
@@ -86,7 +93,7 @@ static void reduce_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrd
 static void normalize_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
     const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = bn_chunk_at(&op->cut, k, begin, end - begin);
+    const bn_chunk c = chunk_at(op, k, begin, end);
     const bn_views v = views(op, &c);
     (op->call->layout.channels_last ? kernels->normalize_last : kernels->normalize_planar)(
         &v, c.extent, coefficients_from(op, begin), &op->epilogue);
@@ -95,7 +102,7 @@ static void normalize_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, p
 static void gradient_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
     const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = bn_chunk_at(&op->cut, k, begin, end - begin);
+    const bn_chunk c = chunk_at(op, k, begin, end);
     const bn_views v = views(op, &c);
     (op->call->layout.channels_last ? kernels->gradient_last : kernels->gradient_planar)(
         &v, c.extent, coefficients_from(op, begin), &op->epilogue);
@@ -110,7 +117,7 @@ static void guess_shift(const operation *op, ptrdiff_t begin, ptrdiff_t end)
     bn_view x = bn_chunk_view(&op->cut, &whole, op->call->arrays.x, op->call->kernels->itemsize);
     x.row = op->call->arrays.x.outer_stride;
     op->call->kernels->guess_shift(
-        x, (bn_extent){layout->outer, end - begin, layout->inner, 0}, op->shift + begin);
+        x, (bn_extent){layout->outer, end - begin, layout->inner, 0, 1}, op->shift + begin);
     repeat(layout, op->shift, sizeof *op->shift);
 }
 

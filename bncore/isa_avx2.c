@@ -15,6 +15,7 @@ static const int32_t words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 
 #define ISA avx2
 #define VECTOR_BYTES 32
+#define TO_DOUBLE(x) (wide)_mm256_cvtps_pd((__m128)(x))
 #define FUSED(a, b, c) (wide)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(c))
 #define LOAD_PART_float32(from, n) _mm256_maskload_ps(from, FIRST(n, 1))
 #define LOAD_PART_float64(from, n) _mm256_maskload_pd(from, FIRST(n, 2))

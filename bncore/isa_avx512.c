@@ -11,6 +11,7 @@
 
 #define ISA avx512
 #define VECTOR_BYTES 64
+#define TO_DOUBLE(x) (wide)_mm512_cvtps_pd((__m256)(x))
 #define FUSED(a, b, c) (wide)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(c))
 #define FIRST(n) ((1u << (n)) - 1)
 #define LOAD_PART_float32(from, n) _mm512_maskz_loadu_ps((__mmask16)FIRST(n), from)

@@ -3,6 +3,7 @@
 
 #define ISA baseline
 #define VECTOR_BYTES 16
+#define TO_DOUBLE(x) __builtin_convertvector(x, wide)
 #define FUSED(a, b, c) ((a) * (b) + (c)) /* only used where the product is exact */
 #ifdef BN_X86_DISPATCH
 #define STREAM_LINE(to, line)                                                                     \

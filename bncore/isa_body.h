@@ -1,6 +1,7 @@
 /* One instruction set's kernels. Included by isa_*.c, inside the compiler's target region, with
      ISA                   its name
      VECTOR_BYTES          of its registers
+     TO_DOUBLE(x)          a narrow vector of floats as a wide one
      FUSED(a, b, c)        a * b + c of wide vectors, whose products are exact
      LOAD_PART_*(from, n)  the first n values of a vector, zeros after them (or left out)
      STORE_PART_*(to, v, n)
@@ -39,6 +40,16 @@ ALWAYS_INLINE wide load_wide(const double *x)
     wide v;
     memcpy(&v, x, sizeof v);
     return v;
+}
+
+ALWAYS_INLINE void get(wide *v, const double *from, const int count)
+{
+    for (int i = 0; i < count; i++) v[i] = load_wide(from + i * WIDE);
+}
+
+ALWAYS_INLINE void put(const wide *v, double *to, const int count)
+{
+    for (int i = 0; i < count; i++) memcpy(to + i * WIDE, v + i, sizeof *v);
 }
 
 #include "stream_body.h"

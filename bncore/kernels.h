@@ -19,9 +19,10 @@ typedef struct {
 
 /* planar: in each row, one run of n contiguous values for each channel.
    channels-last: rows of n contiguous values, value i of channel i mod channels; one more row of
-   `tail` values follows. n and tail are multiples of channels. */
+   `tail` values follows. n and tail are multiples of channels.
+   tile: how many rows a kernel may go over at once to keep sums in registers. */
 typedef struct {
-    ptrdiff_t rows, channels, n, tail;
+    ptrdiff_t rows, channels, n, tail, tile;
 } bn_extent;
 
 /* What follows the normalization in the same pass, and how its results are written. */

@@ -4,5 +4,6 @@
 #undef NAME
 #undef ROW
 #undef MULTIPLY_ADD
+#undef WIDEN
 #undef CHOOSE
 #undef TABLE

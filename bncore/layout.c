@@ -20,15 +20,17 @@ static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t
     return count;
 }
 
-enum { WIDEST_FOLD = 1024 }; /* values of rows that are taken as one */
+enum { WIDE_ROW = 256, WIDEST_ROW = 1024 }; /* values of rows that are taken as one */
 
 static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) { return b ? gcd(b, a % b) : a; }
 
-/* Rows that together are a whole number of lanes, if they are not too wide then. */
+/* Rows that together are a whole number of lanes, and long enough for a loop to pay. */
 static ptrdiff_t rows_to_fold(ptrdiff_t rows, ptrdiff_t channels)
 {
-    ptrdiff_t fold = BN_LANES / gcd(channels, BN_LANES);
-    return fold <= rows && fold * channels <= WIDEST_FOLD ? fold : 1;
+    const ptrdiff_t whole = BN_LANES / gcd(channels, BN_LANES);
+    ptrdiff_t fold = whole;
+    while (fold * channels < WIDE_ROW && fold + whole <= rows) fold += whole;
+    return fold <= rows && fold * channels <= WIDEST_ROW ? fold : 1;
 }
 
 int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,

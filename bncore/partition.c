@@ -33,10 +33,10 @@ bn_chunk bn_chunk_at(const bn_partition *p, ptrdiff_t k, ptrdiff_t channel, ptrd
     ptrdiff_t rows = min(p->rows, layout->outer - c.row);
     if (layout->channels_last) {
         c.extent = (bn_extent){rows / layout->fold, channels, layout->fold * channels,
-                               rows % layout->fold * channels};
+                               rows % layout->fold * channels, 1};
     } else {
         c.column = k % p->pieces * p->n;
-        c.extent = (bn_extent){rows, channels, min(p->n, layout->inner - c.column), 0};
+        c.extent = (bn_extent){rows, channels, min(p->n, layout->inner - c.column), 0, 1};
     }
     return c;
 }

@@ -16,7 +16,8 @@ typedef struct {
 
 bn_partition bn_cut(const bn_layout *layout);
 
-/* Chunk k of `channels` channels, beginning with `channel`: what a kernel is told of it. */
+/* Chunk k of `channels` channels, beginning with `channel`: what a kernel is told of it (but for its
+   tile, which is the plan's). */
 typedef struct {
     ptrdiff_t channel, row, column; /* where it begins */
     bn_extent extent;

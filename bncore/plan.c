@@ -5,8 +5,10 @@ enum {
     OWN_BYTES = 1 << 19,    /* of what is read twice, to stay in one core's cache in between, */
     LARGEST_OWN = 1 << 20,  /* or at most, where a single channel has as much */
     GROUP_BYTES = 8 << 20,  /* to stay in the cache that the cores share */
-    STREAM_FROM = 16 << 20, /* bytes of an output that is written past the cache */
-    OWN_COLUMNS = 64,       /* of a channels-last block: its rows are pieces of this many values */
+    STREAM_FROM = 16 << 20, /* bytes of an output that is written past the cache, */
+                            /* and of inputs that come from memory */
+    TILE_ROWS = 8,          /* in a cache; from memory, one row after the other is the pattern that */
+                            /* hardware prefetches: reading took half the time, channels-last */
     BLOCKS_EACH = 4,        /* for each thread, so that none waits long for the last */
 };
 
@@ -16,22 +18,22 @@ static ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int read, int threads)
 {
     const bn_layout *layout = cut->layout;
-    const ptrdiff_t channels = layout->channels, last = layout->channels_last;
+    const ptrdiff_t channels = layout->channels;
     const double bytes = (double)layout->outer * layout->inner * itemsize; /* of a channel */
-    const ptrdiff_t step = last ? OWN_COLUMNS : 1;
-    bn_plan p = {.threads = threads, .group = channels};
+    bn_plan p = {.threads = threads, .block = channels, .group = channels};
     if (bytes * channels < (double)SERIAL_BELOW * itemsize) p.threads = 1;
+    p.tile = layout->channels_last && bytes * channels * read >= STREAM_FROM ? 1 : TILE_ROWS;
+    if (layout->channels_last) return p;
 
     const double fit = OWN_BYTES / (bytes * max(read, 1)); /* channels */
     p.block = fit < channels ? (ptrdiff_t)fit : channels;
     if (p.threads > 1) p.block = min(p.block, channels / (p.threads * BLOCKS_EACH));
-    p.block = max(p.block / step * step, step);
-    if (layout->fold > 1 || p.block > channels) p.block = channels;
+    p.block = max(p.block, 1);
     p.own = p.block * bytes * max(read, 1) <= LARGEST_OWN && channels >= p.threads * p.block;
     if (p.own) return p;
 
-    p.block = last ? channels : 1;
-    if (!last && read) p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
+    p.block = 1;
+    if (read) p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
     return p;
 }
 

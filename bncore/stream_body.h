@@ -1,19 +1,20 @@
 /* Results on their way to memory: straight to their place, or past the cache by way of a stage in L1
    that is written out whole lines at a time. */
 
-enum { STAGE_BYTES = 8192 };
+enum { STAGE_BYTES = 512 }; /* few, so that the loads of what follows overlap with writing them */
 
 typedef struct {
     int stream;
     char *to;         /* the place of what is staged */
-    ptrdiff_t staged; /* bytes */
+    ptrdiff_t staged; /* bytes, of at most `limit`: the stage ends where a line ends */
+    ptrdiff_t limit;
     _Alignas(LINE) char stage[STAGE_BYTES];
 } output;
 
 static inline void begin(output *out, int stream)
 {
     out->stream = stream;
-    out->staged = 0;
+    out->staged = out->limit = 0;
     out->to = NULL;
 }
 
@@ -37,10 +38,13 @@ ALWAYS_INLINE ptrdiff_t reserve(output *out, void *place, ptrdiff_t bytes, void 
 {
     *at = place;
     if (!out->stream) return bytes;
-    if (out->staged == STAGE_BYTES || (char *)place != out->to + out->staged) flush(out);
-    if (out->staged == 0) out->to = place;
+    if (out->staged == out->limit || (char *)place != out->to + out->staged) {
+        flush(out);
+        out->to = place;
+        out->limit = STAGE_BYTES - (ptrdiff_t)((uintptr_t)place % LINE);
+    }
     *at = out->stage + out->staged;
-    return bytes < STAGE_BYTES - out->staged ? bytes : STAGE_BYTES - out->staged;
+    return bytes < out->limit - out->staged ? bytes : out->limit - out->staged;
 }
 
 ALWAYS_INLINE void advance(output *out, ptrdiff_t bytes)

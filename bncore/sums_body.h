@@ -6,7 +6,6 @@
 enum {
     NAME(LANE_WIDES) = BN_LANES / WIDE,
     NAME(STRIP_WIDES) = 4,     /* columns of a strip: as many sums as AVX2 has registers for */
-    NAME(TILE_ROWS) = 16,      /* rows whose sums stay in registers */
     NAME(TILE_COLUMNS) = 1024, /* columns, */
     NAME(TILE_CHANNELS) = 64,  /* or planar channels, whose sums stay in L1 */
 };
@@ -44,16 +43,16 @@ ALWAYS_INLINE NAME(operands) NAME(on_channel)(NAME(operands) o, ptrdiff_t c)
     return o;
 }
 
-/* One step: n values of each operand, n less than kind.wides * WIDE only if they are padded. */
-ALWAYS_INLINE void NAME(add)(const NAME(kind) kind, NAME(operands) o, ptrdiff_t n, wide *a, wide *b)
+/* One step; in a part of one, only the first n values count, and g is 0 after them. */
+ALWAYS_INLINE void NAME(add)(const NAME(kind) kind, NAME(operands) o, const int part, ptrdiff_t n,
+                             wide *a, wide *b)
 {
     for (int v = 0; v < kind.wides; v++) {
         const int i = v * WIDE, j = kind.step * i;
         if (!kind.products) {
             wide d = WIDEN(NAME(load_narrow)(o.x + i));
-            if (!kind.plain) {
-                d = first_of(kind.step ? d - load_wide(o.shift + j) : d - *o.shift, n - i);
-            }
+            if (!kind.plain) d = kind.step ? d - load_wide(o.shift + j) : d - *o.shift;
+            if (!kind.plain && part) d = first_of(d, n - i);
             a[v] += d;
             b[v] = MULTIPLY_ADD(d, d, b[v]);
         } else {
@@ -74,16 +73,29 @@ ALWAYS_INLINE void NAME(add)(const NAME(kind) kind, NAME(operands) o, ptrdiff_t 
     }
 }
 
+/* n values, then zeros up to a whole step. */
+ALWAYS_INLINE const real *NAME(padded)(const NAME(kind) kind, const real *from, real *to, ptrdiff_t n)
+{
+    for (int i = 0; i < kind.wides * WIDE; i += NAME(VEC)) {
+        ptrdiff_t rest = n - i;
+        NAME(vec) v = {0};
+        if (rest >= NAME(VEC)) v = NAME(load)(from + i);
+        else if (rest > 0) v = NAME(load_part)(from + i, rest);
+        NAME(store)(to + i, v);
+    }
+    return to;
+}
+
 /* The last step of a row: n values, fewer than a whole step has. */
 ALWAYS_INLINE void NAME(add_part)(const NAME(kind) kind, NAME(operands) o, ptrdiff_t n, wide *a,
                                   wide *b)
 {
-    enum { WHOLE = 4 * WIDE > BN_LANES ? 4 * WIDE : BN_LANES };
-    real x[WHOLE] = {0}, dy[WHOLE] = {0}, y[WHOLE] = {0};
-    NAME(copy)(o.x, x, n), o.x = x;
-    if (kind.products) NAME(copy)(o.dy, dy, n), o.dy = dy;
-    if (kind.has_y) NAME(copy)(o.y, y, n), o.y = y;
-    NAME(add)(kind, o, n, a, b);
+    enum { MOST = WIDE * NAME(STRIP_WIDES) > BN_LANES ? WIDE * NAME(STRIP_WIDES) : BN_LANES };
+    real x[MOST], dy[MOST], y[MOST];
+    o.x = NAME(padded)(kind, o.x, x, n);
+    if (kind.products) o.dy = NAME(padded)(kind, o.dy, dy, n);
+    if (kind.has_y) o.y = NAME(padded)(kind, o.y, y, n);
+    NAME(add)(kind, o, 1, n, a, b);
 }
 
 /* ---- planar ---- */
@@ -91,7 +103,7 @@ ALWAYS_INLINE void NAME(add_part)(const NAME(kind) kind, NAME(operands) o, ptrdi
 ALWAYS_INLINE double NAME(add_lanes)(const wide *sums)
 {
     double lanes[BN_LANES];
-    memcpy(lanes, sums, sizeof lanes);
+    put(sums, lanes, NAME(LANE_WIDES));
     for (int half = BN_LANES / 2; half > 0; half /= 2)
         for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
     return lanes[0];
@@ -102,7 +114,7 @@ ALWAYS_INLINE void NAME(add_run)(const NAME(kind) kind, NAME(operands) o, ptrdif
 {
     ptrdiff_t i = 0;
     for (; i + BN_LANES <= n; i += BN_LANES)
-        NAME(add)(kind, NAME(moved)(o, i, kind), BN_LANES, a, b);
+        NAME(add)(kind, NAME(moved)(o, i, kind), 0, 0, a, b);
     if (i < n) NAME(add_part)(kind, NAME(moved)(o, i, kind), n - i, a, b);
 }
 
@@ -128,16 +140,16 @@ ALWAYS_INLINE void NAME(sum_planar)(NAME(kind) kind, const bn_views *v, bn_exten
                                     NAME(operands) o, double *sum_a, double *sum_b)
 {
     enum { N = NAME(LANE_WIDES), TILE = NAME(TILE_CHANNELS) };
-    wide lanes[TILE][2][N];
+    double lanes[TILE][2][BN_LANES];
     for (ptrdiff_t first = 0; first < e.channels; first += TILE) {
         ptrdiff_t last = first + TILE < e.channels ? first + TILE : e.channels;
-        for (ptrdiff_t r = 0; r < e.rows; r += NAME(TILE_ROWS)) {
-            ptrdiff_t end = r + NAME(TILE_ROWS) < e.rows ? r + NAME(TILE_ROWS) : e.rows;
+        for (ptrdiff_t r = 0; r < e.rows; r += e.tile) {
+            ptrdiff_t end = r + e.tile < e.rows ? r + e.tile : e.rows;
             for (ptrdiff_t c = first; c < last; c++) {
                 wide a[N] = {0}, b[N] = {0};
                 if (r > 0) {
-                    memcpy(a, lanes[c - first][0], sizeof a);
-                    memcpy(b, lanes[c - first][1], sizeof b);
+                    get(a, lanes[c - first][0], N);
+                    get(b, lanes[c - first][1], N);
                 }
                 NAME(operands) at = NAME(on_channel)(o, c);
                 if (!kind.products && *at.shift == 0) {
@@ -151,8 +163,8 @@ ALWAYS_INLINE void NAME(sum_planar)(NAME(kind) kind, const bn_views *v, bn_exten
                     sum_a[c] = NAME(add_lanes)(a);
                     sum_b[c] = NAME(add_lanes)(b);
                 } else {
-                    memcpy(lanes[c - first][0], a, sizeof a);
-                    memcpy(lanes[c - first][1], b, sizeof b);
+                    put(a, lanes[c - first][0], N);
+                    put(b, lanes[c - first][1], N);
                 }
             }
         }
@@ -167,25 +179,25 @@ ALWAYS_INLINE void NAME(sum_strip)(const NAME(kind) kind, const bn_views *v, ptr
                                    NAME(operands) o, double *sum_a, double *sum_b)
 {
     wide a[NAME(STRIP_WIDES)], b[NAME(STRIP_WIDES)];
-    memcpy(a, sum_a, sizeof a);
-    memcpy(b, sum_b, sizeof b);
+    get(a, sum_a, NAME(STRIP_WIDES));
+    get(b, sum_b, NAME(STRIP_WIDES));
     for (ptrdiff_t r = begin; r < end; r++) {
         NAME(operands) at = NAME(moved)(NAME(operands_at)(kind, v, r, 0, o), column, kind);
         if (part) NAME(add_part)(kind, at, n, a, b);
-        else NAME(add)(kind, at, n, a, b);
+        else NAME(add)(kind, at, 0, 0, a, b);
     }
-    memcpy(sum_a, a, sizeof a);
-    memcpy(sum_b, b, sizeof b);
+    put(a, sum_a, NAME(STRIP_WIDES));
+    put(b, sum_b, NAME(STRIP_WIDES));
 }
 
 /* Columns `column` to `column` + n of some rows. */
 ALWAYS_INLINE void NAME(sum_columns)(const NAME(kind) kind, const bn_views *v, ptrdiff_t begin,
-                                     ptrdiff_t end, ptrdiff_t column, ptrdiff_t n,
+                                     ptrdiff_t end, ptrdiff_t tile, ptrdiff_t column, ptrdiff_t n,
                                      NAME(operands) o, double *sum_a, double *sum_b)
 {
     enum { N = NAME(STRIP_WIDES) * WIDE };
-    for (; begin < end; begin += NAME(TILE_ROWS)) {
-        ptrdiff_t stop = begin + NAME(TILE_ROWS) < end ? begin + NAME(TILE_ROWS) : end, i = 0;
+    for (; begin < end; begin += tile) {
+        ptrdiff_t stop = begin + tile < end ? begin + tile : end, i = 0;
         for (; i + N <= n; i += N)
             NAME(sum_strip)(kind, v, begin, stop, column + i, N, 0, NAME(on_channel)(o, i),
                             sum_a + i, sum_b + i);
@@ -213,8 +225,8 @@ ALWAYS_INLINE void NAME(sum_last)(const NAME(kind) kind, const bn_views *v, bn_e
         NAME(operands) at = NAME(on_channel)(o, first);
         memset(a, 0, (n + BN_PAD) * sizeof *a);
         memset(b, 0, (n + BN_PAD) * sizeof *b);
-        NAME(sum_columns)(kind, v, 0, e.rows, first, n, at, a, b);
-        NAME(sum_columns)(kind, v, e.rows, e.rows + (tail > 0), first, tail, at, a, b);
+        NAME(sum_columns)(kind, v, 0, e.rows, e.tile, first, n, at, a, b);
+        NAME(sum_columns)(kind, v, e.rows, e.rows + (tail > 0), 1, first, tail, at, a, b);
         const ptrdiff_t channels = e.channels - first < n ? e.channels - first : n;
         for (ptrdiff_t f = channels; f < n; f += channels) /* only where a row has all channels */
             for (ptrdiff_t c = 0; c < channels; c++) {

@@ -7,7 +7,11 @@ typedef real NAME(vec) VECTOR(VECTOR_BYTES);
 typedef real NAME(vec_anywhere) UNALIGNED(VECTOR_BYTES, real);
 typedef real NAME(narrow) VECTOR(WIDE * sizeof(real)); /* as many reals as a wide has doubles */
 typedef real NAME(narrow_anywhere) UNALIGNED(WIDE * sizeof(real), real);
-#define WIDEN(x) __builtin_convertvector(x, wide)
+#if EXACT_PRODUCT
+#define WIDEN(x) TO_DOUBLE(x)
+#else
+#define WIDEN(x) (x)
+#endif
 /* a where `condition` (a comparison of vectors) holds, else b */
 #define CHOOSE(condition, a, b)                                                                   \
     ((__typeof__(a))(((condition) & (__typeof__(condition))(a)) |                                 \
@@ -39,7 +43,7 @@ ALWAYS_INLINE NAME(vec) NAME(load_part)(const real *x, ptrdiff_t n)
     return (NAME(vec))JOIN2(LOAD_PART, DTYPE)(x, n);
 #else
     real padded[NAME(VEC)] = {0};
-    for (int i = 0; i < n; i++) padded[i] = x[i];
+    for (int i = 0; i < n && i < NAME(VEC); i++) padded[i] = x[i];
     return NAME(load)(padded);
 #endif
 }
@@ -51,14 +55,6 @@ ALWAYS_INLINE void NAME(store_part)(real *y, NAME(vec) v, ptrdiff_t n)
 #else
     real padded[NAME(VEC)];
     NAME(store)(padded, v);
-    for (int i = 0; i < n; i++) y[i] = padded[i];
+    for (int i = 0; i < n && i < NAME(VEC); i++) y[i] = padded[i];
 #endif
-}
-
-/* n values; those after them are left as they are, or zeroed. */
-ALWAYS_INLINE void NAME(copy)(const real *from, real *to, ptrdiff_t n)
-{
-    ptrdiff_t i = 0;
-    for (; i + NAME(VEC) <= n; i += NAME(VEC)) NAME(store)(to + i, NAME(load)(from + i));
-    if (i < n) NAME(store)(to + i, NAME(load_part)(from + i, n - i));
 }
