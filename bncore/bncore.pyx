@@ -516,19 +516,20 @@ cdef bint is_vector(value, Py_ssize_t channels):
 
 
 def fits(x, axis, tuple needed, tuple optional):
-    """Whether x is a plain tensor with this axis (from the front) and the vectors have a value for
-    each of its channels, the optional ones if they are not None. False means: look closer."""
+    """The channel axis from the front, if x is a plain tensor and the vectors have a value for each
+    of its channels, the optional ones if they are not None. -1 means: look closer."""
     if type(x) is not cnp.ndarray or type(axis) is not int:
-        return False
+        return -1
     cdef cnp.ndarray tensor = x
     cdef int rank = cnp.PyArray_NDIM(tensor)
-    if rank < 2 or not is_float(tensor) or not 0 <= axis < rank:
-        return False
-    cdef Py_ssize_t channels = cnp.PyArray_DIMS(tensor)[<int>axis]
+    if rank < 2 or not is_float(tensor) or not -rank <= axis < rank:
+        return -1
+    cdef int front = axis if axis >= 0 else axis + rank
+    cdef Py_ssize_t channels = cnp.PyArray_DIMS(tensor)[front]
     for value in needed:
         if not is_vector(value, channels):
-            return False
+            return -1
     for value in optional:
         if value is not None and not is_vector(value, channels):
-            return False
-    return True
+            return -1
+    return front

@@ -8,6 +8,8 @@
 #include "partition.h"
 #include "plan.h"
 
+enum { LINE = 64 }; /* bytes of a cache line */
+
 typedef struct operation operation;
 
 /* What is done to a block of channels, from channel `begin` to `end`; chunk by chunk in the passes. */
@@ -289,15 +291,18 @@ static operation begin(const bn_call *call, const procedure *steps)
     return op;
 }
 
+/* `bytes` rounded up to whole cache lines. */
+static size_t lines(size_t bytes) { return (bytes + LINE - 1) / LINE * LINE; }
+
 /* Run it with work space; 0 if there is no memory for it. */
 static int finish(operation *op)
 {
     const bn_layout *layout = &op->call->layout;
-    const size_t row = (layout->fold * layout->channels + BN_PAD) * sizeof(double);
+    const size_t row = lines((layout->fold * layout->channels + BN_PAD) * sizeof(double));
     const size_t sums = op->cut.chunks * layout->channels * sizeof(double);
-    const int first = op->steps->first != NULL;
-    char *memory = malloc(7 * row + (first ? 2 * sums : 0)), *at = memory;
+    char *memory = malloc(LINE + 7 * row + (op->steps->first ? 2 * sums : 0));
     if (!memory) return 0;
+    char *at = (char *)lines((size_t)memory);
     op->coefficients = (bn_coefficients){at, at + row, at + 2 * row, at + 3 * row, at + 4 * row};
     op->shift = (double *)(at += 5 * row);
     op->var = (double *)(at += row);

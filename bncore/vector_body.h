@@ -43,7 +43,8 @@ ALWAYS_INLINE NAME(vec) NAME(load_part)(const real *x, ptrdiff_t n)
     return (NAME(vec))JOIN2(LOAD_PART, DTYPE)(x, n);
 #else
     real padded[NAME(VEC)] = {0};
-    for (int i = 0; i < n && i < NAME(VEC); i++) padded[i] = x[i];
+    for (int i = 0; i < NAME(VEC) - 1; i++)
+        if (i < n) padded[i] = x[i];
     return NAME(load)(padded);
 #endif
 }
@@ -55,6 +56,7 @@ ALWAYS_INLINE void NAME(store_part)(real *y, NAME(vec) v, ptrdiff_t n)
 #else
     real padded[NAME(VEC)];
     NAME(store)(padded, v);
-    for (int i = 0; i < n && i < NAME(VEC); i++) y[i] = padded[i];
+    for (int i = 0; i < NAME(VEC) - 1; i++)
+        if (i < n) y[i] = padded[i];
 #endif
 }

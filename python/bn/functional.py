@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeVar, cast
 
 import numpy as np
@@ -55,7 +56,7 @@ class Stats:
     def __post_init__(self) -> None:
         _check.channel_vectors("Stats", vars(self))
 
-    @property
+    @cached_property
     def var(self) -> Doubles:
         """Biased variance, m2 / M: what normalizes (0 without any value)."""
         return self.m2 / np.maximum(self.count, 1)

@@ -86,8 +86,9 @@ def axis_of(axis: object, ndim: int) -> int:
 
 def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) -> int:
     """Check a tensor and the values of its channels; the channel axis, counted from the front."""
-    if core.fits(x, axis, tuple(needed.values()), tuple(optional.values())):
-        return axis
+    front = core.fits(x, axis, tuple(needed.values()), tuple(optional.values()))
+    if front >= 0:
+        return front
     axis = data(x, axis)
     for name, values in needed.items():
         per_channel(name, values, x.shape[axis])
