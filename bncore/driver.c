@@ -234,30 +234,33 @@ typedef struct {
     ptrdiff_t begin, end;
 } group;
 
-/* Item i of a pass, in the order of memory: the chunks of planar channels lie one after the other. */
-static void chunks_of(const group *g, chunk_pass pass, ptrdiff_t i)
+static ptrdiff_t blocks(const group *g)
 {
-    const ptrdiff_t chunks = g->op->cut.chunks, begin = g->begin + i / chunks * g->op->plan.block;
-    pass(g->op, i % chunks, begin, min(begin + g->op->plan.block, g->end));
+    return (g->end - g->begin + g->op->plan.block - 1) / g->op->plan.block;
 }
 
-static ptrdiff_t items(const group *g)
+static ptrdiff_t items(const group *g) { return blocks(g) * g->op->cut.chunks; }
+
+static void pass_item(const group *g, chunk_pass pass, ptrdiff_t i)
 {
-    const ptrdiff_t block = g->op->plan.block;
-    return (g->end - g->begin + block - 1) / block * g->op->cut.chunks;
+    const bn_plan *plan = &g->op->plan;
+    const ptrdiff_t chunks = g->op->cut.chunks;
+    const ptrdiff_t block = plan->row_by_row ? i % blocks(g) : i / chunks;
+    const ptrdiff_t begin = g->begin + block * plan->block;
+    pass(g->op, plan->row_by_row ? i / blocks(g) : i % chunks, begin, min(begin + plan->block, g->end));
 }
 
 static void first_pass(const void *context, ptrdiff_t begin, ptrdiff_t end)
 {
     const group *g = context;
-    for (ptrdiff_t i = begin; i < end; i++) chunks_of(g, g->op->steps->first, i);
+    for (ptrdiff_t i = begin; i < end; i++) pass_item(g, g->op->steps->first, i);
 }
 
 /* Last in, first out: what the first pass read last may still be in a cache. */
 static void second_pass(const void *context, ptrdiff_t begin, ptrdiff_t end)
 {
     const group *g = context;
-    for (ptrdiff_t i = begin; i < end; i++) chunks_of(g, g->op->steps->second, items(g) - 1 - i);
+    for (ptrdiff_t i = begin; i < end; i++) pass_item(g, g->op->steps->second, items(g) - 1 - i);
 }
 
 static void run(const operation *op)
@@ -284,7 +287,8 @@ static void run(const operation *op)
 
 static operation begin(const bn_call *call, const procedure *steps)
 {
-    operation op = {.call = call, .steps = steps, .cut = bn_cut(&call->layout), .values = call->values};
+    operation op = {.call = call, .steps = steps, .values = call->values};
+    op.cut = steps->first ? bn_cut(&call->layout) : bn_cut_fine(&call->layout);
     op.plan = bn_make_plan(&op.cut, call->kernels->itemsize, steps->read, call->threads);
     op.epilogue = (bn_epilogue){call->activation, call->negative_slope,
                                 bn_streams(&call->layout, call->kernels->itemsize)};

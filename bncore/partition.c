@@ -26,6 +26,15 @@ bn_partition bn_cut(const bn_layout *layout)
     return p;
 }
 
+bn_partition bn_cut_fine(const bn_layout *layout)
+{
+    bn_partition p = bn_cut(layout);
+    if (layout->channels_last) return p;
+    p.rows = max(1, min(p.rows, PLANAR_CHUNK / (p.n * layout->channels)));
+    p.chunks = ceil_div(layout->outer, p.rows) * p.pieces;
+    return p;
+}
+
 bn_chunk bn_chunk_at(const bn_partition *p, ptrdiff_t k, ptrdiff_t channel, ptrdiff_t channels)
 {
     const bn_layout *layout = p->layout;

@@ -15,6 +15,8 @@ typedef struct {
 } bn_partition;
 
 bn_partition bn_cut(const bn_layout *layout);
+/* The same for a pass without sums: as few rows as make a chunk worth while. */
+bn_partition bn_cut_fine(const bn_layout *layout);
 
 /* Chunk k of `channels` channels, beginning with `channel`: what a kernel is told of it (but for its
    tile, which is the plan's). */

@@ -5,11 +5,12 @@ enum {
     OWN_BYTES = 1 << 19,    /* of what is read twice, to stay in one core's cache in between, */
     LARGEST_OWN = 1 << 20,  /* or at most, where a single channel has as much */
     GROUP_BYTES = 8 << 20,  /* to stay in the cache that the cores share */
-    STREAM_FROM = 16 << 20, /* bytes of an output that is written past the cache, */
+    STREAM_FROM = 10 << 20, /* bytes of an output that is written past the cache, */
                             /* and of inputs that come from memory */
     TILE_ROWS = 8,          /* in a cache; from memory, one row after the other is the pattern that */
                             /* hardware prefetches: reading took half the time, channels-last */
     BLOCKS_EACH = 4,        /* for each thread, so that none waits long for the last */
+    ONCE_VALUES = 16384,    /* of a block in a single pass */
 };
 
 static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -24,16 +25,21 @@ bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int read, int 
     if (bytes * channels < (double)SERIAL_BELOW * itemsize) p.threads = 1;
     p.tile = layout->channels_last && bytes * channels * read >= STREAM_FROM ? 1 : TILE_ROWS;
     if (layout->channels_last) return p;
+    if (!read) { /* one pass, in the order of memory */
+        p.row_by_row = 1;
+        p.block = min(channels, 1 + ONCE_VALUES / cut->n);
+        return p;
+    }
 
-    const double fit = OWN_BYTES / (bytes * max(read, 1)); /* channels */
+    const double fit = OWN_BYTES / (bytes * read); /* channels */
     p.block = fit < channels ? (ptrdiff_t)fit : channels;
     if (p.threads > 1) p.block = min(p.block, channels / (p.threads * BLOCKS_EACH));
     p.block = max(p.block, 1);
-    p.own = p.block * bytes * max(read, 1) <= LARGEST_OWN && channels >= p.threads * p.block;
+    p.own = p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block;
     if (p.own) return p;
 
     p.block = 1;
-    if (read) p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
+    p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
     return p;
 }
 

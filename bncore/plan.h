@@ -11,13 +11,13 @@
    tensors are shared as a whole: blocks of 64 columns and more that fit in a core's cache took 1.3
    to 3 times as long, their rows being pieces that lie far apart. */
 typedef struct {
-    int threads, own;
+    int threads, own, row_by_row; /* the order of a group's chunks; else block by block */
     ptrdiff_t block; /* channels */
     ptrdiff_t group; /* channels that all threads are at */
     ptrdiff_t tile;  /* rows that a kernel goes over at once */
 } bn_plan;
 
-/* `read`: arrays that a two-pass call reads twice. */
+/* `read`: arrays that are read twice; 0 for a single pass. */
 bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int read, int threads);
 
 /* Whether an output is better written past the cache. */
