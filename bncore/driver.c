@@ -16,7 +16,7 @@ typedef struct operation operation;
 typedef void (*block_step)(const operation *op, ptrdiff_t begin, ptrdiff_t end);
 typedef void (*chunk_pass)(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end);
 typedef struct {
-    block_step before;
+    block_step before; /* or NULL */
     chunk_pass first; /* or NULL */
     int (*between)(const operation *op, ptrdiff_t begin, ptrdiff_t end, int again); /* 0: again */
     chunk_pass second; /* or NULL */
@@ -263,24 +263,39 @@ static void second_pass(const void *context, ptrdiff_t begin, ptrdiff_t end)
     for (ptrdiff_t i = begin; i < end; i++) pass_item(g, g->op->steps->second, items(g) - 1 - i);
 }
 
-static void run(const operation *op)
+static void run_own(const operation *op)
+{
+    const ptrdiff_t channels = op->call->layout.channels, block = op->plan.block;
+    bn_parallel_for((channels + block - 1) / block, op->plan.threads, own_blocks, op);
+}
+
+static void run_shared(const operation *op)
 {
     const procedure *steps = op->steps;
     const bn_plan *plan = &op->plan;
     const ptrdiff_t channels = op->call->layout.channels;
-    if (plan->own) {
-        bn_parallel_for((channels + plan->block - 1) / plan->block, plan->threads, own_blocks, op);
-        return;
-    }
     for (group g = {op, 0, 0}; g.begin < channels; g.begin = g.end) {
         g.end = min(g.begin + plan->group, channels);
-        steps->before(op, g.begin, g.end);
+        if (steps->before) steps->before(op, g.begin, g.end);
         for (int again = 0, done = !steps->first; !done; again = 1) {
             bn_parallel_for(items(&g), plan->threads, first_pass, &g);
             done = steps->between(op, g.begin, g.end, again);
         }
         if (steps->second) bn_parallel_for(items(&g), plan->threads, second_pass, &g);
     }
+}
+
+/* The first pass by blocks, the second in the order of memory. */
+static void run_apart(const operation *op)
+{
+    procedure first = *op->steps, second = *op->steps;
+    operation one = *op, two = *op;
+    first.second = NULL, second.before = NULL, second.first = NULL;
+    one.steps = &first, two.steps = &second;
+    two.cut = bn_cut_fine(&op->call->layout);
+    two.plan = bn_make_plan(&two.cut, op->call->kernels->itemsize, 0, op->call->threads);
+    run_own(&one);
+    if (second.second) run_shared(&two);
 }
 
 /* ---- the operations ---- */
@@ -314,7 +329,7 @@ static int finish(operation *op)
     op->sum_b = (double *)(at + sums);
     if (op->mean) op->values.mean = op->mean, op->values.var = op->var;
     if (op->sum_g) op->values.sum_g = op->sum_g, op->values.sum_g_xm = op->sum_g_xm;
-    run(op);
+    (op->plan.how == BN_OWN ? run_own : op->plan.how == BN_APART ? run_apart : run_shared)(op);
     free(memory);
     return 1;
 }

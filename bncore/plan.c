@@ -9,6 +9,8 @@ enum {
                             /* and of inputs that come from memory */
     TILE_ROWS = 8,          /* in a cache; from memory, one row after the other is the pattern that */
                             /* hardware prefetches: reading took half the time, channels-last */
+    CACHED_BELOW = 24 << 20, /* bytes of all arrays of a call */
+    SHORT_ROW = 16 << 10,   /* bytes of a block's row */
     BLOCKS_EACH = 4,        /* for each thread, so that none waits long for the last */
     ONCE_VALUES = 16384,    /* of a block in a single pass */
 };
@@ -35,8 +37,12 @@ bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int read, int 
     p.block = fit < channels ? (ptrdiff_t)fit : channels;
     if (p.threads > 1) p.block = min(p.block, channels / (p.threads * BLOCKS_EACH));
     p.block = max(p.block, 1);
-    p.own = p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block;
-    if (p.own) return p;
+    if (p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block) {
+        const int cached = bytes * channels * (read + 1) < CACHED_BELOW;
+        const int short_rows = p.block * layout->inner * itemsize < SHORT_ROW;
+        p.how = cached && short_rows ? BN_APART : BN_OWN;
+        return p;
+    }
 
     p.block = 1;
     p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);

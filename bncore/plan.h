@@ -7,11 +7,14 @@
 
 /* A block is some adjoining channels.
    own: each block is one thread's from end to end, and stays in that core's cache over both passes.
-   Otherwise all threads share the chunks of a group of blocks, once for each pass. Channels-last
+   apart: so in the first pass; the second goes in the order of memory. That is faster by 10 to 30 %
+   where the tensor is in a cache, and a row of a block a piece of a few KB.
+   shared: all threads share the chunks of a group of channels, once for each pass. Channels-last
    tensors are shared as a whole: blocks of 64 columns and more that fit in a core's cache took 1.3
    to 3 times as long, their rows being pieces that lie far apart. */
 typedef struct {
-    int threads, own, row_by_row; /* the order of a group's chunks; else block by block */
+    enum { BN_SHARED, BN_OWN, BN_APART } how;
+    int threads, row_by_row; /* the order of a group's chunks; else block by block */
     ptrdiff_t block; /* channels */
     ptrdiff_t group; /* channels that all threads are at */
     ptrdiff_t tile;  /* rows that a kernel goes over at once */
