@@ -209,6 +209,14 @@ static int find_sums_and_prepare(const operation *op, ptrdiff_t begin, ptrdiff_t
 
 /* ---- running the passes ---- */
 
+static bn_plan make_plan(const operation *op, int read)
+{
+    const bn_operand *operands = (const bn_operand *)&op->call->arrays;
+    int arrays = 0;
+    for (int i = 0; i < BN_MAX_OPERANDS; i++) arrays += operands[i].data != NULL;
+    return bn_make_plan(&op->cut, op->call->kernels->itemsize, arrays, read, op->call->threads);
+}
+
 static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
 static void own_blocks(const void *context, ptrdiff_t first, ptrdiff_t last)
@@ -293,7 +301,7 @@ static void run_apart(const operation *op)
     first.second = NULL, second.before = NULL, second.first = NULL;
     one.steps = &first, two.steps = &second;
     two.cut = bn_cut_fine(&op->call->layout);
-    two.plan = bn_make_plan(&two.cut, op->call->kernels->itemsize, 0, op->call->threads);
+    two.plan = make_plan(&two, 0);
     run_own(&one);
     if (second.second) run_shared(&two);
 }
@@ -304,9 +312,8 @@ static operation begin(const bn_call *call, const procedure *steps)
 {
     operation op = {.call = call, .steps = steps, .values = call->values};
     op.cut = steps->first ? bn_cut(&call->layout) : bn_cut_fine(&call->layout);
-    op.plan = bn_make_plan(&op.cut, call->kernels->itemsize, steps->read, call->threads);
-    op.epilogue = (bn_epilogue){call->activation, call->negative_slope,
-                                bn_streams(&call->layout, call->kernels->itemsize)};
+    op.plan = make_plan(&op, steps->read);
+    op.epilogue = (bn_epilogue){call->activation, call->negative_slope, op.plan.from_memory};
     return op;
 }
 

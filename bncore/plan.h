@@ -14,16 +14,15 @@
    to 3 times as long, their rows being pieces that lie far apart. */
 typedef struct {
     enum { BN_SHARED, BN_OWN, BN_APART } how;
-    int threads, row_by_row; /* the order of a group's chunks; else block by block */
+    int threads;
+    int from_memory; /* the arrays are larger than the caches; outputs are written past them */
+    int row_by_row;  /* the order of a group's chunks; else block by block */
     ptrdiff_t block; /* channels */
     ptrdiff_t group; /* channels that all threads are at */
     ptrdiff_t tile;  /* rows that a kernel goes over at once */
 } bn_plan;
 
-/* `read`: arrays that are read twice; 0 for a single pass. */
-bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int read, int threads);
-
-/* Whether an output is better written past the cache. */
-int bn_streams(const bn_layout *layout, ptrdiff_t itemsize);
+/* `arrays`: of the call; `read`: of them, those that are read twice, 0 for a single pass. */
+bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int arrays, int read, int threads);
 
 #endif
