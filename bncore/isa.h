@@ -13,8 +13,10 @@
 #if defined(__GNUC__) || defined(__clang__)
 #define BN_VECTORS 1 /* the compiler has vectors as types */
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
 #else
 #define ALWAYS_INLINE static inline
+#define UNROLL
 #endif
 
 #if defined(__x86_64__) && BN_VECTORS

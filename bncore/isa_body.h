@@ -52,6 +52,22 @@ ALWAYS_INLINE void put(const wide *v, double *to, const int count)
     for (int i = 0; i < count; i++) memcpy(to + i * WIDE, v + i, sizeof *v);
 }
 
+enum { LANE_WIDES = BN_LANES / WIDE };
+
+/* The sum of all lanes: the second half is added to the first, until one is left. */
+ALWAYS_INLINE double add_lanes(wide *v)
+{
+    double lanes[WIDE];
+    UNROLL
+    for (int half = LANE_WIDES / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) v[i] += v[i + half];
+    put(v, lanes, 1);
+    UNROLL
+    for (int half = WIDE / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
 #include "stream_body.h"
 
 #define real float

@@ -4,7 +4,6 @@
    columns: nothing depends on the instruction set. */
 
 enum {
-    NAME(LANE_WIDES) = BN_LANES / WIDE,
     NAME(STRIP_WIDES) = 4,     /* columns of a strip: as many sums as AVX2 has registers for */
     NAME(TILE_COLUMNS) = 1024, /* columns, */
     NAME(TILE_CHANNELS) = 64,  /* or planar channels, whose sums stay in L1 */
@@ -100,15 +99,6 @@ ALWAYS_INLINE void NAME(add_part)(const NAME(kind) kind, NAME(operands) o, ptrdi
 
 /* ---- planar ---- */
 
-ALWAYS_INLINE double NAME(add_lanes)(const wide *sums)
-{
-    double lanes[BN_LANES];
-    put(sums, lanes, NAME(LANE_WIDES));
-    for (int half = BN_LANES / 2; half > 0; half /= 2)
-        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
-    return lanes[0];
-}
-
 ALWAYS_INLINE void NAME(add_run)(const NAME(kind) kind, NAME(operands) o, ptrdiff_t n, wide *a,
                                  wide *b)
 {
@@ -139,7 +129,7 @@ ALWAYS_INLINE void NAME(add_rows)(const NAME(kind) kind, const bn_views *v, ptrd
 ALWAYS_INLINE void NAME(sum_planar)(NAME(kind) kind, const bn_views *v, bn_extent e,
                                     NAME(operands) o, double *sum_a, double *sum_b)
 {
-    enum { N = NAME(LANE_WIDES), TILE = NAME(TILE_CHANNELS) };
+    enum { N = LANE_WIDES, TILE = NAME(TILE_CHANNELS) };
     double lanes[TILE][2][BN_LANES];
     for (ptrdiff_t first = 0; first < e.channels; first += TILE) {
         ptrdiff_t last = first + TILE < e.channels ? first + TILE : e.channels;
@@ -160,8 +150,8 @@ ALWAYS_INLINE void NAME(sum_planar)(NAME(kind) kind, const bn_views *v, bn_exten
                     NAME(add_rows)(kind, v, r, end, c, e.n, at, a, b);
                 }
                 if (end == e.rows) {
-                    sum_a[c] = NAME(add_lanes)(a);
-                    sum_b[c] = NAME(add_lanes)(b);
+                    sum_a[c] = add_lanes(a);
+                    sum_b[c] = add_lanes(b);
                 } else {
                     put(a, lanes[c - first][0], N);
                     put(b, lanes[c - first][1], N);
@@ -259,7 +249,7 @@ static void NAME(guess_shift)(bn_view x, bn_extent e, double *shift)
 static void NAME(stats_planar)(bn_view x, bn_extent e, const double *shift, double *sum_d,
                                double *sum_dd)
 {
-    NAME(sum_planar)((NAME(kind)){.wides = NAME(LANE_WIDES)}, &(bn_views){.x = x}, e,
+    NAME(sum_planar)((NAME(kind)){.wides = LANE_WIDES}, &(bn_views){.x = x}, e,
                      (NAME(operands)){.shift = shift}, sum_d, sum_dd);
 }
 
@@ -280,7 +270,7 @@ static void NAME(reduce_planar)(const bn_views *v, bn_extent e, bn_coefficients 
 {
     const NAME(operands) o = {.k = NAME(channel_at)(k, 0), .negative = (real)epilogue->negative_slope};
 #define SUM(ACTIVATION, HAS_Y)                                                                    \
-    NAME(sum_planar)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 0, NAME(LANE_WIDES)}, v, e, o, sum_g,  \
+    NAME(sum_planar)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 0, LANE_WIDES}, v, e, o, sum_g,  \
                      sum_g_xm)
     SPECIALIZE(SUM, epilogue->activation, v->y.data != NULL)
 }
