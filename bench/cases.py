@@ -47,6 +47,7 @@ class Data:
     layout: str
     x: np.ndarray
     dy: np.ndarray
+    residual: np.ndarray  # what the fused operations add; and the y whose sign their backward takes
     weight: np.ndarray
     bias: np.ndarray
     running_mean: np.ndarray
@@ -89,9 +90,10 @@ def make(case: Case, layout: str) -> Data:
     dy = np.resize(pool[::-1], case.shape)
     dy += 0.5 * x  # so that neither of the backward sums is near 0
     dy += 0.5
+    residual = np.resize(pool[::3], case.shape)
     small = [rng.uniform(0.5, 1.5, channels).astype(per_channel) for _ in range(4)]
-    x, dy = (_laid_out(a, case.dtype, layout) for a in (x, dy))
-    return Data(case, layout, x, dy, *small)
+    x, dy, residual = (_laid_out(a, case.dtype, layout) for a in (x, dy, residual))
+    return Data(case, layout, x, dy, residual, *small)
 
 
 def _laid_out(x: np.ndarray, dtype: str, layout: str) -> np.ndarray:

@@ -21,7 +21,7 @@ import tables
 from cases import Case, chosen, read
 from worker import Contestant
 
-COPIES = 7  # tensors of a case's size that a contestant holds, about
+COPIES = 8  # tensors of a case's size that a contestant holds, about
 QUICK = 47  # s after which --quick begins nothing new
 PATIENCE, FEWEST = 60, 5  # s for one case, but at least so many turns
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import report
-from report import OPS, Row
+from report import PLAIN_OPS, Row
 
 COLOURS = {
     "NumPy": "#9e9e9e",
@@ -39,7 +39,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         figure, axes = pyplot.subplots(
             2, 3, figsize=(14, 8.4), sharex=True, sharey="row", layout="constrained"
         )
-        for column, op in enumerate(OPS):
+        for column, op in enumerate(PLAIN_OPS):
             of_op = [row for row in rows if row.op == op]
             _over_memcpy(axes[0, column], of_op)
             _over_ours(axes[1, column], of_op)

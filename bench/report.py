@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-OPS = ("forward", "backward", "eval")
+PLAIN_OPS = ("forward", "backward", "eval")
+OPS = (*PLAIN_OPS, "fused forward", "fused backward")
 COLUMNS = ("plain", "tuned")
 MB = 1 << 20
 OURS, ONE_THREAD, MEMCPY = "bn", "bn, 1 thread", "memcpy"
@@ -139,6 +140,16 @@ def extreme(
     """The largest or smallest value and its row's name."""
     known = [(v, row.name) for row in all_rows if (v := value(row)) is not None]
     return (max if largest else min)(known, default=None)
+
+
+def fused_over_plain(all_rows: list[Row], op: str) -> list[tuple[float, str]]:
+    """The time of ``fused op`` over that of `op` in the same rows."""
+    plain = {(r.case, r.layout): r.ours["plain"] for r in all_rows if r.op == op}
+    return [
+        (r.ours["plain"] / plain[r.case, r.layout], r.name)
+        for r in all_rows
+        if r.op == f"fused {op}" and (r.case, r.layout) in plain
+    ]
 
 
 def accuracy(result: dict[str, Any], dtype: str = "float32") -> dict[str, float]:

@@ -113,6 +113,10 @@ def worst(rows: list[Row]) -> Cells:
         if (spread := report.equal_bytes(rows, op)) is not None:
             what, ratio = "equal bytes: slowest/fastest", _number(spread[0])
             table.append([op, what, ratio, f"{spread[1]}  /  {spread[2]}"])
+        if fused := report.fused_over_plain(rows, op):
+            mean = report.geometric_mean(ratio for ratio, _ in fused)
+            table.append([op, "fused with add and ReLU / plain", _number(mean), "geometric mean"])
+            table.append([op, "", _number(max(fused)[0]), max(fused)[1]])
     return table
 
 

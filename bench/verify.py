@@ -32,15 +32,20 @@ class Verifier:
         count = data.case.shape[1]
         affordable = max(1, MOST_VALUES * count // data.x.size)
         self._channels = np.unique(np.linspace(0, count - 1, min(count, affordable, 16), dtype=int))
-        x, dy = self._some(data.x), self._some(data.dy)
+        x, dy, residual = (self._some(a) for a in (data.x, data.dy, data.residual))
         weight, bias, mean, var = (
             a[self._channels] for a in (data.weight, data.bias, data.running_mean, data.running_var)
         )
         axis = data.axis
         self._count = x.size // len(self._channels)
+        g = dy * (residual > 0)
         self._want = {
             "forward": (reference.forward(x, weight, bias, EPS, axis),),
             "backward": reference.backward(dy, x, weight, EPS, axis),
+            "fused forward": (
+                np.maximum(reference.forward(x, weight, bias, EPS, axis) + residual, 0),
+            ),
+            "fused backward": (*reference.backward(g, x, weight, EPS, axis), g),
             "eval": (reference.forward(x, weight, bias, EPS, axis, mean, var),),
             "copy": (x,),
         }
@@ -51,9 +56,9 @@ class Verifier:
         Parameters
         ----------
         op : str
-            forward, backward, eval or copy.
+            forward, backward, fused forward, fused backward, eval or copy.
         got : tuple of ndarray
-            y; or dx, dweight and dbias; x's layout, all channels.
+            y; or dx, dweight and dbias (and dresidual); x's layout, all channels.
         allowed : float
             How far it may be off.
 
@@ -63,7 +68,8 @@ class Verifier:
             How far it is off at most, relative to max(1, |right|); of a sum, to its count.
         """
         worst = 0.0
-        names = ("dx", "dweight", "dbias") if op == "backward" else ("y",)
+        backward = ("dx", "dweight", "dbias", "dresidual")[: len(self._want[op])]
+        names = backward if op.endswith("backward") else ("y",)
         for name, array, want in zip(names, got, self._want[op], strict=True):
             per_channel = name in ("dweight", "dbias")
             shape = self._data.weight.shape if per_channel else self._data.x.shape

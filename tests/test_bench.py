@@ -27,9 +27,17 @@ def our_results(data):
     y, batch = bn.normalize_batch(data.x, data.weight, data.bias, axis=data.axis)
     dx, sums = bn.backward_batch(data.dy, data.x, batch, data.weight, axis=data.axis)
     running = (data.running_mean, data.running_var, data.weight, data.bias)
+    fused = {"axis": data.axis, "activation": "relu"}
+    summed, _ = bn.normalize_batch(data.x, data.weight, data.bias, residual=data.residual, **fused)
+    g = np.empty_like(dx)
+    fused_dx, fused_sums = bn.backward_batch(
+        data.dy, data.x, batch, data.weight, y=data.residual, dresidual=g, **fused
+    )
     return {
         "forward": (y,),
         "backward": (dx, sums.dweight(batch.var), sums.dbias),
+        "fused forward": (summed,),
+        "fused backward": (fused_dx, fused_sums.dweight(batch.var), fused_sums.dbias, g),
         "eval": (bn.normalize(data.x, *running, axis=data.axis),),
         "copy": (data.x.copy(),),
     }
@@ -111,7 +119,9 @@ def test_right_results_pass_the_verification(layout, dtype):
         assert verifier.check(op, arrays, 1e-5) < 1e-5
 
 
-@pytest.mark.parametrize("op", ["forward", "backward", "eval", "copy"])
+@pytest.mark.parametrize(
+    "op", ["forward", "backward", "eval", "copy", "fused forward", "fused backward"]
+)
 def test_any_wrong_array_fails_the_verification(op):
     import verify
 
@@ -120,7 +130,7 @@ def test_any_wrong_array_fails_the_verification(op):
     for i, array in enumerate(right):
         for wrong in (array * 1.01, array + 1, np.full_like(array, np.nan), array[:-1]):
             with pytest.raises(verify.WrongResultError, match=op):
-                verifier.check(op, (*right[:i], wrong, *right[i + 1 :]), 5e-3)
+                verifier.check(op, (*right[:i], wrong, *right[i + 1 :]), 1e-3)
 
 
 def test_numpy_lines_and_bn_pass_as_contestants():
@@ -157,6 +167,17 @@ def test_rows_behind_are_found_and_named():
         (0.5, "PyTorch")
     ]
     assert report.extreme(rows, report.Row.to_memcpy, largest=True) == (0.5, rows[1].name)
+
+
+def test_fused_operations_are_compared_with_the_plain_ones():
+    import report
+
+    result = canned_result()
+    mine = [r for r in result["times"] if (r["contestant"], r["column"]) == ("bn", "plain")]
+    result["times"] += [{**r, "op": "fused forward", "median": 3.0} for r in mine]
+    ratios = [ratio for ratio, _ in report.fused_over_plain(report.rows(result), "forward")]
+    assert ratios == [1.5, 1.5]
+    assert report.fused_over_plain(report.rows(result), "backward") == []
 
 
 def test_the_geometric_mean_leaves_out_what_is_not_known():

@@ -60,11 +60,15 @@ class Peer:
         raise NotImplementedError
 
     def calls(self, data: Data) -> dict[str, Call]:
-        """What is timed: forward (training), backward and eval, as many as it has."""
+        """What is timed, as many as it has: forward (training), backward, eval; fused forward,
+        ``relu(forward + residual)``, and its backward, the sign from ``y = residual``.
+        """
         raise NotImplementedError
 
     def arrays(self, op: str, result: Any, data: Data) -> tuple[np.ndarray, ...]:
-        """What a call returned as NumPy arrays in `data`'s layout: y, or dx, dweight, dbias."""
+        """What a call returned as NumPy arrays in `data`'s layout: y, or dx, dweight, dbias (and
+        dresidual).
+        """
         raise NotImplementedError
 
 

@@ -55,10 +55,20 @@ class Jax(Peer):
             dx = dy - (dbias / count).reshape(shape) - x_hat * (dweight / count).reshape(shape)
             return ((weight * rstd).reshape(shape) * dx).astype(x.dtype), dweight, dbias
 
-        x, dy, weight, bias, running_mean, running_var = (
+        @jax.jit
+        def fused_forward(x: Any, weight: Any, bias: Any, residual: Any) -> Any:
+            return jnp.maximum(normalize(x, *moments(x), weight, bias) + residual, 0)
+
+        @jax.jit
+        def fused_backward(dy: Any, y: Any, x: Any, mean: Any, rstd: Any, weight: Any) -> Any:
+            g = jnp.where(y > 0, dy, 0)
+            return (*backward(g, x, mean, rstd, weight), g)
+
+        x, dy, residual, weight, bias, running_mean, running_var = (
             jnp.asarray(a)
             for a in (
-                data.x, data.dy, data.weight, data.bias, data.running_mean, data.running_var
+                data.x, data.dy, data.residual, data.weight, data.bias, data.running_mean,
+                data.running_var,
             )
         )  # fmt: skip
         mean, var = jax.jit(moments)(x)
@@ -67,8 +77,10 @@ class Jax(Peer):
         return {
             "forward": lambda: wait(forward(x, weight, bias)),
             "backward": lambda: wait(backward(dy, x, mean, rstd, weight)),
+            "fused forward": lambda: wait(fused_forward(x, weight, bias, residual)),
+            "fused backward": lambda: wait(fused_backward(dy, residual, x, mean, rstd, weight)),
             "eval": lambda: wait(normalize(x, running_mean, running_var, weight, bias)),
         }
 
     def arrays(self, op: str, result: Any, data: Data) -> tuple[np.ndarray, ...]:
-        return tuple(np.asarray(a) for a in (result if op == "backward" else (result,)))
+        return tuple(np.asarray(a) for a in (result if op.endswith("backward") else (result,)))

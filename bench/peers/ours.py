@@ -34,9 +34,22 @@ class Ours(Peer):
             dx, sums = bn.backward_batch(d.dy, d.x, batch, d.weight, EPS, **kwargs)
             return dx, sums.dweight(var, EPS), sums.dbias
 
+        fused = {"activation": "relu", **kwargs}
+        dresidual = np.zeros_like(d.x)
+
+        def fused_backward() -> tuple[np.ndarray, ...]:
+            dx, sums = bn.backward_batch(
+                d.dy, d.x, batch, d.weight, EPS, y=d.residual, dresidual=dresidual, **fused
+            )
+            return dx, sums.dweight(var, EPS), sums.dbias, dresidual
+
         return {
             "forward": lambda: bn.normalize_batch(d.x, d.weight, d.bias, EPS, **kwargs),
             "backward": backward,
+            "fused forward": lambda: bn.normalize_batch(
+                d.x, d.weight, d.bias, EPS, residual=d.residual, **fused
+            ),
+            "fused backward": fused_backward,
             "eval": lambda: bn.normalize(
                 d.x, d.running_mean, d.running_var, d.weight, d.bias, EPS, **kwargs
             ),
@@ -45,7 +58,7 @@ class Ours(Peer):
     def arrays(self, op: str, result: Any, data: Data) -> tuple[np.ndarray, ...]:
         if op == "eval":
             return (result,)
-        return result if op == "backward" else result[:1]
+        return result if op.endswith("backward") else result[:1]
 
 
 class OursOneThread(Ours):

@@ -35,6 +35,17 @@ class PyTorch(Peer):
         _, save_mean, save_rstd = aten.native_batch_norm(*batch)
         saved = (save_mean, save_rstd, True, EPS, [True, True, True])
 
+        residual, relu_backward = self.tensor(data.residual, data), aten.threshold_backward
+
+        def fused_forward() -> Any:
+            return ((aten.native_batch_norm(*batch)[0] + residual).relu_(),)
+
+        def fused_backward() -> Any:
+            g = relu_backward(dy, residual, 0)
+            return (*aten.native_batch_norm_backward(g, x, weight, None, None, *saved), g)
+
+        fused = {"fused forward": fused_forward, "fused backward": fused_backward}
+
         def backward() -> Any:  # it has no out= that does not copy
             return aten.native_batch_norm_backward(dy, x, weight, None, None, *saved)
 
@@ -43,6 +54,7 @@ class PyTorch(Peer):
                 "forward": lambda: aten.native_batch_norm(*batch),
                 "backward": backward,
                 "eval": lambda: aten.native_batch_norm(*running),
+                **fused,
             }
         outs = {
             "out": torch.empty_like(x),
@@ -65,6 +77,12 @@ class PyTorch(Peer):
         return tensor.movedim(-1, 1) if data.layout == "last" else tensor
 
     def arrays(self, op: str, result: Any, data: Data) -> tuple[np.ndarray, ...]:
-        y = result[0].float() if data.case.dtype == "bfloat16" else result[0]  # NumPy has none
-        y = (y.movedim(1, -1) if data.layout == "last" else y).numpy()
-        return (y, *(a.numpy() for a in result[1:])) if op == "backward" else (y,)
+        return tuple(
+            self.array(a, data) for a in (result if op.endswith("backward") else result[:1])
+        )
+
+    def array(self, tensor: Any, data: Data) -> np.ndarray:
+        """A NumPy array in `data`'s layout."""
+        tensor = tensor.float() if data.case.dtype == "bfloat16" else tensor  # NumPy has none
+        last = data.layout == "last" and tensor.ndim > 1
+        return (tensor.movedim(1, -1) if last else tensor).numpy()
