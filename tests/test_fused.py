@@ -104,6 +104,20 @@ def test_large_outputs_are_the_same_as_small_ones(shape, axis, rng, isa):
         )
 
 
+@pytest.mark.parametrize("offset", [0, 1, 5, 16])
+def test_a_large_output_may_begin_anywhere_and_nothing_beside_it_is_written(offset, rng, isa):
+    for shape, axis in [((4, 6, 419, 443), 1), ((4, 419, 443, 6), 3), ((9, 4000, 11, 11), 1)]:
+        x, residual = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+        options = {"axis": axis, "residual": residual, "activation": "relu"}
+        expected, _ = bn.normalize_batch(x, **options)
+        guarded = np.full(x.size + 64, 7, np.float32)
+        out = guarded[offset : offset + x.size].reshape(shape)
+        bn.normalize_batch(x, out=out, **options)
+        np.testing.assert_array_equal(out, expected)
+        assert (guarded[:offset] == 7).all()
+        assert (guarded[offset + x.size :] == 7).all()
+
+
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_threads_do_not_change_a_bit(threads, rng):
     x, dy, residual = (rng.standard_normal((8, 20, 31, 33)).astype(np.float32) for _ in range(3))

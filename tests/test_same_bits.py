@@ -12,6 +12,7 @@ SHAPES = [
     ((1, 1, 400, 401), 1),
     ((2, 3, 200, 200), 1),
     ((40, 64, 7, 7), 1),
+    ((33, 150, 7, 7), 1),
     ((8, 40, 40, 16), 3),
     ((2, 200, 200, 3), 3),
     ((70, 31, 31, 1), 3),
@@ -36,7 +37,32 @@ def everything(x, dy, axis):
     dx, sums = bn.backward_batch(dy, x, s, weight, axis=axis)
     in_one_pass = [s.mean, s.m2, y, sums.dy, sums.dy_xmu, dx]
     assert [a.tobytes() for a in in_one_pass] == [a.tobytes() for a in arrays]
+
+    for residual, activation in [(None, "leaky_relu"), (dy, "relu")]:
+        options = {"axis": axis, "activation": activation}
+        y, s = bn.normalize_batch(x, weight, bias, residual=residual, **options)
+        g = np.empty_like(x)
+        dx, sums = bn.backward_batch(
+            dy, x, s, weight, bias=bias, y=residual if residual is None else y, dresidual=g,
+            **options,
+        )  # fmt: skip
+        arrays += [y, dx, g, sums.dy, sums.dy_xmu]
     return [a.tobytes() for a in arrays]
+
+
+def assert_same_bits(x, dy, axis, thread_counts):
+    before = bncore.selected_isa()
+    try:
+        bn.set_num_threads(1)
+        bncore.select_isa("baseline")
+        expected = everything(x, dy, axis)
+        for name in bncore.available_isas():
+            bncore.select_isa(name)
+            for threads in thread_counts:
+                bn.set_num_threads(threads)
+                assert everything(x, dy, axis) == expected, (name, threads)
+    finally:
+        bncore.select_isa(before)
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
@@ -45,18 +71,16 @@ def everything(x, dy, axis):
 def test_threads_and_instruction_sets_do_not_change_a_bit(shape, axis, dtype, offset, rng):
     x = (rng.standard_normal(shape) + offset).astype(dtype)
     dy = rng.standard_normal(shape).astype(dtype)
-    before = bncore.selected_isa()
-    try:
-        bn.set_num_threads(1)
-        bncore.select_isa("baseline")
-        expected = everything(x, dy, axis)
-        for name in bncore.available_isas():
-            bncore.select_isa(name)
-            for threads in (1, 2, 3, 7):
-                bn.set_num_threads(threads)
-                assert everything(x, dy, axis) == expected, (name, threads)
-    finally:
-        bncore.select_isa(before)
+    assert_same_bits(x, dy, axis, (1, 2, 3, 7))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((2101, 4099), 1), ((21, 100, 61, 67), 1), ((4, 1, 1433, 1501), 1)]
+)
+def test_neither_do_they_for_tensors_larger_than_the_caches(shape, axis, rng):
+    x, dy = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+    assert x.nbytes > 2**25
+    assert_same_bits(x, dy, axis, (2, 3))
 
 
 @pytest.mark.parametrize("memory", MEMORY)
