@@ -49,7 +49,7 @@ class BuildExt(build_ext):
     def build_extensions(self):
         compile_flags, link_flags = self.find_openmp()
         if self.compiler.compiler_type == "msvc":
-            compile_flags = ["/O2", "/fp:precise", *compile_flags]
+            compile_flags = ["/O2", "/fp:precise", "/std:c11", *compile_flags]
         else:
             exact = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
             compile_flags = ["-O3", *exact, "-fvisibility=hidden", "-pthread", *compile_flags]

@@ -60,8 +60,8 @@ ALWAYS_INLINE void NAME(normalize_run)(const NAME(form) form, const real *x, con
     NAME(normalize_vec)(form, x + i, residual + i, y + i, n - i, k, negative);
 }
 
-ALWAYS_INLINE void NAME(normalize)(const NAME(form) form, const bn_views *v, bn_extent e,
-                                   NAME(channel) k, const bn_epilogue *epilogue)
+ALWAYS_INLINE void NAME(normalize_chunk)(const NAME(form) form, const bn_views *v, bn_extent e,
+                                         NAME(channel) k, const bn_epilogue *epilogue)
 {
     output out;
     begin(&out, epilogue->stream);
@@ -81,21 +81,13 @@ ALWAYS_INLINE void NAME(normalize)(const NAME(form) form, const bn_views *v, bn_
     finish(&out);
 }
 
-static void NAME(normalize_planar)(const bn_views *v, bn_extent e, bn_coefficients k,
-                                   const bn_epilogue *epilogue)
+static void NAME(normalize)(const bn_views *v, bn_extent e, bn_coefficients k,
+                            const bn_epilogue *epilogue)
 {
-#define NORMALIZE(ACTIVATION, ADDS)                                                               \
-    NAME(normalize)((NAME(form)){ACTIVATION, ADDS, 0}, v, e, NAME(channel_at)(k, 0), epilogue)
-    SPECIALIZE(NORMALIZE, epilogue->activation, v->residual.data != NULL)
-#undef NORMALIZE
-}
-
-static void NAME(normalize_last)(const bn_views *v, bn_extent e, bn_coefficients k,
-                                 const bn_epilogue *epilogue)
-{
-#define NORMALIZE(ACTIVATION, ADDS)                                                               \
-    NAME(normalize)((NAME(form)){ACTIVATION, ADDS, 1}, v, e, NAME(channel_at)(k, 0), epilogue)
-    SPECIALIZE(NORMALIZE, epilogue->activation, v->residual.data != NULL)
+#define NORMALIZE(ACTIVATION, ADDS, LAST)                                                         \
+    NAME(normalize_chunk)((NAME(form)){ACTIVATION, ADDS, LAST}, v, e, NAME(coefficients_of)(k),        \
+                          epilogue)
+    SPECIALIZE(NORMALIZE, epilogue->activation, v->residual.data != NULL, e.channels_last)
 #undef NORMALIZE
 }
 
@@ -132,8 +124,8 @@ ALWAYS_INLINE void NAME(gradient_run)(const NAME(form) form, NAME(gradients) a, 
     NAME(gradient_vec)(form, a, i, n - i, k, negative);
 }
 
-ALWAYS_INLINE void NAME(gradient)(const NAME(form) form, const bn_views *v, bn_extent e,
-                                  NAME(channel) k, const bn_epilogue *epilogue)
+ALWAYS_INLINE void NAME(gradient_chunk)(const NAME(form) form, const bn_views *v, bn_extent e,
+                                        NAME(channel) k, const bn_epilogue *epilogue)
 {
     output dx, dresidual;
     begin(&dx, epilogue->stream);
@@ -159,20 +151,12 @@ ALWAYS_INLINE void NAME(gradient)(const NAME(form) form, const bn_views *v, bn_e
     finish(&dresidual);
 }
 
-static void NAME(gradient_planar)(const bn_views *v, bn_extent e, bn_coefficients k,
-                                  const bn_epilogue *epilogue)
+static void NAME(gradient)(const bn_views *v, bn_extent e, bn_coefficients k,
+                           const bn_epilogue *epilogue)
 {
-#define GRADIENT(ACTIVATION, HAS_Y)                                                               \
-    NAME(gradient)((NAME(form)){ACTIVATION, HAS_Y, 0}, v, e, NAME(channel_at)(k, 0), epilogue)
-    SPECIALIZE(GRADIENT, epilogue->activation, v->y.data != NULL)
-#undef GRADIENT
-}
-
-static void NAME(gradient_last)(const bn_views *v, bn_extent e, bn_coefficients k,
-                                const bn_epilogue *epilogue)
-{
-#define GRADIENT(ACTIVATION, HAS_Y)                                                               \
-    NAME(gradient)((NAME(form)){ACTIVATION, HAS_Y, 1}, v, e, NAME(channel_at)(k, 0), epilogue)
-    SPECIALIZE(GRADIENT, epilogue->activation, v->y.data != NULL)
+#define GRADIENT(ACTIVATION, HAS_Y, LAST)                                                         \
+    NAME(gradient_chunk)((NAME(form)){ACTIVATION, HAS_Y, LAST}, v, e, NAME(coefficients_of)(k),        \
+                         epilogue)
+    SPECIALIZE(GRADIENT, epilogue->activation, v->y.data != NULL, e.channels_last)
 #undef GRADIENT
 }

@@ -35,7 +35,8 @@ cdef extern from "kernels.h" nogil:
         pass
     ctypedef struct bn_isa:
         const char *name
-        bn_kernels float32, float64
+        const bn_kernels *float32
+        const bn_kernels *float64
     ctypedef enum bn_activation:
         pass
     ctypedef struct bn_channel_values:
@@ -243,8 +244,8 @@ cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
         arrays[output] = empty_like(x)
     memset(call, 0, sizeof(bn_call))
     call.threads = bn_max_threads()
-    call.kernels = (&selected.float64 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64
-                    else &selected.float32)
+    call.kernels = (selected.float64 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64
+                    else selected.float32)
     if cnp.PyArray_ITEMSIZE(x) == 2 or not find_layout(call, arrays, axis):
         arrays[X] = x = dense(x)
         for i in range(1, len(arrays)):

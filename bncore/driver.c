@@ -37,13 +37,6 @@ struct operation {
     double *count, *mean, *m2, *var, *sum_g, *sum_g_xm;
 };
 
-static bn_chunk chunk_at(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
-{
-    bn_chunk c = bn_chunk_at(&op->cut, k, begin, end - begin);
-    c.extent.tile = op->plan.tile;
-    return c;
-}
-
 static bn_views views(const operation *op, const bn_chunk *chunk)
 {
     const bn_arrays *a = &op->call->arrays;
@@ -71,43 +64,47 @@ static void repeat(const bn_layout *layout, void *values, ptrdiff_t itemsize)
 
 /* ---- passes over a chunk ---- */
 
+/* Of channels `begin` to `end`. */
+typedef struct {
+    bn_chunk chunk;
+    bn_views views;
+    bn_coefficients k;
+    double *sum_a, *sum_b;
+} piece;
+
+static piece piece_at(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
+{
+    const ptrdiff_t at = k * op->call->layout.channels + begin;
+    piece p = {.chunk = bn_chunk_at(&op->cut, k, begin, end - begin)};
+    p.chunk.extent.tile = op->plan.tile;
+    p.views = views(op, &p.chunk);
+    p.k = coefficients_from(op, begin);
+    p.sum_a = op->sum_a + at, p.sum_b = op->sum_b + at;
+    return p;
+}
+
 static void stats_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
-    const bn_layout *layout = &op->call->layout;
-    const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = chunk_at(op, k, begin, end);
-    (layout->channels_last ? kernels->stats_last : kernels->stats_planar)(
-        views(op, &c).x, c.extent, op->shift + begin, op->sum_a + k * layout->channels + begin,
-        op->sum_b + k * layout->channels + begin);
+    const piece p = piece_at(op, k, begin, end);
+    op->call->kernels->stats(p.views.x, p.chunk.extent, op->shift + begin, p.sum_a, p.sum_b);
 }
 
 static void reduce_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
-    const bn_layout *layout = &op->call->layout;
-    const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = chunk_at(op, k, begin, end);
-    const bn_views v = views(op, &c);
-    (layout->channels_last ? kernels->reduce_last : kernels->reduce_planar)(
-        &v, c.extent, coefficients_from(op, begin), &op->epilogue,
-        op->sum_a + k * layout->channels + begin, op->sum_b + k * layout->channels + begin);
+    const piece p = piece_at(op, k, begin, end);
+    op->call->kernels->reduce(&p.views, p.chunk.extent, p.k, &op->epilogue, p.sum_a, p.sum_b);
 }
 
 static void normalize_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
-    const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = chunk_at(op, k, begin, end);
-    const bn_views v = views(op, &c);
-    (op->call->layout.channels_last ? kernels->normalize_last : kernels->normalize_planar)(
-        &v, c.extent, coefficients_from(op, begin), &op->epilogue);
+    const piece p = piece_at(op, k, begin, end);
+    op->call->kernels->normalize(&p.views, p.chunk.extent, p.k, &op->epilogue);
 }
 
 static void gradient_chunk(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
 {
-    const bn_kernels *kernels = op->call->kernels;
-    const bn_chunk c = chunk_at(op, k, begin, end);
-    const bn_views v = views(op, &c);
-    (op->call->layout.channels_last ? kernels->gradient_last : kernels->gradient_planar)(
-        &v, c.extent, coefficients_from(op, begin), &op->epilogue);
+    const piece p = piece_at(op, k, begin, end);
+    op->call->kernels->gradient(&p.views, p.chunk.extent, p.k, &op->epilogue);
 }
 
 /* ---- steps before and between the passes ---- */
@@ -119,7 +116,8 @@ static void guess_shift(const operation *op, ptrdiff_t begin, ptrdiff_t end)
     bn_view x = bn_chunk_view(&op->cut, &whole, op->call->arrays.x, op->call->kernels->itemsize);
     x.row = op->call->arrays.x.outer_stride;
     op->call->kernels->guess_shift(
-        x, (bn_extent){layout->outer, end - begin, layout->inner, 0, 1}, op->shift + begin);
+        x, (bn_extent){.rows = layout->outer, .channels = end - begin, .n = layout->inner},
+        op->shift + begin);
     repeat(layout, op->shift, sizeof *op->shift);
 }
 

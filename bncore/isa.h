@@ -15,6 +15,7 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
 #else
+#define BN_VECTORS 0
 #define ALWAYS_INLINE static inline
 #define UNROLL
 #endif
@@ -27,20 +28,22 @@
 #define STREAM_FENCE()
 #endif
 
-/* Call `body(activation, flag)` with its arguments as constants: a loop for each case. */
-#define SPECIALIZE(body, activation, flag)                                                        \
-    switch (2 * (int)(activation) + ((flag) != 0)) {                                              \
-    case 0: body(BN_NO_ACTIVATION, 0); break;                                                     \
-    case 1: body(BN_NO_ACTIVATION, 1); break;                                                     \
-    case 2: body(BN_RELU, 0); break;                                                              \
-    case 3: body(BN_RELU, 1); break;                                                              \
-    case 4: body(BN_LEAKY_RELU, 0); break;                                                        \
-    case 5: body(BN_LEAKY_RELU, 1); break;                                                        \
+/* Call `body(activation, flag, last)` with its arguments as constants: a loop for each case. */
+#define SPECIALIZE(body, activation, flag, last)                                                  \
+    switch (4 * (int)(activation) + 2 * ((flag) != 0) + ((last) != 0)) {                          \
+    case 0: body(BN_NO_ACTIVATION, 0, 0); break;                                                  \
+    case 1: body(BN_NO_ACTIVATION, 0, 1); break;                                                  \
+    case 2: body(BN_NO_ACTIVATION, 1, 0); break;                                                  \
+    case 3: body(BN_NO_ACTIVATION, 1, 1); break;                                                  \
+    case 4: body(BN_RELU, 0, 0); break;                                                           \
+    case 5: body(BN_RELU, 0, 1); break;                                                           \
+    case 6: body(BN_RELU, 1, 0); break;                                                           \
+    case 7: body(BN_RELU, 1, 1); break;                                                           \
+    case 8: body(BN_LEAKY_RELU, 0, 0); break;                                                     \
+    case 9: body(BN_LEAKY_RELU, 0, 1); break;                                                     \
+    case 10: body(BN_LEAKY_RELU, 1, 0); break;                                                    \
+    case 11: body(BN_LEAKY_RELU, 1, 1); break;                                                    \
     }
-
-/* g * activation'(z): vectors, or scalars */
-#define GATE(g, z, activation, negative)                                                          \
-    CHOOSE((z) > 0, g, (activation) == BN_RELU ? (__typeof__(g)){0} : (g) * (negative))
 
 enum { LINE = 64 }; /* bytes of a cache line, written whole past the cache */
 

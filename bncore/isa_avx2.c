@@ -32,5 +32,5 @@ static const int32_t words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #pragma GCC pop_options
 #endif
 
-const bn_isa bn_isa_avx2 = {"avx2", table_float32_avx2, table_float64_avx2};
+const bn_isa bn_isa_avx2 = {"avx2", &table_float32_avx2, &table_float64_avx2};
 #endif

@@ -27,5 +27,5 @@
 #pragma GCC pop_options
 #endif
 
-const bn_isa bn_isa_avx512 = {"avx512", table_float32_avx512, table_float64_avx512};
+const bn_isa bn_isa_avx512 = {"avx512", &table_float32_avx512, &table_float64_avx512};
 #endif

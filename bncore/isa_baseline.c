@@ -3,7 +3,11 @@
 
 #define ISA baseline
 #define VECTOR_BYTES 16
+#if BN_VECTORS
 #define TO_DOUBLE(x) __builtin_convertvector(x, wide)
+#else
+#define TO_DOUBLE(x) ((double)(x))
+#endif
 #define FUSED(a, b, c) ((a) * (b) + (c)) /* only used where the product is exact */
 #ifdef BN_X86_DISPATCH
 #define STREAM_LINE(to, line)                                                                     \
@@ -14,4 +18,4 @@
 #endif
 #include "isa_body.h"
 
-const bn_isa bn_isa_baseline = {"baseline", table_float32_baseline, table_float64_baseline};
+const bn_isa bn_isa_baseline = {"baseline", &table_float32_baseline, &table_float64_baseline};

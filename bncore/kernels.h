@@ -22,6 +22,7 @@ typedef struct {
    `tail` values follows. n and tail are multiples of channels.
    tile: how many rows a kernel may go over at once to keep sums in registers. */
 typedef struct {
+    int channels_last;
     ptrdiff_t rows, channels, n, tail, tile;
 } bn_extent;
 
@@ -70,29 +71,21 @@ typedef struct {
     /* For each channel of the chunk: Σd and Σd², d = x - shift; Σg and Σg·(x - k.mean). The
        chunk's first channel is the first of shift, sum_*, k. Channels-last, shift and k have a value
        for each of the n of a row. */
-    void (*stats_planar)(bn_view x, bn_extent e, const double *shift, double *sum_d,
-                         double *sum_dd);
-    void (*stats_last)(bn_view x, bn_extent e, const double *shift, double *sum_d, double *sum_dd);
-    void (*reduce_planar)(const bn_views *a, bn_extent e, bn_coefficients k,
-                          const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm);
-    void (*reduce_last)(const bn_views *a, bn_extent e, bn_coefficients k,
-                        const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm);
+    void (*stats)(bn_view x, bn_extent e, const double *shift, double *sum_d, double *sum_dd);
+    void (*reduce)(const bn_views *v, bn_extent e, bn_coefficients k, const bn_epilogue *epilogue,
+                   double *sum_g, double *sum_g_xm);
 
     /* y and dx (and dresidual) of the chunk. */
-    void (*normalize_planar)(const bn_views *a, bn_extent e, bn_coefficients k,
-                             const bn_epilogue *epilogue);
-    void (*normalize_last)(const bn_views *a, bn_extent e, bn_coefficients k,
-                           const bn_epilogue *epilogue);
-    void (*gradient_planar)(const bn_views *a, bn_extent e, bn_coefficients k,
-                            const bn_epilogue *epilogue);
-    void (*gradient_last)(const bn_views *a, bn_extent e, bn_coefficients k,
-                          const bn_epilogue *epilogue);
+    void (*normalize)(const bn_views *v, bn_extent e, bn_coefficients k,
+                      const bn_epilogue *epilogue);
+    void (*gradient)(const bn_views *v, bn_extent e, bn_coefficients k,
+                     const bn_epilogue *epilogue);
 } bn_kernels;
 
 /* The kernels of an instruction set, one table for each dtype. */
 typedef struct {
     const char *name;
-    bn_kernels float32, float64;
+    const bn_kernels *float32, *float64;
 } bn_isa;
 
 #endif

@@ -14,11 +14,9 @@ typedef struct {
     const real *mean, *scale, *shift, *mean_g, *slope;
 } NAME(channel);
 
-ALWAYS_INLINE NAME(channel) NAME(channel_at)(bn_coefficients k, ptrdiff_t c)
+ALWAYS_INLINE NAME(channel) NAME(coefficients_of)(bn_coefficients k)
 {
-    return (NAME(channel)){(const real *)k.mean + c, (const real *)k.scale + c,
-                           (const real *)k.shift + c, (const real *)k.mean_g + c,
-                           (const real *)k.slope + c};
+    return (NAME(channel)){k.mean, k.scale, k.shift, k.mean_g, k.slope};
 }
 
 ALWAYS_INLINE NAME(channel) NAME(channel_moved)(NAME(channel) k, ptrdiff_t c)
@@ -61,7 +59,5 @@ static void NAME(prepare_gradient)(const bn_channel_values *v, ptrdiff_t begin, 
 #define TABLE                                                                                     \
     {                                                                                             \
         sizeof(real), NAME(guess_shift), NAME(prepare_normalize), NAME(prepare_gradient),         \
-            NAME(stats_planar), NAME(stats_last), NAME(reduce_planar), NAME(reduce_last),         \
-            NAME(normalize_planar), NAME(normalize_last), NAME(gradient_planar),                  \
-            NAME(gradient_last)                                                                   \
+            NAME(stats), NAME(reduce), NAME(normalize), NAME(gradient)                            \
     }

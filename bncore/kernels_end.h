@@ -6,4 +6,5 @@
 #undef MULTIPLY_ADD
 #undef WIDEN
 #undef CHOOSE
+#undef GATE
 #undef TABLE

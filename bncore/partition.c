@@ -41,11 +41,11 @@ bn_chunk bn_chunk_at(const bn_partition *p, ptrdiff_t k, ptrdiff_t channel, ptrd
     bn_chunk c = {.channel = channel, .row = k / p->pieces * p->rows};
     ptrdiff_t rows = min(p->rows, layout->outer - c.row);
     if (layout->channels_last) {
-        c.extent = (bn_extent){rows / layout->fold, channels, layout->fold * channels,
+        c.extent = (bn_extent){1, rows / layout->fold, channels, layout->fold * channels,
                                rows % layout->fold * channels, 1};
     } else {
         c.column = k % p->pieces * p->n;
-        c.extent = (bn_extent){rows, channels, min(p->n, layout->inner - c.column), 0, 1};
+        c.extent = (bn_extent){0, rows, channels, min(p->n, layout->inner - c.column), 0, 1};
     }
     return c;
 }

@@ -246,43 +246,31 @@ static void NAME(guess_shift)(bn_view x, bn_extent e, double *shift)
     }
 }
 
-static void NAME(stats_planar)(bn_view x, bn_extent e, const double *shift, double *sum_d,
-                               double *sum_dd)
-{
-    NAME(sum_planar)((NAME(kind)){.wides = LANE_WIDES}, &(bn_views){.x = x}, e,
-                     (NAME(operands)){.shift = shift}, sum_d, sum_dd);
-}
-
-static void NAME(stats_last)(bn_view x, bn_extent e, const double *shift, double *sum_d,
-                             double *sum_dd)
+static void NAME(stats)(bn_view x, bn_extent e, const double *shift, double *sum_d,
+                        double *sum_dd)
 {
     const NAME(operands) o = {.shift = shift};
     const bn_views v = {.x = x};
-    if (NAME(all_zero)(shift, e.n))
+    if (!e.channels_last)
+        NAME(sum_planar)((NAME(kind)){.wides = LANE_WIDES}, &v, e, o, sum_d, sum_dd);
+    else if (NAME(all_zero)(shift, e.n))
         NAME(sum_last)((NAME(kind)){.plain = 1, .step = 1, .wides = NAME(STRIP_WIDES)}, &v, e, o,
                        sum_d, sum_dd);
     else
         NAME(sum_last)((NAME(kind)){.step = 1, .wides = NAME(STRIP_WIDES)}, &v, e, o, sum_d, sum_dd);
 }
 
-static void NAME(reduce_planar)(const bn_views *v, bn_extent e, bn_coefficients k,
-                                const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm)
+static void NAME(reduce)(const bn_views *v, bn_extent e, bn_coefficients k,
+                         const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm)
 {
-    const NAME(operands) o = {.k = NAME(channel_at)(k, 0), .negative = (real)epilogue->negative_slope};
-#define SUM(ACTIVATION, HAS_Y)                                                                    \
-    NAME(sum_planar)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 0, LANE_WIDES}, v, e, o, sum_g,  \
-                     sum_g_xm)
-    SPECIALIZE(SUM, epilogue->activation, v->y.data != NULL)
-}
-
-static void NAME(reduce_last)(const bn_views *v, bn_extent e, bn_coefficients k,
-                              const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm)
-{
-    const NAME(operands) o = {.k = NAME(channel_at)(k, 0), .negative = (real)epilogue->negative_slope};
-#undef SUM
-#define SUM(ACTIVATION, HAS_Y)                                                                    \
-    NAME(sum_last)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 1, NAME(STRIP_WIDES)}, v, e, o, sum_g,   \
-                   sum_g_xm)
-    SPECIALIZE(SUM, epilogue->activation, v->y.data != NULL)
+    const NAME(operands) o = {.k = NAME(coefficients_of)(k), .negative = (real)epilogue->negative_slope};
+#define SUM(ACTIVATION, HAS_Y, LAST)                                                              \
+    if (LAST)                                                                                     \
+        NAME(sum_last)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 1, NAME(STRIP_WIDES)}, v, e, o,      \
+                       sum_g, sum_g_xm);                                                          \
+    else                                                                                          \
+        NAME(sum_planar)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 0, LANE_WIDES}, v, e, o, sum_g,    \
+                         sum_g_xm)
+    SPECIALIZE(SUM, epilogue->activation, v->y.data != NULL, e.channels_last)
 #undef SUM
 }

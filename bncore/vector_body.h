@@ -16,11 +16,16 @@ typedef real NAME(narrow_anywhere) UNALIGNED(WIDE * sizeof(real), real);
 #define CHOOSE(condition, a, b)                                                                   \
     ((__typeof__(a))(((condition) & (__typeof__(condition))(a)) |                                 \
                      (~(condition) & (__typeof__(condition))(b))))
+/* g * activation'(z) */
+#define GATE(g, z, activation, negative)                                                          \
+    CHOOSE((z) > 0, g, (activation) == BN_RELU ? (__typeof__(g)){0} : (g) * (negative))
 #else
 enum { NAME(VEC) = 1 };
 typedef real NAME(vec), NAME(vec_anywhere), NAME(narrow), NAME(narrow_anywhere);
 #define WIDEN(x) ((double)(x))
 #define CHOOSE(condition, a, b) ((condition) ? (a) : (b))
+#define GATE(g, z, activation, negative)                                                          \
+    ((z) > 0 ? (g) : (activation) == BN_RELU ? 0 : (g) * (negative))
 #endif
 
 #define MULTIPLY_ADD(a, b, c) (EXACT_PRODUCT ? FUSED(a, b, c) : (a) * (b) + (c))
