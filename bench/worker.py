@@ -20,7 +20,8 @@ import peers
 from cases import Case, make
 from verify import Verifier
 
-WARM, WARM_CALLS = 5e-3, 3  # s before timing, and calls: caches hold what the others left
+WARM, WARM_CALLS = 5e-3, 3  # s and calls before timing, as caches hold what the others left;
+SLOW = 50e-3  # s of warming are enough
 TIMED, MOST = 5e-3, 200  # s of timing, calls at most
 REST = 0.2  # s at most to wait for threads that spin
 
@@ -151,8 +152,8 @@ class _Work:
 
 def _timed(call: peers.Call) -> list[float]:
     clock, times = time.perf_counter, []
-    end, calls = clock() + WARM, 0
-    while clock() < end or calls < WARM_CALLS:
+    start, calls = clock(), 0
+    while clock() < start + WARM or (calls < WARM_CALLS and clock() < start + SLOW):
         call()
         calls += 1
     end = clock() + TIMED
