@@ -230,7 +230,7 @@ cdef bint is_bfloat16(cnp.ndarray a):
     return cnp.PyArray_ITEMSIZE(a) == 2 and cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT16
 
 
-cdef int assign(cnp.ndarray to, cnp.ndarray source) except -1:
+cpdef int assign(cnp.ndarray to, cnp.ndarray source) except -1:
     """to[...] = source; bfloat16 by conversions of our own, its package's take ten times as long."""
     cdef void *here = cnp.PyArray_DATA(to)
     cdef void *there = cnp.PyArray_DATA(source)

@@ -13,7 +13,8 @@ import pytest
 from cli_files import environment, run_bn, write_cifar, write_mnist
 
 from bn import nn
-from bn.cli import report
+from bn.cli import main, report
+from bn.cli.fit import Trainer
 
 EPOCHS = 2
 
@@ -126,12 +127,13 @@ def test_a_folder_that_cannot_be_made_is_one_sentence_before_training(tmp_path):
     assert done.stderr.count("\n") == 1 and done.stdout == ""
 
 
-def test_ctrl_c_saves_what_was_trained_and_says_where(tmp_path):
+def start_long_training(folder, out):
+    """A training of 1000 epochs that Ctrl-C can stop."""
     for package in ("sklearn", "matplotlib", "PIL"):
         pytest.importorskip(package)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child may inherit less
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [
                 sys.executable,
                 "-m",
@@ -142,9 +144,9 @@ def test_ctrl_c_saves_what_was_trained_and_says_where(tmp_path):
                 "--threads",
                 "1",
                 "--out",
-                "stopped",
+                out,
             ],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -152,9 +154,45 @@ def test_ctrl_c_saves_what_was_trained_and_says_where(tmp_path):
         )
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def wait_for(process, words):
+    while words not in process.stdout.readline():
+        assert process.poll() is None, process.stderr.read()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+def test_ctrl_c_in_a_pipeline_saves_although_the_reader_has_left(tmp_path):
+    with start_long_training(tmp_path, "stopped") as process:
+        wait_for(process, "epoch    1/1000")
+        process.stdout.close()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+        assert process.stderr.read() == ""
+    assert nn.metadata(tmp_path / "stopped" / "model.npz")["model"] == "digits"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+def test_a_stop_before_the_first_step_leaves_an_earlier_network_alone(
+    tmp_path, capsys, monkeypatch
+):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "runs" / "digits" / "model.npz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"an earlier network")
+    monkeypatch.setattr(Trainer, "fit", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert main(["train"]) == 130
+    assert path.read_bytes() == b"an earlier network"
+    assert "nothing was trained, and nothing saved" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
+def test_ctrl_c_saves_what_was_trained_and_says_where(tmp_path):
+    process = start_long_training(tmp_path, "stopped")
     with process:
-        while "epoch    2/1000" not in process.stdout.readline():
-            assert process.poll() is None, process.stderr.read()
+        wait_for(process, "epoch    2/1000")
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and errors == ""

@@ -159,6 +159,13 @@ def test_a_bad_batch_changes_nothing_in_a_layer(bad):
     assert layer._saved is None
 
 
+def test_a_bad_first_batch_does_not_decide_the_channels_of_a_keras_layer():
+    layer = bn.BatchNormalization()
+    with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        layer(np.ones((1, 3)))
+    assert layer(np.ones((4, 5))).shape == (4, 5)
+
+
 def test_the_functional_form_updates_both_statistics_or_none():
     x = np.random.default_rng(0).standard_normal((5, 3))
     mean, var = np.zeros(3), np.ones(3)
@@ -179,6 +186,14 @@ def test_the_functional_form_updates_both_statistics_or_none():
         (
             bn.BatchNorm1d(3).state_dict() | {"bias": ["a", "b", "c"]},
             "bias must hold numbers, got dtype <U1",
+        ),
+        (
+            bn.BatchNorm1d(3, dtype=np.float64).state_dict() | {"bias": np.full(3, 1e300)},
+            r"bias must hold numbers that fit float32, got 1e\+300",
+        ),
+        (
+            bn.BatchNorm1d(3).state_dict() | {"num_batches_tracked": -1},
+            "num_batches_tracked must not be negative, got -1",
         ),
     ],
 )

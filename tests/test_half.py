@@ -7,6 +7,7 @@ import reference
 from layouts import MEMORY
 
 import bn
+import bncore
 
 HALVES = [np.float16, ml_dtypes.bfloat16]
 
@@ -57,3 +58,19 @@ def test_layers_take_them_with_float32_parameters(dtype, rng):
         y = layer(x)
         assert y.dtype == layer.backward(y).dtype == layer.eval()(x).dtype == dtype
         assert layer.weight.grad.dtype == layer.running_mean.dtype == np.float32
+
+
+@pytest.mark.parametrize("size", [1, 1000, 70000])
+def test_bfloat16_is_rounded_to_the_nearest_even(size, rng):
+    bits = rng.integers(0, 2**32, (2, size), dtype=np.uint32)
+    bits[0] = (bits[0] & 0xFFFF0000) | 0x8000  # halfway between two
+    x = bits.view(np.float32)
+    x[:, -1] = [3.39e38, np.nan]  # rounds to infinity
+    narrow = np.empty(x.shape, ml_dtypes.bfloat16)
+    with np.errstate(all="ignore"):
+        expected = x.astype(ml_dtypes.bfloat16)
+        bncore.assign(narrow, x)
+    np.testing.assert_array_equal(narrow.astype(np.float32), expected.astype(np.float32))
+    wide = np.empty(x.shape, np.float32)
+    bncore.assign(wide, narrow)
+    np.testing.assert_array_equal(wide, narrow.astype(np.float32))

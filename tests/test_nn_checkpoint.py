@@ -183,3 +183,12 @@ def test_metadata_that_json_cannot_write_is_refused_before_anything_is_written(t
     with pytest.raises(TypeError, match="not JSON serializable"):
         nn.save(path, model(), {"x": np.ones(1)})
     assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe in a folder")
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="pipe must be a file, got a device, a pipe or a socket"):
+        nn.save(pipe, nn.ReLU())
+    assert pipe.is_fifo()

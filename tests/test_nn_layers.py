@@ -229,3 +229,9 @@ def test_dropout_reads_as_pytorchs(torch):
     assert repr(nn.Dropout(0.25)) == repr(torch.nn.Dropout(0.25))
     assert repr(nn.AdaptiveAvgPool2d(1)) == repr(torch.nn.AdaptiveAvgPool2d(1))
     assert repr(nn.AdaptiveAvgPool2d((1, 1))) == repr(torch.nn.AdaptiveAvgPool2d((1, 1)))
+
+
+def test_relu_lets_nan_pass_and_stops_an_infinite_gradient():
+    relu = nn.ReLU()
+    relu(np.array([-1.0, np.nan, 2.0]))
+    np.testing.assert_array_equal(relu.backward(np.array([np.inf, 1.0, 3.0])), [0, 1, 3])

@@ -136,6 +136,7 @@ BAD = [
     (np.ones((2, 3)), np.eye(3, dtype=int)[:2], ValueError, r"target must have shape \(2,\)"),
     (np.ones((2, 3)), np.ones((2, 4)), ValueError, r"target must have shape \(2, 3\), got \(2, 4"),
     (np.ones((2, 3)), np.full((2, 3), np.nan), ValueError, r"target must be finite, got NaN or"),
+    (np.ones((2, 3)), np.full((2, 3), -0.5), ValueError, r"target must not be negative, got -0.5"),
     (np.ones((0, 3)), np.ones(0, int), ValueError, r"logits must not be empty, got shape \(0, 3"),
     (np.ones(3), np.ones(3), ValueError, r"logits must have at least 2 axes, got shape \(3,\)"),
     (np.ones((2, 3), int), [0, 1], TypeError, r"logits must be float32 or float64, got int64"),

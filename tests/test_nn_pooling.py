@@ -91,6 +91,14 @@ def test_the_first_of_equal_values_gets_the_gradient():
     np.testing.assert_array_equal(dx[:, 0], [[[5, 0], [0, 0]], [[0, 5], [0, 0]]])
 
 
+@pytest.mark.parametrize("kernel", [(2, 2), (2, 1)], ids=["apart", "overlapping"])
+def test_an_infinite_gradient_goes_to_the_largest_value_alone(kernel):
+    layer = nn.MaxPool2d(*kernel)
+    layer(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    dx = layer.backward(np.full((1, 1, 1, 1), np.inf))
+    np.testing.assert_array_equal(dx, [[[[0, 0], [0, np.inf]]]])
+
+
 def test_nan_is_the_largest_and_the_last_of_them_gets_the_gradient():
     layer = nn.MaxPool2d(2)
     x = np.array([[[[np.nan, np.nan, 1.0, 2.0], [9.0, 9.0, 3.0, 4.0]]]])

@@ -135,6 +135,12 @@ def test_merging_any_split_equals_the_whole(sizes, channels, offset, seed):
     np.testing.assert_allclose(merged.m2, whole.m2, rtol=1e-9, atol=1e-12)
 
 
+def test_parts_may_come_from_a_generator(rng):
+    x = rng.standard_normal((6, 3))
+    merged = bn.merge(bn.stats(part) for part in np.split(x, 3))
+    np.testing.assert_allclose(merged.mean, x.mean(0))
+
+
 def test_merging_leaves_its_parts_alone(rng):
     a, b = bn.stats(rng.standard_normal((5, 2))), bn.stats(rng.standard_normal((3, 2)))
     before = a.mean.copy(), a.m2.copy(), a.count.copy()

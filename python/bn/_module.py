@@ -204,7 +204,8 @@ class Module:
         own = dict(self.named_state())
         arrays = {name: np.asarray(value) for name, value in state.items()}
         _check.state(own, arrays)
-        for name, array in arrays.items():
+        cast = {name: array.astype(own[name].dtype) for name, array in arrays.items()}
+        for name, array in cast.items():
             own[name][...] = array
         return self
 

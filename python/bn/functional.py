@@ -9,7 +9,7 @@ float16 and ml_dtypes' bfloat16 are computed as float32 (statistics, as ever, in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar, cast
@@ -159,12 +159,12 @@ def stats(x: Array, axis: int = 1) -> Stats:
     return _trusted(Stats, count=count, mean=mean, m2=m2)
 
 
-def merge(parts: Sequence[Mergeable]) -> Mergeable:
+def merge(parts: Iterable[Mergeable]) -> Mergeable:
     """Statistics (or backward sums) of several sets of values taken together.
 
     Parameters
     ----------
-    parts : sequence of Stats, or of BackwardSums
+    parts : iterable of Stats, or of BackwardSums
         Of any sizes, empty ones included, all with the same number of channels.
 
     Returns
@@ -186,6 +186,7 @@ def merge(parts: Sequence[Mergeable]) -> Mergeable:
     >>> both.mean, both.m2, whole.m2
     (array([4.]), array([26.]), array([26.]))
     """
+    parts = list(parts)
     kind = _check.same_type("parts", parts, (Stats, BackwardSums))
     for part in parts:
         _check.shape("each part", part.count, parts[0].count.shape)

@@ -47,8 +47,19 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         shape(name, value, own[name].shape)
         if value.dtype.kind not in "fiu":
             raise TypeError(f"{name} must hold numbers, got dtype {value.dtype}")
+        if dtype.kind == "i" and (value < 0).any():
+            raise ValueError(f"{name} must not be negative, got {value}")
+        if dtype.kind == "f" and value.dtype.kind == "f":
+            _fits(name, value, dtype)
         if dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all():  # NaN is not less
             raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
+
+
+def _fits(name: str, value: Array, dtype: np.dtype[Any]) -> None:
+    """Whether no finite number becomes infinite in this dtype."""
+    large = np.isfinite(value) & (abs(value) > np.finfo(dtype).max)
+    if large.any():
+        raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value[large][0]}")
 
 
 def is_half(x: object) -> TypeGuard[Array]:

@@ -140,7 +140,7 @@ def trained_network(
             f"{path} must be a checkpoint of `python -m bn train`, "
             f"got one without {', '.join(missing)} in its metadata"
         )
-    if fields["model"] not in models:
+    if not isinstance(fields["model"], str) or fields["model"] not in models:
         raise ValueError(f"{path} must hold one of {', '.join(models)}, got {fields['model']!r}")
     shape = fields["input_shape"]
     if not (
@@ -153,6 +153,11 @@ def trained_network(
     for name in ("mean", "std"):
         if not (_all(fields[name], float) and len(fields[name]) == shape[0]):
             raise ValueError(f"{path} must have {shape[0]} numbers as {name}, got {fields[name]}")
+    if not np.isfinite(np.array(fields["mean"], np.float32)).all():
+        raise ValueError(f"{path} must have finite numbers as mean, got {fields['mean']}")
+    spread = np.array(fields["std"], np.float32)
+    if not (np.isfinite(spread) & (spread >= np.finfo(np.float32).tiny)).all():
+        raise ValueError(f"{path} must have finite numbers above 0 as std, got {fields['std']}")
 
 
 def _all(values: Any, kind: type) -> bool:

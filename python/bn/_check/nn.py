@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,17 @@ def target_classes(target: Array, logits: tuple[int, ...]) -> None:
         raise ValueError(
             f"class indices must be between 0 and {logits[1] - 1}, got {low if low < 0 else high}"
         )
+
+
+def regular_file(path: object, target: Path) -> None:
+    """A folder is refused by the system itself."""
+    if target.exists() and not target.is_file() and not target.is_dir():
+        raise ValueError(f"{path} must be a file, got a device, a pipe or a socket")
+
+
+def not_negative(name: str, x: Array) -> None:
+    if (x < 0).any():
+        raise ValueError(f"{name} must not be negative, got {x.min()}")
 
 
 def all_finite(name: str, x: Array) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ import bn
 from bn import _check
 from bn.cli import info, predict, train
 from bn.cli._failure import Failure
+from bn.cli._process import forget_output
 
 COMMANDS = (train, predict, info)
 
@@ -63,7 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         code: int = args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except Failure as failure:
         print(failure, file=sys.stderr)
         return 1
@@ -76,6 +77,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # standard output cannot be written; a reader that left, as `head` does, has had enough
         if not isinstance(error, BrokenPipeError):
             print(_check.unwritable_output(error), file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_output()
         return 1
     return code

@@ -29,12 +29,13 @@ COLUMNS = (
 def live() -> bool:
     """Whether standard output is a terminal that rich, if it is installed, can redraw."""
     # rich would take a file for a terminal where FORCE_COLOR is set
-    if not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
+    if sys.stdout is None or not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
         return False
     from rich.console import Console
 
     console = Console()
-    return console.is_terminal and not console.is_dumb_terminal
+    wide = console.width >= sum(width + 2 for _, width in COLUMNS)
+    return console.is_terminal and not console.is_dumb_terminal and wide
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def print_table(runs: Sequence[Run]) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
     for i, lines in enumerate(HEADER):
-        table.add_column("\n".join(lines), justify="right" if i else "left", no_wrap=i > 0)
+        table.add_column("\n".join(lines), justify="right" if i else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     Console().print(table)

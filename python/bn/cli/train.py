@@ -11,7 +11,7 @@ from bn import _check
 from bn.cli import checkpoint, models, report
 from bn.cli._arguments import integer, positive
 from bn.cli._failure import expected, require
-from bn.cli._process import Stop, limit_threads, stop_on_interrupt
+from bn.cli._process import Stop, forget_output, limit_threads, stop_on_interrupt
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
 from bn.cli.display import open_display
 from bn.cli.fit import Options, Run, Trainer
@@ -76,9 +76,14 @@ def run(args: argparse.Namespace) -> int:
     with expected(OSError):
         out.mkdir(parents=True, exist_ok=True)
     with limit_threads(args.threads), stop_on_interrupt() as stop:
-        runs = train_both(args, data, out / "model.npz", stop)
-        settings = options(args) | {"threads": bn.get_num_threads()}
-        finish(out, settings, data, runs, stop.requested)
+        try:
+            runs = train_both(args, data, out / "model.npz", stop)
+            settings = options(args) | {"threads": bn.get_num_threads()}
+            finish(out, settings, data, runs, stop.requested)
+        except BrokenPipeError:
+            if not stop.requested:
+                raise
+            forget_output()  # Ctrl-C ended the reader as well
     return 130 if stop.requested else 0
 
 
@@ -115,13 +120,16 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
                 model = models.build(
                     args.model, data.shape, len(data.classes), batch_norm=batch_norm, seed=args.seed
                 )
-            runs.append(Run(network, batch_norm))
+            run = Run(network, batch_norm)
+            runs.append(run)
             trainer = Trainer(model, recipe, data, pixels, settings)
-            trainer.fit(runs[-1], watcher, stop)
-            if batch_norm:
-                with expected(OSError):
-                    checkpoint.save(path, model, args.model, data, pixels)
-            trainer.measure_both(runs[-1])
+            try:
+                trainer.fit(run, watcher, stop)
+            finally:  # also if nobody reads the output any more
+                if batch_norm and run.seconds > 0:
+                    with expected(OSError):
+                        checkpoint.save(path, model, args.model, data, pixels)
+            trainer.measure_both(run)
             if stop.requested:
                 break
     return runs
@@ -141,15 +149,19 @@ def finish(
     out: Path, settings: dict[str, Any], data: Dataset, runs: list[Run], stopped: bool
 ) -> None:
     """Write curves and numbers, print the table and where everything is."""
+    if not any(run.seconds for run in runs):
+        print("stopped before the first step: nothing was trained, and nothing saved")
+        return
     curves = out / "curves.png"
+    with expected(OSError):
+        report.write_metrics(out / "metrics.json", settings, data, runs)
+    report.print_table(runs)
     with expected(OSError):
         if any(run.epochs for run in runs):
             title = "{model} network, learning rate {lr:g}, seed {seed}".format(**settings)
             report.draw_curves(curves, f"{data.name}: {title}", runs)
         else:
             curves.unlink(missing_ok=True)  # those of an earlier training
-        report.write_metrics(out / "metrics.json", settings, data, runs)
-    report.print_table(runs)
     print("stopped; what was trained so far is in" if stopped else "results in", out)
     if runs[0].status == "diverged":
         print(f"the network {runs[0].network} diverged and cannot classify: try a smaller --lr")

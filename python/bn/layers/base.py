@@ -47,6 +47,9 @@ class BatchNorm(Module):
             _check.size("x", x, axis, self.num_features)
         return axis
 
+    def _create(self, channels: int) -> None:
+        """Create what waits for the first input; all checks are behind it."""
+
     def _commit(self, batch: Stats) -> None:
         """Take a batch into the running statistics."""
         raise NotImplementedError
@@ -54,6 +57,9 @@ class BatchNorm(Module):
     def forward(self, x: Array) -> Array:
         """Normalize x; in training with its own statistics, which enter the running ones."""
         axis = self._prepare(x)
+        if self.training:
+            _check.enough_values(x, axis)
+        self._create(x.shape[axis])
         weight, bias = _data(self.weight), _data(self.bias)
         if self.training or self.running_mean is None or self.running_var is None:
             _check.enough_values(x, axis)

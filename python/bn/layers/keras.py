@@ -143,11 +143,9 @@ class BatchNormalization(BatchNorm):
         _check.shape(f"{name}_initializer's result", value, (channels,))
         return value
 
-    def _prepare(self, x: Array) -> int:
-        axis = super()._prepare(x)
+    def _create(self, channels: int) -> None:
         if self.num_features is None:
-            self._build(x.shape[axis])
-        return axis
+            self._build(channels)
 
     def _commit(self, batch: Stats) -> None:
         if self.running_mean is not None and self.running_var is not None:

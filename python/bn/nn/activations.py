@@ -28,7 +28,7 @@ class ReLU(Module):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self._take(dy)
-        dx: Array = dy * (y > 0)
+        dx: Array = np.where(y <= 0, dy.dtype.type(0), dy)  # NaN passes, as in PyTorch
         return dx
 
 

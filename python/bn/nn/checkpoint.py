@@ -40,6 +40,8 @@ def save(
     ------
     TypeError
         `model` is not a Module, `metadata` is not a dict, or it holds what JSON cannot write.
+    ValueError
+        `path` is a device or another thing that is not a file.
     OSError
         The file cannot be written.
 
@@ -57,6 +59,7 @@ def save(
     _check.metadata(metadata)
     text = np.array(json.dumps(metadata or {}))
     target = Path(path).resolve()
+    _check.regular_file(path, target)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:

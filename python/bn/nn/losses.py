@@ -107,6 +107,7 @@ class CrossEntropyLoss:
         if target.dtype.kind == "f" and target.ndim == logits.ndim:
             _check.shape("target", target, logits.shape)
             _check.all_finite("target", target)
+            _check.not_negative("target", target)
             target = target.astype(logits.dtype)
         else:
             _check.target_classes(target, logits.shape)

@@ -65,13 +65,13 @@ class MaxPool2d(Pool2d):
         for (view, part), (dview, _) in taps:
             hit = _first(view == y[part], free[part])
             if apart:  # each pixel is in one window at most
-                np.multiply(dy[part], hit, out=dview)
+                np.copyto(dview, dy[part], where=hit)  # not dy * hit: infinity times 0 is NaN
             else:
-                np.add(dview, dy[part] * hit, out=dview)
+                np.add(dview, dy[part], out=dview, where=hit)
         if np.isnan(y).any():  # of several NaN the last is PyTorch's maximum
             for (view, part), (dview, _) in reversed(taps):
                 hit = _first(np.isnan(view) & np.isnan(y[part]), free[part])
-                np.add(dview, dy[part] * hit, out=dview)
+                np.add(dview, dy[part], out=dview, where=hit)
         return dx
 
     def extra_repr(self) -> str:
@@ -117,8 +117,8 @@ class AvgPool2d(Pool2d):
         kernel_size: int | Pair,
         stride: int | Pair | None = None,
         padding: int | Pair = 0,
-        count_include_pad: bool = True,
         *,
+        count_include_pad: bool = True,
         axis: int = 1,
     ) -> None:
         super().__init__(kernel_size, stride, padding, axis=axis)
