@@ -162,14 +162,23 @@ def wait_for(process, words):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
-def test_ctrl_c_in_a_pipeline_saves_although_the_reader_has_left(tmp_path):
+def test_ctrl_c_in_a_pipeline_ends_the_reader_too_and_saves_all_the_same(tmp_path):
     with start_long_training(tmp_path, "stopped") as process:
         wait_for(process, "epoch    1/1000")
-        process.stdout.close()
         process.send_signal(signal.SIGINT)
+        process.stdout.close()
         assert process.wait(60) == 130
         assert process.stderr.read() == ""
     assert nn.metadata(tmp_path / "stopped" / "model.npz")["model"] == "digits"
+
+
+def test_a_reader_that_leaves_ends_the_training_and_what_was_trained_is_saved(tmp_path):
+    with start_long_training(tmp_path, "left") as process:
+        wait_for(process, "epoch    1/1000")
+        process.stdout.close()
+        assert process.wait(60) == 1
+        assert process.stderr.read() == ""
+    assert nn.metadata(tmp_path / "left" / "model.npz")["model"] == "digits"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
