@@ -166,7 +166,7 @@ def test_ctrl_c_in_a_pipeline_ends_the_reader_too_and_saves_all_the_same(tmp_pat
     with start_long_training(tmp_path, "stopped") as process:
         wait_for(process, "epoch    1/1000")
         process.send_signal(signal.SIGINT)
-        process.stdout.close()
+        process.stdout.close()  # at once after it, as the reader gets the same signal
         assert process.wait(60) == 130
         assert process.stderr.read() == ""
     assert nn.metadata(tmp_path / "stopped" / "model.npz")["model"] == "digits"

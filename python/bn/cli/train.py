@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
             runs = train_both(args, data, out / "model.npz", stop)
             settings = options(args) | {"threads": bn.get_num_threads()}
             finish(out, settings, data, runs, stop.requested)
+            print(end="", flush=True)  # a reader that has left is noticed here, not later
         except BrokenPipeError:
             if not stop.requested:
                 raise
