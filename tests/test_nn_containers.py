@@ -172,3 +172,31 @@ def test_a_pytorch_sequential_loads_and_agrees():
     for (name, own), theirs_p in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         expected = theirs_p.grad.numpy()
         np.testing.assert_allclose(own.grad, expected, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def batch_norm_and(*layers):
+    return nn.Sequential(bn.BatchNorm1d(3), *layers)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        batch_norm_and(nn.Linear(4, 2)),
+        batch_norm_and(batch_norm_and(), nn.Linear(4, 2)),
+        batch_norm_and(nn.Residual(batch_norm_and(nn.Linear(3, 2)))),
+        nn.Residual(batch_norm_and(nn.Linear(3, 2)), batch_norm_and()),
+        nn.Residual(batch_norm_and(), nn.Linear(4, 2)),
+        nn.Sequential(bn.BatchNormalization(), nn.Linear(4, 2)),
+    ],
+    ids=["linear", "nested", "in residual", "shapes differ", "shortcut", "keras"],
+)
+def test_an_error_further_down_leaves_the_running_statistics_alone(model):
+    x = np.random.default_rng(0).standard_normal((8, 3))
+    if not isinstance(model, nn.Residual):
+        model[0](x)  # what happened before stays
+    before = model.state_dict()
+    with pytest.raises(ValueError, match="Linear takes|shape"):
+        model(x)
+    assert {name: array.tolist() for name, array in model.state_dict().items()} == {
+        name: array.tolist() for name, array in before.items()
+    }

@@ -122,6 +122,11 @@ class Module:
         self._saved = None
         return values
 
+    def _undo_forward(self) -> None:
+        """Put back what the last forward pass changed in the state of this layer and all inside."""
+        for _, child in self.children():
+            child._undo_forward()
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`, both without the batch axis."""
         return input_shape

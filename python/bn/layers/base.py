@@ -37,6 +37,7 @@ class BatchNorm(Module):
         self.bias: Parameter | None = None
         self.running_mean: Array | None = None
         self.running_var: Array | None = None
+        self._before: list[tuple[Array, Array]] = []  # buffers, and what they held
 
     def _prepare(self, x: Array) -> int:
         """Check x against this layer; the channel axis, counted from the front."""
@@ -57,6 +58,7 @@ class BatchNorm(Module):
     def forward(self, x: Array) -> Array:
         """Normalize x; in training with its own statistics, which enter the running ones."""
         axis = self._prepare(x)
+        self._before = []
         if self.training:
             _check.enough_values(x, axis)
         self._create(x.shape[axis])
@@ -65,6 +67,7 @@ class BatchNorm(Module):
             _check.enough_values(x, axis)
             y, batch = normalize_batch(x, weight, bias, self.eps, axis=axis)
             if self.training and x.size:
+                self._before = [(a, a.copy()) for _, a in self._own_buffers()]
                 self._commit(batch)
             self._keep(y, x, axis, batch, None)
         else:
@@ -73,6 +76,11 @@ class BatchNorm(Module):
             # copies: a later batch changes the running statistics in place
             self._keep(y, x, axis, None, (mean.copy(), var.copy()))
         return y
+
+    def _undo_forward(self) -> None:
+        for running, before in self._before:
+            running[...] = before
+        self._before = []
 
     def backward(self, dy: Array) -> Array:
         """Gradient of x; those of weight and bias are added to their ``grad``."""

@@ -18,8 +18,8 @@ class Sequential(Module):
     Their names are "0", "1", ..., so that a state reads like that of PyTorch's container. The
     layers can be indexed, sliced (which shares them), counted and iterated.
 
-    A layer that does not fit is found when its turn comes, after the layers before it have run
-    (and their running statistics have moved); `output_shape` and `summary` find it beforehand.
+    A layer that does not fit is found when its turn comes; the running statistics of the layers
+    before it are then put back. `output_shape` and `summary` find it beforehand.
 
     Parameters
     ----------
@@ -91,8 +91,15 @@ class Sequential(Module):
             layer.build(shape)
 
     def forward(self, x: Array) -> Array:
-        for layer in self._layers:
-            x = layer(x)
+        done = []
+        try:
+            for layer in self._layers:
+                x = layer(x)
+                done.append(layer)
+        except Exception:
+            for layer in reversed(done):
+                layer._undo_forward()
+            raise
         return x
 
     def backward(self, dy: Array) -> Array:
@@ -155,7 +162,13 @@ class Residual(Module):
 
     def forward(self, x: Array) -> Array:
         y = self.body(x)
-        other = x if self.shortcut is None else self.shortcut(x)
+        try:
+            other = x if self.shortcut is None else self.shortcut(x)
+        except Exception:
+            self.body._undo_forward()
+            raise
+        if y.shape != other.shape:
+            self._undo_forward()
         _check.same_shape("body", y.shape, "shortcut", other.shape)
         return y + other
 
