@@ -8,8 +8,6 @@
 #include "partition.h"
 #include "plan.h"
 
-enum { LINE = 64 }; /* bytes of a cache line */
-
 typedef struct operation operation;
 
 /* What is done to a block of channels, from channel `begin` to `end`; chunk by chunk in the passes. */
@@ -17,7 +15,7 @@ typedef void (*block_step)(const operation *op, ptrdiff_t begin, ptrdiff_t end);
 typedef void (*chunk_pass)(const operation *op, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end);
 typedef struct {
     block_step before; /* or NULL */
-    chunk_pass first; /* or NULL */
+    chunk_pass first;  /* or NULL */
     int (*between)(const operation *op, ptrdiff_t begin, ptrdiff_t end, int again); /* 0: again */
     chunk_pass second; /* or NULL */
     int read;          /* arrays that both passes read */
@@ -316,7 +314,7 @@ static operation begin(const bn_call *call, const procedure *steps)
 }
 
 /* `bytes` rounded up to whole cache lines. */
-static size_t lines(size_t bytes) { return (bytes + LINE - 1) / LINE * LINE; }
+static size_t lines(size_t bytes) { return (bytes + BN_LINE - 1) / BN_LINE * BN_LINE; }
 
 /* Run it with work space; 0 if there is no memory for it. */
 static int finish(operation *op)
@@ -324,7 +322,7 @@ static int finish(operation *op)
     const bn_layout *layout = &op->call->layout;
     const size_t row = lines((layout->fold * layout->channels + BN_PAD) * sizeof(double));
     const size_t sums = op->cut.chunks * layout->channels * sizeof(double);
-    char *memory = malloc(LINE + 7 * row + (op->steps->first ? 2 * sums : 0));
+    char *memory = malloc(BN_LINE + 7 * row + (op->steps->first ? 2 * sums : 0));
     if (!memory) return 0;
     char *at = (char *)lines((size_t)memory);
     op->coefficients = (bn_coefficients){at, at + row, at + 2 * row, at + 3 * row, at + 4 * row};

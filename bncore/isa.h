@@ -45,6 +45,4 @@
     case 11: body(BN_LEAKY_RELU, 1, 1); break;                                                    \
     }
 
-enum { LINE = 64 }; /* bytes of a cache line, written whole past the cache */
-
 #endif

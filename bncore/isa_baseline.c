@@ -14,7 +14,7 @@
     for (int i_ = 0; i_ < 4; i_++)                                                                \
     _mm_stream_si128((__m128i *)(to) + i_, _mm_loadu_si128((const __m128i *)(line) + i_))
 #else
-#define STREAM_LINE(to, line) memcpy(to, line, LINE)
+#define STREAM_LINE(to, line) memcpy(to, line, BN_LINE)
 #endif
 #include "isa_body.h"
 

@@ -8,6 +8,7 @@
 enum {
     BN_LANES = 16, /* partial sums of a run: the same for every instruction set, so that all of */
                    /* them give the same bits */
+    BN_LINE = 64,  /* bytes of a cache line */
     BN_PAD = 64,   /* values that may be read beyond the end of a channel vector */
 };
 

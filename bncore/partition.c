@@ -3,7 +3,8 @@
 enum {
     PLANAR_CHUNK = 16384, /* values of a channel: in L1 or L2, and many in a tensor */
     LAST_CHUNK = 65536,   /* values of all channels: many chunks in a tensor, and */
-    LAST_ROWS = 64,       /* enough rows that adding up their sums costs little */
+    LAST_ROWS = 64,       /* enough rows that adding up their sums costs little, */
+    MOST_CHUNKS = 1024,   /* and no more than these, whose sums have to be kept */
 };
 
 static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
@@ -15,6 +16,7 @@ bn_partition bn_cut(const bn_layout *layout)
     bn_partition p = {.layout = layout, .pieces = 1, .n = layout->inner};
     if (layout->channels_last) {
         p.rows = max(LAST_ROWS, ceil_div(LAST_CHUNK, layout->channels));
+        p.rows = max(p.rows, ceil_div(layout->outer, MOST_CHUNKS));
         p.rows = ceil_div(p.rows, layout->fold) * layout->fold;
     } else {
         ptrdiff_t pieces = ceil_div(layout->inner, PLANAR_CHUNK);

@@ -20,7 +20,8 @@ bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int arrays, in
 {
     const bn_layout *layout = cut->layout;
     const ptrdiff_t channels = layout->channels;
-    const double values = (double)layout->outer * layout->inner, bytes = values * itemsize; /* of a channel */
+    const double values = (double)layout->outer * layout->inner; /* of a channel */
+    const double bytes = values * itemsize;
     bn_plan p = {.threads = threads, .block = channels, .group = channels, .tile = TILE_ROWS};
     if (values * channels < SERIAL_BELOW) p.threads = 1;
     p.from_memory = bytes * channels * arrays >= FROM_MEMORY;

@@ -8,7 +8,7 @@ typedef struct {
     char *to;         /* the place of what is staged */
     ptrdiff_t staged; /* bytes, of at most `limit`: the stage ends where a line ends */
     ptrdiff_t limit;
-    _Alignas(LINE) char stage[STAGE_BYTES];
+    _Alignas(BN_LINE) char stage[STAGE_BYTES];
 } output;
 
 static inline void begin(output *out, int stream)
@@ -20,13 +20,14 @@ static inline void begin(output *out, int stream)
 
 static inline void flush(output *out)
 {
+    if (out->staged == 0) return;
     char *to = out->to;
     const char *from = out->stage;
-    ptrdiff_t bytes = out->staged, head = (ptrdiff_t)(-(uintptr_t)to % LINE);
+    ptrdiff_t bytes = out->staged, head = (ptrdiff_t)(-(uintptr_t)to % BN_LINE);
     if (head > bytes) head = bytes;
     memcpy(to, from, head);
-    for (to += head, from += head, bytes -= head; bytes >= LINE;
-         to += LINE, from += LINE, bytes -= LINE) {
+    for (to += head, from += head, bytes -= head; bytes >= BN_LINE;
+         to += BN_LINE, from += BN_LINE, bytes -= BN_LINE) {
         STREAM_LINE(to, from);
     }
     memcpy(to, from, bytes);
@@ -41,7 +42,7 @@ ALWAYS_INLINE ptrdiff_t reserve(output *out, void *place, ptrdiff_t bytes, void 
     if (out->staged == out->limit || (char *)place != out->to + out->staged) {
         flush(out);
         out->to = place;
-        out->limit = STAGE_BYTES - (ptrdiff_t)((uintptr_t)place % LINE);
+        out->limit = STAGE_BYTES - (ptrdiff_t)((uintptr_t)place % BN_LINE);
     }
     *at = out->stage + out->staged;
     return bytes < out->limit - out->staged ? bytes : out->limit - out->staged;

@@ -161,6 +161,13 @@ def test_the_checkpoint_of_a_network_that_diverged_is_one_sentence(network, caps
     refuses(capsys, network, "must hold a network of finite numbers, got NaN or infinity in 0.weig")
 
 
+def test_a_variance_below_0_is_one_sentence(network, capsys):
+    model, _ = checkpoint.load(network)
+    next(a for name, a in model.named_state() if name.endswith("running_var"))[1] = -1
+    nn.save(network, model, nn.metadata(network))
+    refuses(capsys, network, "must hold variances of at least 0, got less in 1.running_var")
+
+
 GOOD = {
     "model": "tutorial-torch",
     "input_shape": [1, 8, 8],

@@ -112,6 +112,17 @@ BAD_CALLS = {
     r"input_shape must have 3 channels on axis 1, got \(4, 8, 8\)": lambda: bn.BatchNorm2d(
         3
     ).output_shape((4, 8, 8)),
+    r"expected 4D input \(got 3D input\) *": lambda: bn.BatchNorm2d(3).output_shape((3, 8)),
+    r"input_shape must have no negative size, got \(3, -1\)": lambda: bn.BatchNorm1d(
+        3
+    ).output_shape((3, -1)),
+    "input_shape must be a tuple of integers, got .3, True.": lambda: bn.BatchNorm1d(
+        3
+    ).output_shape((3, True)),
+    "axis must be an integer, got 'last'": lambda: bn.BatchNorm1d(3, axis="last"),
+    "Expected more than 1 value per channel when training, got input size *": lambda: bn.batch_norm(
+        np.ones((1, 3)), np.zeros(3), np.ones(3), training=True
+    ),
 }
 
 

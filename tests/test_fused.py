@@ -164,6 +164,18 @@ def test_in_place_is_the_same(layout, rng):
     np.testing.assert_array_equal(a["dy"], g)
 
 
+def test_a_residual_gradient_may_overlap_dy(rng):
+    x, dy = (rng.standard_normal((6, 3, 40)).astype(np.float32) for _ in range(2))
+    _, batch = bn.normalize_batch(x, activation="relu")
+    g = np.empty_like(x)
+    dx, _ = bn.backward_batch(dy, x, batch, activation="relu", dresidual=g)
+    memory = np.empty((7, 3, 40), np.float32)
+    memory[:-1] = dy
+    found, _ = bn.backward_batch(memory[:-1], x, batch, activation="relu", dresidual=memory[1:])
+    np.testing.assert_array_equal(found, dx)
+    np.testing.assert_array_equal(memory[1:], g)
+
+
 def test_the_gradient_is_that_of_the_whole_chain(rng):
     x, residual, dy = (rng.standard_normal((4, 3, 5)) for _ in range(3))
     weight, bias = rng.standard_normal(3), rng.standard_normal(3)

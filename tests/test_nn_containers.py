@@ -124,6 +124,20 @@ def test_build_gives_each_layer_the_shape_it_will_see():
     assert seen == [(4, 3, 3), (4, 3, 3), (4, 3, 3), (36,)]
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.Sequential(bn.BatchNormalization(), nn.Linear(7, 2)),
+        nn.Residual(bn.BatchNormalization(), nn.Linear(7, 5)),
+    ],
+    ids=["sequential", "residual"],
+)
+def test_build_builds_all_layers_or_none(model):
+    with pytest.raises(ValueError, match="Linear takes 7 features"):
+        model.build((5,))
+    assert next(m for m in model.modules() if hasattr(m, "gamma")).num_features is None
+
+
 def test_train_and_eval_reach_the_layers_inside():
     model = nn.Sequential(nn.Residual(nn.Sequential(nn.Dropout(0.5))))
     assert not model.eval()[0].body[0].training

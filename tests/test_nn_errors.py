@@ -176,12 +176,16 @@ def test_integers_and_objects_are_refused(layer, x):
 
 
 def test_a_layer_used_twice_is_told_that_it_needs_two_instances():
-    relu = nn.ReLU()
-    model = nn.Sequential(relu, nn.Linear(2, 2), relu)
-    model(ones(1, 2))
-    message = "once for each call (a layer used twice in a model needs two instances)"
-    with pytest.raises(RuntimeError, match=re.escape(message)):
-        model.backward(ones(1, 2))
+    relu, linear = nn.ReLU(), nn.Linear(2, 2)
+    for model in (
+        nn.Sequential(relu, linear, relu),
+        nn.Sequential(relu, nn.Residual(nn.Sequential(relu, linear))),
+        nn.Residual(nn.Sequential(linear, relu), relu),
+    ):
+        model(ones(1, 2))
+        with pytest.raises(RuntimeError, match=r"ReLU is in the model twice: .* two instances"):
+            model.backward(ones(1, 2))
+        assert linear.weight.grad is None
 
 
 def test_no_check_hides_another_of_the_same_name():

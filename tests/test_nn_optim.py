@@ -122,6 +122,16 @@ def test_a_gradient_that_does_not_fit_is_refused_before_any_step(
     assert not any(optimizer.state)
 
 
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_a_parameter_that_is_no_float_is_refused_before_any_step(kind, options):
+    params = [nn.Parameter(np.ones(2)), nn.Parameter(np.ones(2, int))]
+    for p in params:
+        p.grad = np.ones_like(p.data)
+    with pytest.raises(TypeError, match="parameter 1 must be float32 or float64, got int64"):
+        getattr(nn, kind)(params, **{"lr": 0.1, **options}).step()
+    assert (params[0].data == 1).all()
+
+
 def test_zero_grad_forgets_all_gradients():
     params = parameters()
     params[0].grad = np.ones((3, 4))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
 import numpy as np
@@ -19,10 +19,19 @@ MOST_THREADS = 1024
 
 def saved(layer: str, value: object) -> None:
     if value is None:
-        raise RuntimeError(
-            f"{layer}.backward must follow {layer}'s forward, once for each call "
-            "(a layer used twice in a model needs two instances)"
-        )
+        raise RuntimeError(f"{layer}.backward must follow {layer}'s forward, once for each call")
+
+
+def used_once(layers: Iterable[object]) -> None:
+    """Check the layers of a model before any of them runs backward."""
+    seen = set()
+    for layer in layers:
+        if id(layer) in seen:
+            raise RuntimeError(
+                f"{type(layer).__name__} is in the model twice: its forward keeps what "
+                "one backward needs, so a layer used twice needs two instances"
+            )
+        seen.add(id(layer))
 
 
 def dy(layer: str, value: Array, kept: Any) -> None:
@@ -86,13 +95,18 @@ def data(x: object, axis: object, name: str = "x") -> int:
     return axis_of(axis, x.ndim)
 
 
+def integer(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
 def axis_of(axis: object, ndim: int) -> int:
     """Check an axis of an array of `ndim` axes; the axis, counted from the front."""
-    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
-        raise TypeError(f"axis must be an integer, got {axis!r}")
+    axis = integer("axis", axis)
     if not -ndim <= axis < ndim:
         raise ValueError(f"axis must be between {-ndim} and {ndim - 1}, got {axis}")
-    return int(axis) % ndim
+    return axis % ndim
 
 
 def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) -> int:
@@ -178,9 +192,13 @@ def running(mean: object, var: object, channels: int) -> None:
 
 
 def shape_tuple(name: str, value: object) -> tuple[int, ...]:
-    if not isinstance(value, (tuple, list)) or not all(isinstance(n, int) for n in value):
+    sizes = value if isinstance(value, (tuple, list)) else ()
+    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes)
+    if not isinstance(value, (tuple, list)) or not whole:
         raise TypeError(f"{name} must be a tuple of integers, got {value!r}")
-    return tuple(value)
+    if any(n < 0 for n in sizes):
+        raise ValueError(f"{name} must have no negative size, got {value!r}")
+    return tuple(int(n) for n in sizes)
 
 
 def unbatched_channels(input_shape: object, axis: int, expected: int | None = None) -> int:
@@ -261,10 +279,11 @@ def floating_dtype(dtype: object) -> np.dtype[Any]:
     return cast("np.dtype[Any]", found)
 
 
-def batch_rank(x: Array, ranks: tuple[int, ...]) -> None:
-    if x.ndim not in ranks:
+def batch_rank(ndim: int, ranks: tuple[int, ...]) -> None:
+    """Check the number of axes of a batch; () allows any."""
+    if ranks and ndim not in ranks:
         expected = " or ".join(f"{n}D" for n in ranks)
-        raise ValueError(f"expected {expected} input (got {x.ndim}D input)")
+        raise ValueError(f"expected {expected} input (got {ndim}D input)")
 
 
 def built(layer: str, ready: bool) -> None:

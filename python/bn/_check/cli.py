@@ -171,6 +171,11 @@ def shades(path: Path, mode: str) -> None:
 
 
 def finite_weights(path: Path, network: Mapping[str, Array]) -> None:
+    negative = [
+        n for n, a in network.items() if n.endswith(("_var", "_variance")) and (a < 0).any()
+    ]
+    if negative:
+        raise ValueError(f"{path} must hold variances of at least 0, got less in {negative[0]}")
     wrong = [name for name, array in network.items() if not np.isfinite(array).all()]
     if wrong:
         raise ValueError(

@@ -142,6 +142,7 @@ def parameters(params: list[Any], kind: type) -> None:
 def gradients(params: list[Any]) -> None:
     for i, p in enumerate(params):
         if p.grad is not None:
+            floating(f"parameter {i}", p.data)
             like(f"the gradient of parameter {i}", p.grad, p.data, "the parameter")
 
 
@@ -205,11 +206,6 @@ def checkpoint(path: object, error: object) -> ValueError:
     """The error of a file that is no checkpoint, or not of this model."""
     reason = str(error) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
-
-
-def integer(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer, got {value!r}")
 
 
 def adaptive_size(value: object) -> None:

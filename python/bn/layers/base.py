@@ -29,6 +29,7 @@ class BatchNorm(Module):
     _ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
 
     def __init__(self, num_features: int | None, eps: float, axis: int, dtype: DTypeLike) -> None:
+        _check.integer("axis", axis)
         self.num_features = num_features
         self.eps = eps
         self.axis = axis
@@ -42,8 +43,7 @@ class BatchNorm(Module):
     def _prepare(self, x: Array) -> int:
         """Check x against this layer; the channel axis, counted from the front."""
         axis = _check.data(x, self.axis)
-        if self._ranks:
-            _check.batch_rank(x, self._ranks)
+        _check.batch_rank(x.ndim, self._ranks)
         if self.num_features is not None:
             _check.size("x", x, axis, self.num_features)
         return axis
@@ -100,8 +100,8 @@ class BatchNorm(Module):
         return dx
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        if self.num_features is not None:
-            _check.unbatched_channels(input_shape, self.axis, self.num_features)
+        _check.unbatched_channels(input_shape, self.axis, self.num_features)
+        _check.batch_rank(len(input_shape) + 1, self._ranks)
         return input_shape
 
 

@@ -158,9 +158,9 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         fields = json.loads(str(arrays.get(METADATA, "{}")))
         _check.metadata(fields)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise _check.checkpoint(path, f"its metadata cannot be read: {error}") from error
-    return dict(fields)
+    return dict(fields or {})
 
 
 def _read(path: str | os.PathLike[str], only: str | None = None) -> dict[str, Array]:

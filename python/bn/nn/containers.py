@@ -87,6 +87,7 @@ class Sequential(Module):
         return input_shape
 
     def build(self, input_shape: Shape) -> None:
+        self.output_shape(input_shape)  # all fit, or none is built
         for _, layer, shape in self.child_inputs(input_shape):
             layer.build(shape)
 
@@ -103,6 +104,7 @@ class Sequential(Module):
         return x
 
     def backward(self, dy: Array) -> Array:
+        _check.used_once(self.modules())
         for layer in reversed(self._layers):
             dy = layer.backward(dy)
         return dy
@@ -157,6 +159,7 @@ class Residual(Module):
         return shape
 
     def build(self, input_shape: Shape) -> None:
+        self.output_shape(input_shape)
         for _, child, shape in self.child_inputs(input_shape):
             child.build(shape)
 
@@ -173,5 +176,6 @@ class Residual(Module):
         return y + other
 
     def backward(self, dy: Array) -> Array:
+        _check.used_once(self.modules())
         dx = self.body.backward(dy)
         return dx + (dy if self.shortcut is None else self.shortcut.backward(dy))

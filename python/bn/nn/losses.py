@@ -104,7 +104,7 @@ class CrossEntropyLoss:
 
     def _probabilities(self, target: Array, logits: Array) -> Array:
         """The labels as probabilities of logits' shape and dtype, smoothed."""
-        if target.dtype.kind == "f" and target.ndim == logits.ndim:
+        if target.dtype.kind in "fiub" and target.ndim == logits.ndim:
             _check.shape("target", target, logits.shape)
             _check.all_finite("target", target)
             _check.not_negative("target", target)
