@@ -27,8 +27,8 @@ ALWAYS_INLINE NAME(coefficients) NAME(coefficients_at)(NAME(channel) k, ptrdiff_
 
 /* Where the values of a run are read and written. */
 typedef struct {
-    const real *x, *dy, *extra;
-    real *out, *dresidual; /* dresidual may be NULL */
+    const stored *x, *dy, *extra;
+    stored *out, *dresidual; /* dresidual may be NULL */
 } NAME(places);
 
 ALWAYS_INLINE NAME(places) NAME(places_at)(const NAME(form) form, const bn_views *v, ptrdiff_t r,
@@ -48,18 +48,6 @@ ALWAYS_INLINE NAME(places) NAME(places_moved)(const NAME(form) form, NAME(places
     if (form.gradient && p.dresidual) p.dresidual += i;
     if (form.extra) p.extra += i;
     return p;
-}
-
-/* A vector, or its first n values. */
-ALWAYS_INLINE NAME(vec) NAME(read)(const real *x, ptrdiff_t n)
-{
-    return n == NAME(VEC) ? NAME(load)(x) : NAME(load_part)(x, n);
-}
-
-ALWAYS_INLINE void NAME(write)(real *y, NAME(vec) v, ptrdiff_t n)
-{
-    if (n == NAME(VEC)) NAME(store)(y, v);
-    else NAME(store_part)(y, v, n);
 }
 
 /* All reads come before the writes, which may be in the place of any of them. */
@@ -109,11 +97,11 @@ ALWAYS_INLINE void NAME(apply_chunk)(const NAME(form) form, const bn_views *v, b
             const NAME(places) run = NAME(places_at)(form, v, r, c);
             for (ptrdiff_t i = 0, m, n = r < e.rows ? e.n : e.tail; i < n; i += m) {
                 NAME(places) p = NAME(places_moved)(form, run, i);
-                ptrdiff_t bytes = (n - i) * sizeof(real);
+                ptrdiff_t bytes = (n - i) * sizeof(stored);
                 bytes = reserve(&out, p.out, bytes, (void **)&p.out);
                 if (p.dresidual)
                     bytes = reserve(&dresidual, p.dresidual, bytes, (void **)&p.dresidual);
-                m = bytes / sizeof(real);
+                m = bytes / sizeof(stored);
                 NAME(apply_run)(form, p, m, NAME(channel_moved)(k, form.step ? i : c),
                                 (real)epilogue->negative_slope);
                 advance(&out, bytes);

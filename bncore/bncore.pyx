@@ -1,14 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """The compiled core of `bn`: NumPy arrays in, kernels over them, nothing checked.
 
-`bn` checks every argument before it calls here. Arrays of data have one native dtype, float32 or
-float64 (or a 16-bit one, which is computed in float32); what belongs to a channel is float64 of
-length C.
+`bn` checks every argument before it calls here. Arrays of data have one native dtype (float16 and
+bfloat16 are computed in float32); what belongs to a channel is float64 of length C.
 """
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
-from cpython.ref cimport Py_INCREF
 from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -38,6 +36,8 @@ cdef extern from "kernels.h" nogil:
         const char *name
         const bn_kernels *float32
         const bn_kernels *float64
+        const bn_kernels *float16
+        const bn_kernels *bfloat16
     ctypedef enum bn_activation:
         pass
     ctypedef struct bn_channel_values:
@@ -87,10 +87,6 @@ cdef extern from "parallel.h" nogil:
     void bn_set_max_threads(int n)
     int bn_threads_asked()
 
-cdef extern from "bfloat16.h" nogil:
-    void bn_bfloat16_to_float(const unsigned short *source, float *to, ptrdiff_t n, int threads)
-    void bn_float_to_bfloat16(const float *source, unsigned short *to, ptrdiff_t n, int threads)
-
 cdef extern from *:
     """
     #include "memory.h"
@@ -118,29 +114,13 @@ cdef object recycler = PyCapsule_New(&bn_memory_handler, "mem_handler", NULL)
 
 cpdef cnp.ndarray empty_like(cnp.ndarray x):
     """An array of x's shape, dtype and order in memory, from recycled memory if it is large."""
-    return empty(x, None)
-
-
-cdef cnp.ndarray empty_float_like(cnp.ndarray x):
-    """The same, of float32."""
-    return empty(x, np.dtype(np.float32))
-
-
-cdef cnp.ndarray empty(cnp.ndarray x, dtype):
-    cdef void *descr = NULL if dtype is None else <void *>dtype
     if cnp.PyArray_NBYTES(x) < BN_SMALLEST_BLOCK or bn_memory_info().limit == 0:
-        return new_like(x, dtype, descr)
+        return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
     cdef object before = cnp.PyDataMem_SetHandler(recycler)
     try:
-        return new_like(x, dtype, descr)
+        return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
     finally:
         cnp.PyDataMem_SetHandler(before)
-
-
-cdef cnp.ndarray new_like(cnp.ndarray x, dtype, void *descr):
-    if descr != NULL:
-        Py_INCREF(dtype)  # NumPy takes over a reference
-    return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, descr, 0)
 
 
 def memory_info():
@@ -216,52 +196,19 @@ cdef enum:
     MAX_VECTORS = 7  # mean, var, weight, bias, count and two sums
 
 
-cdef bint same_order(cnp.ndarray a, cnp.ndarray b):
-    """Whether the values of two arrays lie one after the other, in the same order of the axes."""
-    cdef int flag
-    for flag in (cnp.NPY_ARRAY_C_CONTIGUOUS, cnp.NPY_ARRAY_F_CONTIGUOUS):
-        if cnp.PyArray_CHKFLAGS(a, flag) and cnp.PyArray_CHKFLAGS(b, flag):
-            return True
-    order = sorted(range(cnp.PyArray_NDIM(a)), key=lambda i: -a.strides[i])
-    return a.transpose(order).flags.c_contiguous and b.transpose(order).flags.c_contiguous
-
-
-cdef bint is_bfloat16(cnp.ndarray a):
-    return cnp.PyArray_ITEMSIZE(a) == 2 and cnp.PyArray_TYPE(a) != cnp.NPY_FLOAT16
-
-
-cpdef int assign(cnp.ndarray to, cnp.ndarray source) except -1:
-    """to[...] = source; bfloat16 by conversions of our own, its package's take ten times as long."""
-    cdef void *here = cnp.PyArray_DATA(to)
-    cdef void *there = cnp.PyArray_DATA(source)
-    cdef ptrdiff_t n = cnp.PyArray_SIZE(source)
-    cdef int threads = bn_max_threads()
-    if not (cnp.PyArray_ISALIGNED(to) and cnp.PyArray_ISALIGNED(source) and same_order(to, source)):
-        to[...] = source
-    elif is_bfloat16(source) and cnp.PyArray_TYPE(to) == cnp.NPY_FLOAT32:
-        with nogil:
-            bn_bfloat16_to_float(<const unsigned short *>there, <float *>here, n, threads)
-    elif is_bfloat16(to) and cnp.PyArray_TYPE(source) == cnp.NPY_FLOAT32:
-        with nogil:
-            bn_float_to_bfloat16(<const float *>there, <unsigned short *>here, n, threads)
-    else:
-        to[...] = source
-    return 0
-
-
-cdef cnp.ndarray dense(cnp.ndarray x):
-    """A copy without gaps, its axes in x's order in memory; float32 where x has 16 bits."""
-    if cnp.PyArray_ITEMSIZE(x) != 2:
-        return cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
-    copy = empty_float_like(x)
-    assign(copy, x)
-    return copy
+cdef const bn_kernels *kernels_of(cnp.ndarray x):
+    cdef int number = cnp.PyArray_TYPE(x)
+    if number == cnp.NPY_FLOAT32:
+        return selected.float32
+    if number == cnp.NPY_FLOAT64:
+        return selected.float64
+    return selected.float16 if number == cnp.NPY_FLOAT16 else selected.bfloat16
 
 
 cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
     """A copy of a, its axes in x's order in memory."""
     cdef cnp.ndarray copy = empty_like(x)
-    assign(copy, a)
+    copy[...] = a
     return copy
 
 
@@ -293,17 +240,16 @@ cdef bint find_layout(bn_call *call, list arrays, int axis):
 
 cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
     """Fill all of call but its values. The output is created if there is none; arrays that do not go
-    together, or have 16 bits, are replaced by copies, those from the output on by empty ones."""
+    together are replaced by copies, those from the output on by empty ones."""
     cdef cnp.ndarray x = arrays[X]
     cdef int i
     if output >= 0 and arrays[output] is None:
         arrays[output] = empty_like(x)
     memset(call, 0, sizeof(bn_call))
     call.threads = bn_max_threads()
-    call.kernels = (selected.float64 if cnp.PyArray_TYPE(x) == cnp.NPY_FLOAT64
-                    else selected.float32)
-    if cnp.PyArray_ITEMSIZE(x) == 2 or not find_layout(call, arrays, axis):
-        arrays[X] = x = dense(x)
+    call.kernels = kernels_of(x)
+    if not find_layout(call, arrays, axis):
+        arrays[X] = x = cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
         for i in range(1, len(arrays)):
             if arrays[i] is not None:
                 arrays[i] = empty_like(x) if 0 <= output <= i else ordered_like(arrays[i], x)
@@ -383,14 +329,11 @@ cdef cnp.ndarray vector(const bn_call *call):
     return cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
 
 
-cdef cnp.ndarray returned(cnp.ndarray result, out, cnp.ndarray x):
-    """The result as x's dtype, in the array that the caller gave if he gave one."""
-    if out is None:
-        if cnp.PyArray_ITEMSIZE(result) == cnp.PyArray_ITEMSIZE(x):
-            return result
-        out = empty_like(x)
-    if out is not result:
-        assign(out, result)
+cdef cnp.ndarray returned(result, out):
+    """The result, in the array that the caller gave if he gave one."""
+    if out is None or out is result:
+        return result
+    out[...] = result
     return out
 
 
@@ -437,7 +380,7 @@ def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, out=
     with nogil:
         found = bn_normalize(&call)
     memory_found(found)
-    return returned(arrays[Y], out, x)
+    return returned(arrays[Y], out)
 
 
 def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residual=None,
@@ -455,7 +398,7 @@ def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residua
     with nogil:
         found = bn_forward(&call, counts, means, m2s)
     memory_found(found)
-    return returned(arrays[Y], out, x), count, mean, m2
+    return returned(arrays[Y], out), count, mean, m2
 
 
 def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None, bias=None,
@@ -490,8 +433,8 @@ def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
         found = bn_gradient(&call)
     memory_found(found)
     if dresidual is not None:
-        returned(arrays[DRESIDUAL], dresidual, x)
-    return returned(arrays[DX], out, x)
+        returned(arrays[DRESIDUAL], dresidual)
+    return returned(arrays[DX], out)
 
 
 def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
@@ -510,8 +453,8 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
         found = bn_backward(&call, s, p)
     memory_found(found)
     if dresidual is not None:
-        returned(arrays[DRESIDUAL], dresidual, x)
-    return returned(arrays[DX], out, x), sum_g, sum_g_xm
+        returned(arrays[DRESIDUAL], dresidual)
+    return returned(arrays[DX], out), sum_g, sum_g_xm
 
 
 # ---- per-channel arithmetic ----

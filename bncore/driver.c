@@ -46,7 +46,7 @@ static bn_views views(const operation *op, const bn_chunk *chunk)
 
 static bn_coefficients coefficients_from(const operation *op, ptrdiff_t channel)
 {
-    const ptrdiff_t bytes = channel * op->call->kernels->itemsize;
+    const ptrdiff_t bytes = channel * op->call->kernels->realsize;
     const bn_coefficients *k = &op->coefficients;
     return (bn_coefficients){(char *)k->mean + bytes, (char *)k->scale + bytes,
                              (char *)k->shift + bytes, (char *)k->mean_g + bytes,
@@ -123,17 +123,17 @@ static void prepare_normalize(const operation *op, ptrdiff_t begin, ptrdiff_t en
 {
     const bn_call *call = op->call;
     call->kernels->prepare_normalize(&op->values, begin, end, &op->coefficients);
-    repeat(&call->layout, op->coefficients.mean, call->kernels->itemsize);
-    repeat(&call->layout, op->coefficients.scale, call->kernels->itemsize);
-    repeat(&call->layout, op->coefficients.shift, call->kernels->itemsize);
+    repeat(&call->layout, op->coefficients.mean, call->kernels->realsize);
+    repeat(&call->layout, op->coefficients.scale, call->kernels->realsize);
+    repeat(&call->layout, op->coefficients.shift, call->kernels->realsize);
 }
 
 static void prepare_gradient(const operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
     const bn_call *call = op->call;
     call->kernels->prepare_gradient(&op->values, begin, end, &op->coefficients);
-    repeat(&call->layout, op->coefficients.mean_g, call->kernels->itemsize);
-    repeat(&call->layout, op->coefficients.slope, call->kernels->itemsize);
+    repeat(&call->layout, op->coefficients.mean_g, call->kernels->realsize);
+    repeat(&call->layout, op->coefficients.slope, call->kernels->realsize);
 }
 
 static void prepare_both(const operation *op, ptrdiff_t begin, ptrdiff_t end)
@@ -185,7 +185,7 @@ static int find_moments_and_prepare(const operation *op, ptrdiff_t begin, ptrdif
 static int find_sums(const operation *op, ptrdiff_t begin, ptrdiff_t end, int again)
 {
     (void)again;
-    const int single = op->call->kernels->itemsize == sizeof(float);
+    const int single = op->call->kernels->realsize == sizeof(float);
     add_chunks(op, begin, end);
     for (ptrdiff_t c = begin; c < end; c++) {
         /* they are about the mean as the dtype has it */

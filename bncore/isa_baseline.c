@@ -3,10 +3,21 @@
 
 #define ISA baseline
 #define VECTOR_BYTES 16
+#define MASKED_BITS 128
 #if BN_VECTORS
 #define TO_DOUBLE(x) __builtin_convertvector(x, wide)
+#define TO_WORDS_narrow(h) __builtin_convertvector(h, words_narrow)
+#define TO_WORDS_whole(h) __builtin_convertvector(h, words_whole)
+#define TO_FLOATS_narrow(w) __builtin_convertvector(w, floats_narrow)
+#define TO_FLOATS_whole(w) __builtin_convertvector(w, floats_whole)
+#define UPPER_HALVES(w) __builtin_convertvector((w) >> 16, halves_whole)
 #else
 #define TO_DOUBLE(x) ((double)(x))
+#define TO_WORDS_narrow(h) (h)
+#define TO_WORDS_whole(h) (h)
+#define TO_FLOATS_narrow(w) ((float)(w))
+#define TO_FLOATS_whole(w) ((float)(w))
+#define UPPER_HALVES(w) ((w) >> 16)
 #endif
 #define FUSED(a, b, c) ((a) * (b) + (c)) /* only used where the product is exact */
 #ifdef BN_X86_DISPATCH
@@ -18,4 +29,4 @@
 #endif
 #include "isa_body.h"
 
-const bn_isa bn_isa_baseline = {"baseline", &table_float32_baseline, &table_float64_baseline};
+const bn_isa bn_isa_baseline = {TABLES(baseline)};

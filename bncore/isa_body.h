@@ -3,8 +3,13 @@
      VECTOR_BYTES          of its registers
      TO_DOUBLE(x)          a narrow vector of floats as a wide one
      FUSED(a, b, c)        a * b + c of wide vectors, whose products are exact
-     LOAD_PART_*(from, n)  the first n values of a vector, zeros after them (or left out)
+     MASKED_BITS           the least of a value for which there are (128: none)
+     LOAD_PART_*(from, n)  the first n values of a vector, zeros after them; * is the values' type
      STORE_PART_*(to, v, n)
+     TO_WORDS_narrow(h), _whole(h)  16-bit integers as 32-bit ones
+     UPPER_HALVES(w)       of a whole vector of 32-bit integers
+     HAS_FLOAT16           defined where there are FROM_FLOAT16_narrow(h), _whole(h), TO_FLOAT16(x),
+                           else there is TO_FLOATS_narrow(w), _whole(w), of 32-bit integers
      STREAM_LINE(to, line) write an aligned cache line past the cache */
 
 #define JOIN2_(a, b) a##_##b
@@ -70,16 +75,51 @@ ALWAYS_INLINE double add_lanes(wide *v)
 
 #include "stream_body.h"
 
+#define COUNT WIDE
+#define SIZED(name) name##_narrow
+#include "half_body.h"
+#undef COUNT
+#undef SIZED
+#define COUNT (2 * WIDE)
+#define SIZED(name) name##_whole
+#define WRITTEN
+#include "half_body.h"
+
+#define stored float
+#define BITS 32
 #define real float
 #define EXACT_PRODUCT 1
 #define DTYPE float32
+#define UNPACK(v, size) (v)
+#define PACK(v) (v)
 #include "kernels_body.h"
-static const bn_kernels NAME(table) = TABLE;
-#include "kernels_end.h"
 
+#define stored double
+#define BITS 64
 #define real double
 #define EXACT_PRODUCT 0
 #define DTYPE float64
+#define UNPACK(v, size) (v)
+#define PACK(v) (v)
 #include "kernels_body.h"
-static const bn_kernels NAME(table) = TABLE;
-#include "kernels_end.h"
+
+#define stored uint16_t
+#define BITS 16
+#define real float
+#define EXACT_PRODUCT 1
+#define DTYPE float16
+#define UNPACK(v, size) from_float16_##size(v)
+#define PACK(v) to_float16_whole(v)
+#include "kernels_body.h"
+
+#define stored uint16_t
+#define BITS 16
+#define real float
+#define EXACT_PRODUCT 1
+#define DTYPE bfloat16
+#define UNPACK(v, size) from_bfloat16_##size(v)
+#define PACK(v) to_bfloat16_whole(v)
+#include "kernels_body.h"
+
+/* What a bn_isa holds. */
+#define TABLES(isa) #isa, &table_float32_##isa, &table_float64_##isa, &table_float16_##isa, &table_bfloat16_##isa

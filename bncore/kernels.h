@@ -35,7 +35,7 @@ typedef struct {
     int stream;            /* write past the cache */
 } bn_epilogue;
 
-/* Per-channel coefficients, arrays of the kernel's dtype. With xm = x - mean:
+/* Per-channel coefficients, arrays of the dtype of the arithmetic. With xm = x - mean:
      normalize:  z = xm * scale + shift (+ residual), y = activation(z)
      gradient:   dx = (g - mean_g - xm * slope) * scale, where g = dy * activation'(z)
    mean is the dtype's nearest to the true one; what it lacks is in shift and mean_g. */
@@ -58,7 +58,7 @@ typedef struct {
 } bn_views;
 
 typedef struct {
-    ptrdiff_t itemsize;
+    ptrdiff_t itemsize, realsize; /* bytes of a value of data; of the arithmetic and coefficients */
 
     /* A value near each channel's, to sum about; 0 where that is near enough. */
     void (*guess_shift)(bn_view x, bn_extent e, double *shift);
@@ -86,7 +86,7 @@ typedef struct {
 /* The kernels of an instruction set, one table for each dtype. */
 typedef struct {
     const char *name;
-    const bn_kernels *float32, *float64;
+    const bn_kernels *float32, *float64, *float16, *bfloat16;
 } bn_isa;
 
 #endif

@@ -1,10 +1,12 @@
 /* The mathematics, once. Included for each dtype and instruction set with
-     real, DTYPE    the dtype of the data, and its name
+     stored, DTYPE, BITS  the dtype of the data, its name, and its size
+     real           that of the arithmetic and the coefficients
+     UNPACK(v, size), PACK(v)  a vector of data (narrow or whole) as reals, and back (whole)
      EXACT_PRODUCT  1 where the product of two reals is exact in double (float32): a fused
                     multiply-add then gives the same bits as two instructions */
 
 #define NAME(x) JOIN(x, DTYPE, ISA)
-#define ROW(view, r, c) ((real *)((view).data + (r) * (view).row + (c) * (view).channel))
+#define ROW(view, r, c) ((stored *)((view).data + (r) * (view).row + (c) * (view).channel))
 
 #include "vector_body.h"
 
@@ -56,8 +58,22 @@ static void NAME(prepare_gradient)(const bn_channel_values *v, ptrdiff_t begin, 
 
 #include "apply_body.h"
 
-#define TABLE                                                                                     \
-    {                                                                                             \
-        sizeof(real), NAME(guess_shift), NAME(prepare_normalize), NAME(prepare_gradient),         \
-            NAME(stats), NAME(reduce), NAME(normalize), NAME(gradient)                            \
-    }
+static const bn_kernels NAME(table) = {
+    sizeof(stored),          sizeof(real),  NAME(guess_shift), NAME(prepare_normalize),
+    NAME(prepare_gradient), NAME(stats), NAME(reduce),      NAME(normalize),
+    NAME(gradient),
+};
+
+#undef stored
+#undef BITS
+#undef real
+#undef EXACT_PRODUCT
+#undef DTYPE
+#undef UNPACK
+#undef PACK
+#undef NAME
+#undef ROW
+#undef MULTIPLY_ADD
+#undef WIDEN
+#undef CHOOSE
+#undef GATE

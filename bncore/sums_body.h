@@ -21,7 +21,7 @@ typedef struct {
 
 /* The operands at one place. */
 typedef struct {
-    const real *x, *dy, *y;
+    const stored *x, *dy, *y;
     const double *shift;
     NAME(channel) k;
     real negative;
@@ -49,17 +49,17 @@ ALWAYS_INLINE void NAME(add)(const NAME(kind) kind, NAME(operands) o, const int 
     for (int v = 0; v < kind.wides; v++) {
         const int i = v * WIDE, j = kind.step * i;
         if (!kind.products) {
-            wide d = WIDEN(NAME(load_narrow)(o.x + i));
+            wide d = WIDEN(NAME(read_narrow)(o.x + i));
             if (!kind.plain) d = kind.step ? d - load_wide(o.shift + j) : d - *o.shift;
             if (!kind.plain && part) d = first_of(d, n - i);
             a[v] += d;
             b[v] = MULTIPLY_ADD(d, d, b[v]);
         } else {
-            NAME(narrow) x = NAME(load_narrow)(o.x + i), g = NAME(load_narrow)(o.dy + i);
+            NAME(narrow) x = NAME(read_narrow)(o.x + i), g = NAME(read_narrow)(o.dy + i);
             NAME(narrow) xm = kind.step ? x - NAME(load_narrow)(o.k.mean + j) : x - *o.k.mean;
             if (kind.activation) {
                 NAME(narrow) z;
-                if (kind.has_y) z = NAME(load_narrow)(o.y + i);
+                if (kind.has_y) z = NAME(read_narrow)(o.y + i);
                 else if (kind.step)
                     z = xm * NAME(load_narrow)(o.k.scale + j) + NAME(load_narrow)(o.k.shift + j);
                 else z = xm * *o.k.scale + *o.k.shift;
@@ -73,14 +73,15 @@ ALWAYS_INLINE void NAME(add)(const NAME(kind) kind, NAME(operands) o, const int 
 }
 
 /* n values, then zeros up to a whole step. */
-ALWAYS_INLINE const real *NAME(padded)(const NAME(kind) kind, const real *from, real *to, ptrdiff_t n)
+ALWAYS_INLINE const stored *NAME(padded)(const NAME(kind) kind, const stored *from, stored *to,
+                                         ptrdiff_t n)
 {
     for (int i = 0; i < kind.wides * WIDE; i += NAME(VEC)) {
         ptrdiff_t rest = n - i;
-        NAME(vec) v = {0};
-        if (rest >= NAME(VEC)) v = NAME(load)(from + i);
-        else if (rest > 0) v = NAME(load_part)(from + i, rest);
-        NAME(store)(to + i, v);
+        NAME(packed) v = {0};
+        if (rest >= NAME(VEC)) v = NAME(take)(from + i, NAME(VEC));
+        else if (rest > 0) v = NAME(take)(from + i, rest);
+        NAME(place)(to + i, v, NAME(VEC));
     }
     return to;
 }
@@ -90,7 +91,7 @@ ALWAYS_INLINE void NAME(add_part)(const NAME(kind) kind, NAME(operands) o, ptrdi
                                   wide *b)
 {
     enum { MOST = WIDE * NAME(STRIP_WIDES) > BN_LANES ? WIDE * NAME(STRIP_WIDES) : BN_LANES };
-    real x[MOST], dy[MOST], y[MOST];
+    stored x[MOST], dy[MOST], y[MOST];
     o.x = NAME(padded)(kind, o.x, x, n);
     if (kind.products) o.dy = NAME(padded)(kind, o.dy, dy, n);
     if (kind.has_y) o.y = NAME(padded)(kind, o.y, y, n);
@@ -238,7 +239,7 @@ static void NAME(guess_shift)(bn_view x, bn_extent e, double *shift)
     for (ptrdiff_t c = 0; c < e.channels; c++) {
         double low = HUGE_VAL, high = -HUGE_VAL, value = 0;
         for (int k = SAMPLES - 1; k >= 0; k--) {
-            value = ROW(x, k * e.rows / SAMPLES, c)[k * e.n / SAMPLES];
+            value = NAME(value)(ROW(x, k * e.rows / SAMPLES, c) + k * e.n / SAMPLES);
             low = value < low ? value : low;
             high = value > high ? value : high;
         }

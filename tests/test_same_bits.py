@@ -1,5 +1,6 @@
 """The same input gives the same bits with any number of threads and any instruction set."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from layouts import MEMORY
@@ -66,7 +67,7 @@ def assert_same_bits(x, dy, axis, thread_counts):
 
 
 @pytest.mark.parametrize("offset", [0, 1e4])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16])
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
 def test_threads_and_instruction_sets_do_not_change_a_bit(shape, axis, dtype, offset, rng):
     x = (rng.standard_normal(shape) + offset).astype(dtype)
