@@ -104,7 +104,8 @@ def commit(
     m2: Doubles,
     momentum: float,
     unbiased: bool,
-) -> None: ...
+    nonfinite: bool,
+) -> int: ...
 def fits(
     x: object, axis: object, needed: tuple[object, ...], optional: tuple[object, ...]
 ) -> int: ...

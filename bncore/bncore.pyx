@@ -7,6 +7,7 @@ bfloat16 are computed in float32); what belongs to a channel is float64 of lengt
 
 cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
+from libc.math cimport isfinite
 from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -480,8 +481,10 @@ def rstd(const double[::1] var, double eps):
 
 
 def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] count,
-           const double[::1] mean, const double[::1] m2, double momentum, bint unbiased):
-    """running = (1 - momentum) * running + momentum * batch, where a channel has values."""
+           const double[::1] mean, const double[::1] m2, double momentum, bint unbiased,
+           bint nonfinite):
+    """running = (1 - momentum) * running + momentum * batch, where a channel has values, and they
+    are finite (or `nonfinite`). Returns in how many channels they are not."""
     cdef char *means = <char *>cnp.PyArray_DATA(running_mean)
     cdef char *vars = <char *>cnp.PyArray_DATA(running_var)
     cdef Py_ssize_t c, mean_stride = cnp.PyArray_STRIDES(running_mean)[0]
@@ -489,11 +492,17 @@ def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] 
     cdef bint mean_single = cnp.PyArray_TYPE(running_mean) == cnp.NPY_FLOAT32
     cdef bint var_single = cnp.PyArray_TYPE(running_var) == cnp.NPY_FLOAT32
     cdef double var
+    cdef Py_ssize_t bad = 0
     for c in range(count.shape[0]):
         if count[c] > 0:
+            if not (isfinite(mean[c]) and isfinite(m2[c])):
+                bad += 1
+                if not nonfinite:
+                    continue
             var = m2[c] / (max(count[c] - 1, 1.0) if unbiased else count[c])
             update(means + c * mean_stride, mean_single, mean[c], momentum)
             update(vars + c * var_stride, var_single, var, momentum)
+    return bad
 
 
 cdef inline void update(char *running, bint single, double value, double momentum) noexcept:

@@ -214,7 +214,7 @@ def test_between_forward_and_backward_a_layer_keeps_x_and_little_else(rng):
     x = rng.standard_normal((64, 3, 32, 32)).astype(np.float32)
     layer = bn.BatchNorm2d(3)
     y = layer(x)
-    *_, (kept, _, batch, _) = layer._saved
+    *_, (kept, _, _, batch, _, _) = layer._saved
     assert kept is x
     assert sum(a.nbytes for a in vars(batch).values()) == 3 * 3 * 8
     gone = weakref.ref(y)
@@ -293,7 +293,8 @@ def test_keras_parameters_answer_to_keras_names(rng):
 
 def test_reprs_read_like_their_frameworks():
     assert repr(bn.BatchNorm2d(16)) == (
-        "BatchNorm2d(16, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)"
+        "BatchNorm2d(16, eps=1e-05, momentum=0.1 (new), running_var=unbiased, affine=True, "
+        "bias=True, track_running_stats=True)"
     )
     assert repr(bn.BatchNorm1d(4, momentum=None, axis=-1)).endswith("=True, axis=-1)")
     assert "epsilon=0.001" in repr(bn.BatchNormalization())

@@ -6,10 +6,12 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 `bn.nn` is a small CNN pipeline for them; ``python -m bn`` is the command.
 """
 
-from bn import memory
+from bn import memory, onnx
 from bn._module import Module, Parameter
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
+from bn.double_backward import batch_norm_double_backward
+from bn.folding import Folded, fold, fold_arrays
 from bn.functional import (
     BackwardSums,
     Stats,
@@ -23,30 +25,74 @@ from bn.functional import (
     normalize_batch,
     stats,
 )
-from bn.layers import BatchNorm1d, BatchNorm2d, BatchNorm3d, BatchNormalization
+from bn.layer_report import LayerReport, Report, report
+from bn.layers import (
+    BatchNorm,
+    BatchNorm1d,
+    BatchNorm2d,
+    BatchNorm3d,
+    BatchNormalization,
+    Convention,
+    FeatureAxes,
+    GhostBatchNorm,
+    NonFiniteWarning,
+    PresetBatchNorm,
+    Regularizer,
+    SmallBatchWarning,
+    freeze,
+    no_stat_update,
+    preset,
+    unfreeze,
+)
+from bn.micro_batches import accumulate
+from bn.recalibration import recalibrate
+from bn.weights import position_weights
 
 __all__ = [
     "BackwardSums",
+    "BatchNorm",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
     "BatchNormalization",
+    "Convention",
+    "FeatureAxes",
+    "Folded",
+    "GhostBatchNorm",
+    "LayerReport",
     "Module",
+    "NonFiniteWarning",
     "Parameter",
+    "PresetBatchNorm",
+    "Regularizer",
+    "Report",
+    "SmallBatchWarning",
     "Stats",
     "__version__",
+    "accumulate",
     "backward_apply",
     "backward_batch",
     "backward_reduce",
     "batch_norm",
+    "batch_norm_double_backward",
     "commit",
+    "fold",
+    "fold_arrays",
+    "freeze",
     "get_num_threads",
     "memory",
     "merge",
+    "no_stat_update",
     "normalize",
     "normalize_batch",
+    "onnx",
+    "position_weights",
+    "preset",
+    "recalibrate",
+    "report",
     "set_num_threads",
     "show_config",
     "stats",
     "threads",
+    "unfreeze",
 ]

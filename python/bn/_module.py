@@ -108,8 +108,8 @@ class Module:
     def backward(self, dy: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
-    def __call__(self, x: Array) -> Array:
-        return self.forward(x)
+    def __call__(self, x: Array, *args: Any, **options: Any) -> Array:
+        return self.forward(x, *args, **options)
 
     def _keep(self, y: Array, *values: Any) -> None:
         """Keep values for backward, which must get a gradient like y."""

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bn import _check
 from bn._core import core
 from bn._module import Array
+from bn.weights import clean
 
 Doubles = NDArray[float64]
 Made = TypeVar("Made")
@@ -115,7 +116,7 @@ class BackwardSums:
 Mergeable = TypeVar("Mergeable", Stats, BackwardSums)
 
 
-def stats(x: Array, axis: int = 1) -> Stats:
+def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
     """Statistics of each channel: count, mean and M2 = Σ(x - mean)².
 
     They are summed in float64 whatever x's dtype, and about a point near the mean where squares
@@ -127,6 +128,10 @@ def stats(x: Array, axis: int = 1) -> Stats:
         For example (N, C), (N, C, H, W), or (N, H, W, C) with ``axis=-1``.
     axis : int, default 1
         The channel axis; all others are summed over.
+    weights : ndarray, optional
+        How much each value counts, as `position_weights` makes it of a mask, of lengths or of
+        sample weights: ``count = Σw``, ``mean = Σw·x / Σw``, ``m2 = Σw·(x - mean)²``. A value of
+        weight 0 does not count at all, be it NaN.
 
     Returns
     -------
@@ -155,8 +160,33 @@ def stats(x: Array, axis: int = 1) -> Stats:
     axis = _check.data(x, axis)
     if x.size == 0:
         return Stats(*(np.zeros(x.shape[axis]) for _ in range(3)))
+    if weights is not None:
+        return _weighted_stats(x, axis, weights)
     count, mean, m2 = core.stats(x, axis)
     return _trusted(Stats, count=count, mean=mean, m2=m2)
+
+
+def _weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
+    """Σw·x and Σw·(x - mean)² are the sums of a backward pass whose dy is w, and w·(x - mean)."""
+    x = clean(_at_least_float32(x), weights)
+    w = _spread(weights, x)
+    zero, one = np.zeros(x.shape[axis]), np.ones(x.shape[axis])
+    count, total = core.reduce(w, x, axis, zero)
+    mean = total / np.where(count > 0, count, 1)
+    w *= core.normalize(x, axis, mean, one, None, None, 0.0)
+    m2 = core.reduce(w, x, axis, mean)[1]
+    return Stats(count, mean, np.maximum(m2, 0))
+
+
+def _spread(weights: Array, x: Array) -> Array:
+    _check.spreads("weights", weights, x.shape)
+    w = core.empty_like(x)
+    w[...] = weights
+    return w
+
+
+def _at_least_float32(x: Array) -> Array:
+    return x.astype(np.float32) if _check.is_half(x) else x
 
 
 def merge(parts: Iterable[Mergeable]) -> Mergeable:
@@ -200,7 +230,8 @@ def commit(
     momentum: float = 0.1,
     *,
     unbiased: bool = True,
-) -> None:
+    nonfinite: str = "skip",
+) -> int:
     """Take a batch's statistics into the running ones, in place.
 
     ``running = (1 - momentum)·running + momentum·batch``, computed in float64.
@@ -215,18 +246,33 @@ def commit(
         The weight of the new value, as in PyTorch (Keras's momentum is ``1 - momentum``).
     unbiased : bool, default True
         Keep m2 / (M - 1), as PyTorch does; False keeps m2 / M, as Keras, Flax and ONNX do.
+    nonfinite : {"skip", "raise", "propagate"}, default "skip"
+        What to do with a channel whose batch has an inf or NaN: leave its running statistics alone,
+        raise and change nothing, or let it in, as the frameworks do.
+
+    Returns
+    -------
+    int
+        The number of such channels.
 
     Examples
     --------
     >>> mean, var = np.zeros(1), np.ones(1)
     >>> commit(stats(np.array([[1.0], [3.0]])), mean, var, momentum=0.5)
+    0
     >>> mean, var
     (array([1.]), array([1.5]))
     """
     _check.same_type("batch", [batch], (Stats,))
     _check.running(running_mean, running_var, batch.count.size)
     _check.finite("momentum", momentum)
-    core.commit(running_mean, running_var, batch.count, batch.mean, batch.m2, momentum, unbiased)
+    _check.choice("nonfinite", nonfinite, ("skip", "raise", "propagate"))
+    if nonfinite == "raise":
+        _check.finite_moments(batch.mean, batch.m2)
+    moments = (batch.count, batch.mean, batch.m2)
+    return core.commit(
+        running_mean, running_var, *moments, momentum, unbiased, nonfinite == "propagate"
+    )
 
 
 def normalize(
@@ -356,6 +402,7 @@ def backward_apply(
     *,
     axis: int = 1,
     out: Array | None = None,
+    weights: Array | None = None,
 ) -> Array:
     """Gradient of `normalize` with respect to x.
 
@@ -375,6 +422,9 @@ def backward_apply(
         The channel axis.
     out : ndarray, optional
         Where to put dx; dy itself is welcome.
+    weights : ndarray, optional
+        Those of `stats`; ``sums.count`` is Σw then, and
+        ``dx = weight·r·(dy - w·(Σdy / Σw + x̂·Σ(dy·x̂) / Σw))``.
 
     Returns
     -------
@@ -404,6 +454,9 @@ def backward_apply(
     if sums is not None:
         _check.same_type("sums", [sums], (BackwardSums,))
         _check.per_channel("sums.dy", sums.dy, x.shape[axis])
+    if weights is not None and sums is not None and x.size:
+        dx = _weighted_gradient(dy, x, axis, mean, var, weight, eps, sums, weights)
+        return _delivered(dx, out)
     target = _apart(out, (dy, x), (mean, var, weight))
     if target is None:
         target = core.empty_like(x)
@@ -417,6 +470,21 @@ def backward_apply(
             dy, x, axis, mean, var, weight, None, eps, sums.count, sums.dy, sums.dy_xmu, target
         )
     return _delivered(dx, out)
+
+
+def _weighted_gradient(
+    dy: Array, x: Array, axis: int, mean: Array, var: Array, weight: Array | None, eps: float,
+    sums: BackwardSums, weights: Array,
+) -> Array:  # fmt: skip
+    """That of the normalization alone, and w times that of the statistics, which is of dy = 0."""
+    wide, wide_dy = _at_least_float32(x), _at_least_float32(dy)
+    zero, count = np.zeros(x.shape[axis]), np.where(sums.count > 0, sums.count, 1)
+    dx = core.gradient(
+        np.zeros_like(wide), wide, axis, mean, var, weight, None, eps, count, sums.dy, sums.dy_xmu
+    )
+    dx *= _spread(weights, wide)
+    dx += core.normalize(wide_dy, axis, zero, var, weight, None, eps)
+    return dx.astype(x.dtype, copy=False)
 
 
 def normalize_batch(
@@ -556,8 +624,8 @@ def batch_norm(
 
     ``y = (x - mean) / sqrt(var + eps) · weight + bias``. In training, mean and var (biased) are
     the batch's, and the running statistics, if given, are updated in place:
-    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1).
-    Otherwise they are the running ones.
+    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1);
+    but not those of a channel with an inf or NaN. Otherwise they are the running ones.
 
     Parameters
     ----------
@@ -627,7 +695,7 @@ def batch_norm(
     _check.writeable("running_mean", running_mean)
     _check.writeable("running_var", running_var)
     y, count, mean, m2 = core.forward(x, axis, weight, bias, eps, target)
-    core.commit(running_mean, running_var, count, mean, m2, momentum, True)
+    core.commit(running_mean, running_var, count, mean, m2, momentum, True, False)
     return _delivered(y, out)
 
 

@@ -75,7 +75,7 @@ def is_half(x: object) -> TypeGuard[Array]:
     """Whether x is an array of float16 or ml_dtypes.bfloat16, which the core takes."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         return False
-    return bool(x.dtype == np.float16) or x.dtype.name == "bfloat16"
+    return x.dtype.itemsize == 2 and bool(x.dtype == np.float16 or x.dtype.name == "bfloat16")
 
 
 def floating(name: str, x: object, expected: str = "float32 or float64") -> Array:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
 
+import bn
 from bn import nn
 from bn._module import Array
 from bn.cli.data import Dataset, Pixels
@@ -97,8 +101,7 @@ class Trainer:
     def fit(self, run: Run, watcher: Watcher, stop: Stop) -> None:
         """Train to the end, or until the loss is no number or `stop` is requested; fills `run`."""
         watcher.start(run, self.options.epochs, self.steps)
-        # a network that diverges is a result, not a reason for warnings
-        with np.errstate(all="ignore"):
+        with quiet():
             for number in range(1, self.options.epochs + 1):
                 epoch = self.train_epoch(number, run, watcher, stop)
                 if epoch is None:
@@ -112,7 +115,7 @@ class Trainer:
 
     def measure_both(self, run: Run) -> None:
         """Test the trained network with the running statistics and with each batch's own."""
-        with np.errstate(all="ignore"):
+        with quiet():
             _, run.test_accuracy_eval = self.test()
             run.test_accuracy_batch = self.test_with_batch_statistics()
 
@@ -184,6 +187,14 @@ class Trainer:
             loss += float(self.criterion(out, y)) * len(y)
             right += count_right(out, y)
         return loss / n, right / n
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A network that diverges is a result, not a reason for warnings."""
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", bn.NonFiniteWarning)
+        yield
 
 
 def count_right(out: Array, y: Array) -> int:

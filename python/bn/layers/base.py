@@ -2,43 +2,181 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from numpy.typing import DTypeLike
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._module import Array, Module, Parameter, Shape
 from bn.functional import (
+    BackwardSums,
+    Doubles,
     Stats,
     backward_apply,
     backward_batch,
     backward_reduce,
+    commit,
     normalize,
     normalize_batch,
+    stats,
 )
+from bn.layers.convention import Convention, share_at
+from bn.layers.updates import updates_allowed
+from bn.weights import clean, position_weights
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+FEW_VALUES = 16  # of a channel: below, its statistics are mostly noise
+
+
+class SmallBatchWarning(UserWarning):
+    """The statistics of a batch are of few values, and so mostly noise.
+
+    Examples
+    --------
+    >>> import bn
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     y = bn.BatchNorm1d(1)(np.array([[1.0], [2.0]]))
+    >>> caught[0].category.__name__
+    'SmallBatchWarning'
+    """
+
+
+class NonFiniteWarning(UserWarning):
+    """A batch held infinities or NaN, and was kept out of the running statistics.
+
+    Examples
+    --------
+    >>> import bn
+    >>> layer, x = bn.BatchNorm1d(2), np.ones((20, 2))
+    >>> x[0, 1] = np.inf
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     y = layer(x)
+    >>> caught[0].category.__name__, layer.nonfinite_batches
+    ('NonFiniteWarning', array([0, 1]))
+    """
+
+
+@dataclass(frozen=True)
+class Correction:
+    """``y = (x̂·r + d)·weight + bias``, where r and d are not 1 and 0.
+
+    `slope` is what r's own dependence on x makes of the term of x̂ in dx; 1 where r is a constant.
+    """
+
+    r: Doubles
+    d: Doubles
+    slope: Doubles
 
 
 class BatchNorm(Module):
     """Statistics → normalize → commit, and back.
 
-    Between forward and backward it keeps x itself and O(C) numbers. A family creates `weight`,
-    `bias` (parameters or None) and `running_mean`, `running_var` (arrays or None), and says in
-    `_commit` how a batch enters the running statistics.
+    Between forward and backward it keeps x itself and O(C) numbers. A family says in `convention`
+    how a batch enters the running statistics.
+
+    Attributes
+    ----------
+    use_batch_stats, update_stats : bool or None
+        Normalize with the batch's statistics; let it into the running ones. None follows
+        `train` and `eval`.
+    train_affine : bool
+        Let `backward` add to the gradients of weight and bias.
+    nonfinite : {"skip", "raise", "propagate"}
+        What happens to the running statistics of a channel whose batch has an inf or NaN.
+    nonfinite_batches : ndarray of int64, shape (C,)
+        How many of them each channel has seen.
+    start : {"plain", "debiased", "first", "cumulative"}
+        How the first batches count; see `bn.layers.convention.share_at`.
     """
 
     _ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
+    _moved: ClassVar[tuple[str, ...]] = (  # what a batch changes
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    )
+    use_batch_stats: bool | None = None
+    update_stats: bool | None = None
+    train_affine: bool = True
+    nonfinite: str = "skip"
+    start: str = "plain"
 
-    def __init__(self, num_features: int | None, eps: float, axis: int, dtype: DTypeLike) -> None:
+    def __init__(
+        self,
+        convention: Convention,
+        num_features: int | None,
+        momentum: float | None,
+        eps: float,
+        axis: int,
+        dtype: DTypeLike,
+        *,
+        scale: bool = True,
+        center: bool = True,
+        tracked: bool = True,
+    ) -> None:
         _check.integer("axis", axis)
-        self.num_features = num_features
+        if num_features is not None:
+            _check.positive_int("num_features", num_features)
+        if momentum is not None:
+            _check.interval("momentum", momentum, 0, 1)
+        self.convention = convention
+        self.num_features: int | None = None
+        self.momentum = momentum
         self.eps = eps
         self.axis = axis
         self.dtype = _check.floating_dtype(dtype)
+        self._has = {
+            "weight": scale,
+            "bias": center,
+            "running_mean": tracked,
+            "running_var": tracked,
+        }
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
         self.running_mean: Array | None = None
         self.running_var: Array | None = None
-        self._before: list[tuple[Array, Array]] = []  # buffers, and what they held
+        self.num_batches_tracked: Array | None = None
+        self.nonfinite_batches: Array | None = None
+        self._warned: set[type[Warning]] = set()
+        self._before: list[tuple[Array, Array]] = []  # what a batch changed, and what it held
+        if num_features is not None:
+            self._build(num_features)
+
+    # ---- channels: known, or learned from the first input ----
+
+    def build(self, input_shape: Shape) -> None:
+        """Create parameters and statistics for inputs of this shape (without the batch axis)."""
+        channels = _check.unbatched_channels(input_shape, self.axis, self.num_features)
+        if self.num_features is None:
+            self._build(channels)
+
+    def _build(self, channels: int) -> None:
+        made = {name: self._initial(name, channels) for name, has in self._has.items() if has}
+        if "weight" in made:
+            self.weight = Parameter(made["weight"])
+        if "bias" in made:
+            self.bias = Parameter(made["bias"])
+        if "running_mean" in made:
+            self.running_mean, self.running_var = made["running_mean"], made["running_var"]
+            self.num_batches_tracked = np.array(0, np.int64)
+        self.nonfinite_batches = np.zeros(channels, np.int64)
+        self.num_features = channels
+
+    def _initial(self, name: str, channels: int) -> Array:
+        one = name in ("weight", "running_var")
+        return np.full(channels, float(one), self.dtype)
+
+    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        _check.built(type(self).__name__, self.num_features is not None)
+        return super()._own_parameters()
 
     def _prepare(self, x: Array) -> int:
         """Check x against this layer; the channel axis, counted from the front."""
@@ -48,62 +186,240 @@ class BatchNorm(Module):
             _check.size("x", x, axis, self.num_features)
         return axis
 
-    def _create(self, channels: int) -> None:
-        """Create what waits for the first input; all checks are behind it."""
-
-    def _commit(self, batch: Stats) -> None:
-        """Take a batch into the running statistics."""
-        raise NotImplementedError
-
-    def forward(self, x: Array) -> Array:
-        """Normalize x; in training with its own statistics, which enter the running ones."""
-        axis = self._prepare(x)
-        self._before = []
-        if self.training:
-            _check.enough_values(x, axis)
-        self._create(x.shape[axis])
-        weight, bias = _data(self.weight), _data(self.bias)
-        if self.training or self.running_mean is None or self.running_var is None:
-            _check.enough_values(x, axis)
-            y, batch = normalize_batch(x, weight, bias, self.eps, axis=axis)
-            if self.training and x.size:
-                self._before = [(a, a.copy()) for _, a in self._own_buffers()]
-                self._commit(batch)
-            self._keep(y, x, axis, batch, None)
-        else:
-            mean, var = self.running_mean, self.running_var
-            y = normalize(x, mean, var, weight, bias, self.eps, axis=axis)
-            # copies: a later batch changes the running statistics in place
-            self._keep(y, x, axis, None, (mean.copy(), var.copy()))
-        return y
-
-    def _undo_forward(self) -> None:
-        for running, before in self._before:
-            running[...] = before
-        self._before = []
-
-    def backward(self, dy: Array) -> Array:
-        """Gradient of x; those of weight and bias are added to their ``grad``."""
-        x, axis, batch, running = self._take(dy)
-        weight = _data(self.weight)
-        if batch is not None:
-            var = batch.var
-            dx, sums = backward_batch(dy, x, batch, weight, self.eps, axis=axis)
-        else:
-            mean, var = running
-            sums = backward_reduce(dy, x, mean, axis=axis)
-            dx = backward_apply(dy, x, mean, var, weight, self.eps, axis=axis)
-        if self.weight is not None:
-            self.weight.accumulate(sums.dweight(var, self.eps))
-        if self.bias is not None:
-            self.bias.accumulate(sums.dbias)
-        return dx
-
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.unbatched_channels(input_shape, self.axis, self.num_features)
         _check.batch_rank(len(input_shape) + 1, self._ranks)
         return input_shape
 
+    # ---- forward ----
+
+    def forward(
+        self,
+        x: Array,
+        *,
+        training: bool | None = None,
+        mask: ArrayLike | None = None,
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """Normalize x; in training with its own statistics, which enter the running ones.
+
+        Parameters
+        ----------
+        x : ndarray
+            The batch.
+        training : bool, optional
+            For this call, instead of the layer's mode.
+        mask, lengths, sample_weight : array_like, optional
+            Which values the statistics are of, and how much each counts: as in `bn.stats`. All
+            values are normalized; what is not finite and does not count is taken as 0.
+        """
+        axis = self._prepare(x)
+        weights = position_weights(x, axis, mask, lengths, sample_weight)
+        training = self.training if training is None else training
+        batch_mode = self._takes_batch(training)
+        self._before = []
+        if batch_mode and weights is None:
+            _check.enough_values(x, axis)
+        if self.num_features is None:
+            self._build(x.shape[axis])
+        if batch_mode:
+            return self._forward_batch(x, axis, weights, training)
+        mean, var, eps = self._running()
+        y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
+        # copies: a later batch changes the running statistics in place
+        self._keep(y, x, axis, None, None, None, (mean.copy(), var.copy(), eps))
+        if self.update_stats and x.size:
+            self.observe(stats(x, axis, weights=weights), training)
+        return y
+
+    def _takes_batch(self, training: bool) -> bool:
+        """Whether the batch's statistics normalize; without running ones they have to."""
+        wanted = training if self.use_batch_stats is None else self.use_batch_stats
+        tracked = self._has["running_mean"] and self.num_features is None
+        return wanted or not (tracked or self.running_mean is not None)
+
+    def _forward_batch(self, x: Array, axis: int, weights: Array | None, training: bool) -> Array:
+        weight, bias = self.affine_arrays()
+        correction = None
+        if weights is None and not self._corrects():
+            y, batch = normalize_batch(x, weight, bias, self._eps, axis=axis)
+        else:
+            x = clean(x, weights)
+            batch = stats(x, axis, weights=weights)
+            correction = self._correction(batch)
+            weight, bias = _corrected(weight, bias, correction)
+            y = normalize(x, batch.mean, batch.var, weight, bias, self._eps, axis=axis)
+        if x.size and (weights is None or batch.count.any()):
+            self.observe(batch, training)
+        self._keep(y, x, axis, weights, batch, correction, None)
+        return y
+
+    def _running(self) -> tuple[Array, Array, float]:
+        """What normalizes in eval mode: mean, var and eps."""
+        assert self.running_mean is not None and self.running_var is not None
+        if self.convention.darknet:  # sqrt(var) + eps
+            std = np.sqrt(self.running_var, dtype=np.float64) + self.eps
+            return self.running_mean, std * std, 0.0
+        return self.running_mean, self.running_var, self.eps
+
+    @property
+    def _eps(self) -> float:
+        return 0.0 if self.convention.darknet else self.eps
+
+    def _corrects(self) -> bool:
+        return self.convention.darknet
+
+    def _correction(self, batch: Stats) -> Correction | None:
+        if not self.convention.darknet:
+            return None
+        std = np.sqrt(batch.unbiased_var)
+        r = np.sqrt(batch.var) / (std + self.eps)
+        return Correction(r, np.zeros_like(r), std / (std + self.eps))
+
+    # ---- running statistics ----
+
+    def observe(self, batch: Stats, training: bool = True) -> None:
+        """Let the statistics of a batch (with values) into the running ones, if that is allowed."""
+        if training:
+            self._warn_of_few(batch)
+        updates = training if self.update_stats is None else self.update_stats
+        if not (updates and self._tracks() and updates_allowed()):
+            return
+        assert self.num_batches_tracked is not None
+        before = [(a, a.copy()) for name in self._moved if (a := getattr(self, name)) is not None]
+        skipped = self._commit(batch, self._share(int(self.num_batches_tracked) + 1))
+        self._before = before
+        self.num_batches_tracked += 1
+        if skipped:
+            self._found_nonfinite(batch)
+
+    def _tracks(self) -> bool:
+        return self.running_mean is not None
+
+    def _share(self, batches: int) -> float:
+        """The weight of the newest batch's values, the last of so many."""
+        if self.momentum is None:
+            return 1 / batches
+        return share_at(self.start, self.convention.share(self.momentum), batches)
+
+    def _commit(self, batch: Stats, share: float) -> int:
+        """Returns how many channels were left out for an inf or NaN."""
+        assert self.running_mean is not None and self.running_var is not None
+        return commit(
+            batch,
+            self.running_mean,
+            self.running_var,
+            share,
+            unbiased=self.convention.unbiased,
+            nonfinite=self.nonfinite,
+        )
+
+    def _found_nonfinite(self, batch: Stats) -> None:
+        bad = ~(np.isfinite(batch.mean) & np.isfinite(batch.m2))
+        assert self.nonfinite_batches is not None
+        self._before.append((self.nonfinite_batches, self.nonfinite_batches.copy()))
+        self.nonfinite_batches += bad
+        if self.nonfinite == "skip":
+            self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), np.flatnonzero(bad)))
+
+    def _warn_of_few(self, batch: Stats) -> None:
+        if SmallBatchWarning in self._warned:
+            return
+        few = batch.count[0] if batch.count[0] == batch.count[-1] else batch.count.min()
+        if 0 < few < FEW_VALUES:
+            self._warn(SmallBatchWarning, _check.few_values(repr(self), few, FEW_VALUES))
+
+    def _warn(self, kind: type[Warning], message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, kind, stacklevel=2)
+
+    def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
+        """Set the running statistics, of the channels where `where` is true."""
+        assert self.running_mean is not None and self.running_var is not None
+        np.copyto(self.running_mean, mean, where=where)
+        np.copyto(self.running_var, var, where=where)
+        self._before = []  # a rollback is of a batch, which these statistics do not have
+
+    def rollback(self) -> Self:
+        """Put the running statistics back to what they were before the last batch.
+
+        Once: a second call changes nothing.
+        """
+        for array, before in self._before:
+            array[...] = before
+        self._before = []
+        return self
+
+    def _undo_forward(self) -> None:
+        self.rollback()
+
+    # ---- backward ----
+
+    def backward(self, dy: Array) -> Array:
+        """Gradient of x; those of weight and bias are added to their ``grad``."""
+        x, axis, weights, batch, correction, running = self._take(dy)
+        weight, _ = self.affine_arrays()
+        if batch is None:
+            mean, var, eps = running
+            sums = backward_reduce(dy, x, mean, axis=axis)
+            dx = backward_apply(dy, x, mean, var, weight, eps, axis=axis)
+            self._add_gradients(sums.dweight(var, eps), sums.dbias)
+            return dx
+        if weights is None and correction is None:
+            dx, sums = backward_batch(dy, x, batch, weight, self._eps, axis=axis)
+            self._add_gradients(sums.dweight(batch.var, self._eps), sums.dbias)
+            return dx
+        sums = backward_reduce(dy, x, batch.mean, axis=axis)
+        dweight = sums.dweight(batch.var, self._eps)
+        slope = sums.dy_xmu
+        if correction is not None:
+            dweight = dweight * correction.r + sums.dy * correction.d
+            slope = slope * correction.slope
+        scale, _ = _corrected(weight, None, correction)
+        dx = backward_apply(
+            dy, x, batch.mean, batch.var, scale, self._eps,
+            BackwardSums(batch.count, sums.dy, slope), axis=axis, weights=weights,
+        )  # fmt: skip
+        self._add_gradients(dweight, sums.dbias)
+        return dx
+
+    def affine_arrays(self) -> tuple[Array | None, Array | None]:
+        """The arrays of weight and bias; None where there is none."""
+        return _data(self.weight), _data(self.bias)
+
+    def _add_gradients(self, dweight: Doubles, dbias: Doubles) -> None:
+        if self.weight is not None and self.train_affine:
+            self.weight.accumulate(dweight)
+        if self.bias is not None and self.train_affine:
+            self.bias.accumulate(dbias)
+
+
+def batch_norms(model: Module) -> Iterator[tuple[str, BatchNorm]]:
+    """(dotted path, layer) of the batch normalization layers in a model, each once."""
+    seen = set()
+    for name, module in _named(model, ""):
+        if isinstance(module, BatchNorm) and id(module) not in seen:
+            seen.add(id(module))
+            yield name or type(module).__name__, module
+
+
+def _named(module: Module, name: str) -> Iterator[tuple[str, Module]]:
+    yield name, module
+    for key, child in module.children():
+        yield from _named(child, f"{name}.{key}" if name else key)
+
 
 def _data(parameter: Parameter | None) -> Array | None:
     return None if parameter is None else parameter.data
+
+
+def _corrected(
+    weight: Array | None, bias: Array | None, correction: Correction | None
+) -> tuple[Array | None, Array | None]:
+    """The weight and bias that make ``x̂·weight + bias`` of ``(x̂·r + d)·weight + bias``."""
+    if correction is None:
+        return weight, bias
+    scale = 1.0 if weight is None else weight
+    return correction.r * scale, correction.d * scale + (0 if bias is None else bias)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._module import Array, Parameter, Shape
-from bn.functional import Stats, commit
-from bn.layers.base import BatchNorm
+from bn.functional import Stats
+from bn.layers.base import BatchNorm, Correction
+from bn.layers.convention import KERAS
+from bn.layers.regularizers import Regularizer, regularizer
+from bn.layers.renorm import Renorm
 
 Initializer = str | Callable[[Shape, np.dtype[Any]], Array]
 
@@ -40,6 +43,17 @@ class BatchNormalization(BatchNorm):
         "zeros", "ones", or a function of (shape, dtype) that returns an array.
     moving_mean_initializer, moving_variance_initializer : str or callable, default "zeros", "ones"
         Likewise.
+    beta_regularizer, gamma_regularizer : str or Regularizer, optional
+        "l1", "l2", "l1_l2" (of 0.01, as in Keras) or a `Regularizer`: its gradient is added by
+        `backward`, its value is in `regularization_loss`.
+    renorm : bool, default False
+        Batch renormalization: correct the batch's statistics towards running ones.
+    renorm_clipping : dict, optional
+        "rmin", "rmax" and "dmax", the bounds of the correction.
+    renorm_momentum : float, default 0.99
+        The weight of the old value, for the statistics that the correction aims at.
+    synchronized : bool, default False
+        Not supported yet; an error.
     dtype : dtype, default float32
         Of parameters and moving statistics, float32 or float64; x may have either.
 
@@ -47,16 +61,19 @@ class BatchNormalization(BatchNorm):
     ----------
     gamma, beta : Parameter or None, shape (C,)
     moving_mean, moving_variance : ndarray or None (before `build`), shape (C,)
+    trainable : bool
+        False: normalize with the moving statistics and change nothing, whatever the mode.
 
     Raises
     ------
     TypeError, ValueError
-        From forward: x is not an array of float32 or float64 with C channels, or a channel has a
+        From forward: x is not an array of a floating dtype with C channels, or a channel has a
         single value in training. Nothing has changed then.
 
     References
     ----------
-    Ioffe & Szegedy, "Batch Normalization", 2015; ``keras.layers.BatchNormalization``.
+    Ioffe & Szegedy, "Batch Normalization", 2015; Ioffe, "Batch Renormalization", 2017;
+    ``keras.layers.BatchNormalization``.
 
     Examples
     --------
@@ -66,7 +83,14 @@ class BatchNormalization(BatchNorm):
     array([0.01, 0.01, 0.01], dtype=float32)
     """
 
-    _buffers: ClassVar[tuple[str, ...]] = ("running_mean", "running_var")
+    _buffers: ClassVar[tuple[str, ...]] = (
+        "running_mean",
+        "running_var",
+        "moving_stddev",
+        "renorm_mean",
+        "renorm_stddev",
+    )
+    _moved: ClassVar[tuple[str, ...]] = (*BatchNorm._moved, *_buffers[2:])
     _state_names: ClassVar[Mapping[str, str]] = {
         "weight": "gamma",
         "bias": "beta",
@@ -76,31 +100,43 @@ class BatchNormalization(BatchNorm):
 
     def __init__(
         self,
-        axis: int = -1,
-        momentum: float = 0.99,
-        epsilon: float = 1e-3,
+        axis: int = KERAS.axis,
+        momentum: float = KERAS.momentum,
+        epsilon: float = KERAS.eps,
         center: bool = True,
         scale: bool = True,
         beta_initializer: Initializer = "zeros",
         gamma_initializer: Initializer = "ones",
         moving_mean_initializer: Initializer = "zeros",
         moving_variance_initializer: Initializer = "ones",
+        beta_regularizer: str | Regularizer | None = None,
+        gamma_regularizer: str | Regularizer | None = None,
         *,
+        renorm: bool = False,
+        renorm_clipping: Mapping[str, float] | None = None,
+        renorm_momentum: float = KERAS.momentum,
+        synchronized: bool = False,
         dtype: DTypeLike = np.float32,
     ) -> None:
         _check.interval("momentum", momentum, 0, 1)
         _check.eps(epsilon, "epsilon")
-        super().__init__(None, epsilon, axis, dtype)
-        self.momentum = momentum
+        _check.not_synchronized(synchronized)
+        super().__init__(KERAS, None, momentum, epsilon, axis, dtype, scale=scale, center=center)
         self.center = center
         self.scale = scale
+        self.gamma_regularizer = regularizer("gamma_regularizer", gamma_regularizer)
+        self.beta_regularizer = regularizer("beta_regularizer", beta_regularizer)
+        self._renorm = Renorm(renorm_clipping, renorm_momentum) if renorm else None
+        self.moving_stddev: Array | None = None
+        self.renorm_mean: Array | None = None
+        self.renorm_stddev: Array | None = None
         self._initializers = {
-            "beta": beta_initializer,
-            "gamma": gamma_initializer,
-            "moving_mean": moving_mean_initializer,
-            "moving_variance": moving_variance_initializer,
+            "bias": ("beta", beta_initializer),
+            "weight": ("gamma", gamma_initializer),
+            "running_mean": ("moving_mean", moving_mean_initializer),
+            "running_var": ("moving_variance", moving_variance_initializer),
         }
-        for name, initializer in self._initializers.items():
+        for name, initializer in self._initializers.values():
             _check.initializer(f"{name}_initializer", initializer, _INITIALIZERS)
 
     @property
@@ -123,44 +159,102 @@ class BatchNormalization(BatchNorm):
     def epsilon(self) -> float:
         return self.eps
 
-    def build(self, input_shape: Shape) -> None:
-        """Create parameters and statistics for inputs of this shape (without the batch axis)."""
-        if self.num_features is None:
-            self._build(_check.unbatched_channels(input_shape, self.axis))
+    @property
+    def trainable(self) -> bool:
+        return self.train_affine
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.use_batch_stats = self.update_stats = None if value else False
+        self.train_affine = bool(value)
 
     def _build(self, channels: int) -> None:
-        initial = {name: self._initial(name, channels) for name in self._initializers}
-        self.weight = Parameter(initial["gamma"]) if self.scale else None
-        self.bias = Parameter(initial["beta"]) if self.center else None
-        self.running_mean = initial["moving_mean"]
-        self.running_var = initial["moving_variance"]
-        self.num_features = channels
+        super()._build(channels)
+        if self._renorm is not None:
+            assert self.running_mean is not None and self.running_var is not None
+            self.moving_stddev = np.sqrt(self.running_var)
+            self.renorm_mean = self.running_mean.copy()
+            self.renorm_stddev = self.moving_stddev.copy()
 
     def _initial(self, name: str, channels: int) -> Array:
-        initializer = self._initializers[name]
+        keras_name, initializer = self._initializers[name]
         make = _INITIALIZERS[initializer] if isinstance(initializer, str) else initializer
         value = np.asarray(make((channels,), self.dtype)).astype(self.dtype)
-        _check.shape(f"{name}_initializer's result", value, (channels,))
+        _check.shape(f"{keras_name}_initializer's result", value, (channels,))
         return value
 
-    def _create(self, channels: int) -> None:
-        if self.num_features is None:
-            self._build(channels)
+    def forward(
+        self,
+        x: Array,
+        training: bool | None = None,
+        mask: ArrayLike | None = None,
+        *,
+        lengths: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Array:
+        """Normalize x; in training with its own statistics, which enter the moving ones.
 
-    def _commit(self, batch: Stats) -> None:
-        if self.running_mean is not None and self.running_var is not None:
-            share = 1 - self.momentum
-            commit(batch, self.running_mean, self.running_var, share, unbiased=False)
+        Parameters
+        ----------
+        x : ndarray
+            The batch.
+        training : bool, optional
+            For this call, instead of the layer's mode.
+        mask : array_like of bool, optional
+            True where values count; of x's shape without its last axis (the channels').
+        lengths, sample_weight : array_like, optional
+            As in `bn.position_weights`.
+        """
+        if mask is not None:
+            _check.keras_mask(mask, x.shape)
+        return super().forward(
+            x, training=training, mask=mask, lengths=lengths, sample_weight=sample_weight
+        )
 
-    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        _check.built(type(self).__name__, self.num_features is not None)
-        return super()._own_parameters()
+    def _corrects(self) -> bool:
+        return self._renorm is not None
+
+    def _correction(self, batch: Stats) -> Correction | None:
+        return None if self._renorm is None else self._renorm.correction(self, batch)
+
+    def _commit(self, batch: Stats, share: float) -> int:
+        if self._renorm is None:
+            return super()._commit(batch, share)
+        return self._renorm.commit(self, batch, share)
+
+    def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
+        super().set_running(mean, var, where)
+        if self.moving_stddev is not None:
+            np.copyto(self.moving_stddev, np.sqrt(var + self.eps), where=where)
+
+    def _add_gradients(self, dweight: Array, dbias: Array) -> None:
+        if self.weight is not None and self.gamma_regularizer is not None:
+            dweight = dweight + self.gamma_regularizer.gradient(self.weight.data)
+        if self.bias is not None and self.beta_regularizer is not None:
+            dbias = dbias + self.beta_regularizer.gradient(self.bias.data)
+        super()._add_gradients(dweight, dbias)
+
+    def regularization_loss(self) -> float:
+        """What the regularizers of gamma and beta add to the loss."""
+        pairs = ((self.gamma_regularizer, self.weight), (self.beta_regularizer, self.bias))
+        return sum(r(p.data) for r, p in pairs if r is not None and p is not None)
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all arrays, in Keras's order: gamma, beta, moving_mean, moving_variance, ..."""
+        return list(self.state_dict().values())
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Copy arrays in, in the order of `get_weights`."""
+        names = list(self.state_dict())
+        _check.as_many("weights", weights, names)
+        self.load_state_dict(dict(zip(names, weights, strict=True)))
 
     def extra_repr(self) -> str:
-        return (
-            f"axis={self.axis}, momentum={self.momentum}, epsilon={self.epsilon}, "
+        text = (
+            f"axis={self.axis}, {self.convention.words(self.momentum)}, epsilon={self.epsilon}, "
             f"center={self.center}, scale={self.scale}"
         )
+        return text if self._renorm is None else f"{text}, {self._renorm}"
 
 
 _INITIALIZERS: dict[str, Callable[[Shape, np.dtype[Any]], Array]] = {

@@ -8,9 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn._module import Array, Parameter
-from bn.functional import Stats, commit
 from bn.layers.base import BatchNorm
+from bn.layers.convention import TORCH
 
 _DOC = """Batch normalization of {what}, with PyTorch's conventions.
 
@@ -21,8 +20,9 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
 
     Parameters
     ----------
-    num_features : int
-        The number of channels C.
+    num_features : int or None
+        The number of channels C; None learns it from the first batch, or from `build`, as PyTorch's
+        lazy layers do.
     eps : float, default 1e-5
         Added to the variance; at least 0.
     momentum : float or None, default 0.1
@@ -43,11 +43,14 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
     weight, bias : Parameter or None, shape (C,)
     running_mean, running_var : ndarray or None, shape (C,)
     num_batches_tracked : ndarray of int64 or None, shape ()
+    use_batch_stats, update_stats, train_affine, nonfinite, start
+        What `freeze` sets, what becomes of infinities, how the first batches count: see
+        ``help(bn.BatchNorm)``.
 
     Raises
     ------
     TypeError, ValueError
-        From forward: x is not {what} of float32 or float64 with C channels, or a channel has a
+        From forward: x is not {what} of a floating dtype with C channels, or a channel has a
         single value in training. Nothing has changed then.
 
     References
@@ -70,46 +73,39 @@ class _TorchBatchNorm(BatchNorm):
 
     def __init__(
         self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
+        num_features: int | None,
+        eps: float = TORCH.eps,
+        momentum: float | None = TORCH.momentum,
         affine: bool = True,
         track_running_stats: bool = True,
         *,
         bias: bool = True,
-        axis: int = 1,
+        axis: int = TORCH.axis,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        _check.positive_int("num_features", num_features)
         _check.eps(eps)
-        if momentum is not None:
-            _check.interval("momentum", momentum, 0, 1)
-        super().__init__(num_features, eps, axis, dtype)
-        self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.num_batches_tracked: Array | None = None
-        if affine:
-            self.weight = Parameter(np.ones(num_features, self.dtype))
-            self.bias = Parameter(np.zeros(num_features, self.dtype)) if bias else None
-        if track_running_stats:
-            self.running_mean = np.zeros(num_features, self.dtype)
-            self.running_var = np.ones(num_features, self.dtype)
-            self.num_batches_tracked = np.array(0, np.int64)
+        super().__init__(
+            TORCH,
+            num_features,
+            momentum,
+            eps,
+            axis,
+            dtype,
+            scale=affine,
+            center=affine and bias,
+            tracked=track_running_stats,
+        )
 
-    def _commit(self, batch: Stats) -> None:
-        if not self.track_running_stats or self.running_mean is None or self.running_var is None:
-            return
-        batches = 1 if self.num_batches_tracked is None else int(self.num_batches_tracked) + 1
-        momentum = 1 / batches if self.momentum is None else self.momentum
-        commit(batch, self.running_mean, self.running_var, momentum)
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked[...] = batches
+    def _tracks(self) -> bool:
+        return self.track_running_stats and super()._tracks()
 
     def extra_repr(self) -> str:
         text = (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
+            f"{self.num_features}, eps={self.eps}, {self.convention.words(self.momentum)}, "
+            f"affine={self.affine}, bias={self._has['bias']}, "
+            f"track_running_stats={self.track_running_stats}"
         )
         return text if self.axis == 1 else f"{text}, axis={self.axis}"
 

@@ -1,0 +1,48 @@
+"""Checks of `bn.fold`: arrays that fit together, and a fold that gives what the layers gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bn._check.base import Array, axis_of, eps, floating, optional_per_channel, per_channel
+from bn._check.nn import rank_at_least
+
+
+def foldable(
+    weight: Array,
+    axis: object,
+    needed: Mapping[str, object],
+    optional: Mapping[str, object],
+    epsilon: object,
+) -> int:
+    """Check a weight and the values of its output channels; their axis, counted from the front."""
+    rank_at_least("weight", floating("weight", weight), 2)
+    front = axis_of(axis, weight.ndim)
+    channels = weight.shape[front]
+    for name, values in needed.items():
+        per_channel(name, values, channels)
+    for name, values in optional.items():
+        optional_per_channel(name, values, channels)
+    eps(epsilon)
+    return front
+
+
+def representable(array: Array, dtype: np.dtype[np.floating]) -> bool:
+    """Whether all numbers are finite, and stay so in this dtype."""
+    return bool((abs(array) <= np.finfo(dtype).max).all())  # NaN is not less
+
+
+def folded_fits(name: str, array: Array, dtype: np.dtype[np.floating]) -> None:
+    if not representable(array, dtype):
+        worst = array[~(abs(array) <= np.finfo(dtype).max)][0]
+        raise ValueError(f"{name} must hold finite numbers that fit {dtype}, got {worst:g}")
+
+
+def folded_error(pair: str, error: float, limit: float) -> None:
+    if not error < limit:
+        raise RuntimeError(
+            f"{pair} folded into one must give what the two gave to {limit:g}, "
+            f"got a difference of {error:g}"
+        )

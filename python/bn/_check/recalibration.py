@@ -1,0 +1,57 @@
+"""Checks of `bn.recalibration` and `bn.layer_report`."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from bn._check.base import Array
+
+
+def batch_source(value: object) -> None:
+    if isinstance(value, np.ndarray):
+        raise TypeError(
+            "batches must be an iterable of batches, got one array: write [x], or split it"
+        )
+    if not hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
+        raise TypeError(f"batches must be an iterable of batches, got {type(value).__name__}")
+
+
+def batch_input(batch: Any) -> Any:
+    """The x of a batch: the batch itself, or the first item of a tuple or list."""
+    if not isinstance(batch, (tuple, list)):
+        return batch
+    if not batch:
+        raise ValueError(f"a batch must be x, or (x, ...), got an empty {type(batch).__name__}")
+    return batch[0]
+
+
+def some_batches(count: int) -> None:
+    if count == 0:
+        raise ValueError(
+            "batches must have at least one batch, got none (was the generator used up before?)"
+        )
+
+
+def progress(value: object) -> None:
+    if value is not None and not isinstance(value, bool) and not callable(value):
+        raise TypeError(f"progress must be True, False, None or callable, got {value!r}")
+
+
+def finite_statistics(layer: str, mean: Array, var: Array) -> None:
+    wrong = ~(np.isfinite(mean) & np.isfinite(var))
+    if wrong.any():
+        raise ValueError(
+            f"the statistics of {layer}'s input must be finite and fit {mean.dtype}, "
+            f"got NaN or infinity in {wrong.sum()} of {wrong.size} channels"
+        )
+
+
+def optional_package(what: str, package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ImportError(
+            f"{what} needs {package}, which is not installed: "
+            "pip install '.[demo]' in a checkout of bn"
+        )

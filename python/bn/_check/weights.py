@@ -1,0 +1,189 @@
+"""Checks of masks, lengths and sample weights, and of the layers' choices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bn._check.base import Array, at_least, axis_of, shape
+
+
+def boolean(name: str, value: ArrayLike) -> Array:
+    array = np.asarray(value)
+    if array.dtype != bool:
+        raise TypeError(f"{name} must be boolean, got {array.dtype}")
+    return array
+
+
+def positions(
+    name: str, placed: tuple[int, ...], given: tuple[int, ...], x_shape: tuple[int, ...], axis: int
+) -> None:
+    """Check values of shape `given`, which have been placed among x's axes."""
+    if not _broadcasts(placed, x_shape):
+        without = x_shape[:axis] + x_shape[axis + 1 :]
+        raise ValueError(
+            f"{name} must have shape {without}, or {len(x_shape)} axes that broadcast to "
+            f"{x_shape}, got {given}"
+        )
+
+
+def _broadcasts(shape: tuple[int, ...], x_shape: tuple[int, ...]) -> bool:
+    """With as many axes as x, each of size 1 or x's."""
+    return len(shape) == len(x_shape) and all(
+        n in (1, m) for n, m in zip(shape, x_shape, strict=True)
+    )
+
+
+def sequence_axis(ndim: int, axis: int) -> int:
+    """The first axis that is neither the batch's nor the channels'."""
+    if ndim < 3:
+        raise ValueError(f"lengths need x to have a sequence axis, got {ndim} axes")
+    return 1 if axis != 1 else 2
+
+
+def lengths(value: ArrayLike, x_shape: tuple[int, ...], axis: int) -> Array:
+    array = np.asarray(value)
+    longest = x_shape[sequence_axis(len(x_shape), axis)]
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"lengths must be integers, got {array.dtype}")
+    shape("lengths", array, (x_shape[0],))
+    if array.size and not 0 <= array.min() <= array.max() <= longest:
+        raise ValueError(
+            f"lengths must be between 0 and {longest}, got {array.min()} to {array.max()}"
+        )
+    return array
+
+
+def sample_weight(value: ArrayLike) -> Array:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise TypeError(f"sample_weight must hold numbers, got {array.dtype}")
+    if array.size and not (np.isfinite(array).all() and array.min() >= 0):
+        raise ValueError("sample_weight must be finite and at least 0, got less or NaN")
+    return array.astype(np.float64)
+
+
+def spreads(name: str, values: Array, x_shape: tuple[int, ...]) -> None:
+    found = np.shape(values)
+    if not isinstance(values, np.ndarray) or not _broadcasts(found, x_shape):
+        raise ValueError(
+            f"{name} must be an array of {len(x_shape)} axes that broadcasts to {x_shape}, "
+            f"got shape {found}"
+        )
+
+
+def keras_mask(mask: ArrayLike, x_shape: tuple[int, ...]) -> None:
+    found = np.shape(mask)
+    if len(found) != len(x_shape) - 1:
+        raise ValueError(
+            "The mask provided should be one dimension less than the inputs. Received: "
+            f"mask.shape={found}, inputs.shape={x_shape}"
+        )
+
+
+def choice(name: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def not_synchronized(synchronized: object) -> None:
+    if synchronized:
+        raise ValueError("synchronized=True is not supported yet: statistics are one process's own")
+
+
+def renorm_clipping(clipping: dict[str, float]) -> None:
+    known = ("rmin", "rmax", "dmax")
+    for name, value in clipping.items():
+        if name not in known:
+            raise ValueError(f"renorm_clipping must have keys of {', '.join(known)}, got {name!r}")
+        at_least(f"renorm_clipping[{name!r}]", value, 0)
+    if clipping.get("rmin", 0) > clipping.get("rmax", np.inf):
+        raise ValueError(f"rmin must be at most rmax, got {clipping['rmin']} > {clipping['rmax']}")
+
+
+def as_many(name: str, values: Sequence[object], names: Sequence[str]) -> None:
+    if len(values) != len(names):
+        raise ValueError(f"{name} must be {len(names)} ({', '.join(names)}), got {len(values)}")
+
+
+def start(value: object) -> None:
+    choice("start", value, ("plain", "debiased", "first", "cumulative"))
+
+
+def no_correction(user: str, corrects: bool) -> None:
+    if corrects:
+        raise ValueError(
+            f"{user} takes a layer without batch renormalization and of no darknet preset"
+        )
+
+
+def batch_axis_apart(axis: int) -> None:
+    if axis == 0:
+        raise ValueError("GhostBatchNorm cuts axis 0, which must not be the channel axis")
+
+
+def last_axis_layer(axis: object) -> None:
+    if axis != -1:
+        raise ValueError(f"FeatureAxes needs a layer with axis=-1, got axis={axis}")
+
+
+def axes_of(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
+    front = tuple(axis_of(axis, ndim) for axis in axes)
+    if not front or len(set(front)) != len(front) or len(front) == ndim:
+        raise ValueError(f"axes must be some of {ndim} axes, each once, got {tuple(axes)}")
+    return front
+
+
+def phase(names: Sequence[str], wanted: int, now: int, left: float, ready: bool) -> None:
+    """The passes of `accumulate` follow one another."""
+    if wanted != now + 1 or not ready:
+        before = names[max(wanted - 1, 0)]
+        raise RuntimeError(f"{names[wanted]} comes after all chunks went through {before}")
+    if left > 0:
+        raise RuntimeError(
+            f"{names[wanted]} comes after all chunks went through {names[now]}: "
+            f"{left:g} values of a channel are missing"
+        )
+
+
+def values_left(name: str, count: int, left: float) -> None:
+    if count > left:
+        raise ValueError(
+            f"{name} must get the chunks that add got, and has {left:g} values of a channel to "
+            f"come, got {count}"
+        )
+
+
+def enough_merged(count: Array) -> None:
+    if count.size and count.max() == 1:
+        raise ValueError("Expected more than 1 value per channel when training, got one in all")
+
+
+def finite_moments(mean: Array, m2: Array) -> None:
+    bad = ~(np.isfinite(mean) & np.isfinite(m2))
+    if bad.any():
+        raise ValueError(
+            f"the batch must be finite, got inf or NaN in channel {_list(np.flatnonzero(bad))}"
+        )
+
+
+def nonfinite_skipped(layer: str, channels: Array) -> str:
+    return (
+        f"{layer} got inf or NaN in channel {_list(channels)}; the batch was kept out of their "
+        "running statistics (nonfinite='skip'; layer.nonfinite_batches counts them)"
+    )
+
+
+def few_values(layer: str, few: float, limit: int) -> str:
+    return (
+        f"{layer} trains on {few:g} values in a channel; below {limit} the statistics are mostly "
+        "noise: larger batches help, bn.accumulate over micro-batches, batch renormalization, "
+        "or bn.freeze"
+    )
+
+
+def _list(channels: Array) -> str:
+    shown = ", ".join(str(c) for c in channels[:5])
+    return shown if len(channels) <= 5 else f"{shown} and {len(channels) - 5} more"

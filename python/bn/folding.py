@@ -1,0 +1,343 @@
+"""Fold batch normalizations into the convolutions and linear layers before them."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeGuard
+
+import numpy as np
+
+from bn import _check
+from bn._core import core
+from bn._module import Array, Module, Parameter, Shape
+from bn.functional import Doubles
+from bn.layers.base import BatchNorm
+from bn.nn.containers import Sequential
+from bn.nn.conv import Conv2d
+from bn.nn.linear import Linear
+
+LIMIT = 1e-9  # of the difference between a pair and its fold, in float64
+
+NOT_IN_SEQUENTIAL = "it is not in a Sequential, or in one with a forward of its own"
+NO_LAYER = "no convolution or linear layer directly before it"
+SHARED = "it, or the layer before it, is used elsewhere too"
+NOT_BUILT = "it is not built: run one batch through the model, or call model.build(input_shape)"
+NO_STATISTICS = "it has no running statistics"
+BATCH_STATISTICS = "it normalizes with the batch's statistics: use_batch_stats is True"
+TRAINING = "it is in training mode: call eval() first"
+OTHER_AXIS = "its channel axis is not that of the layer before it, or not for every input"
+OTHER_CHANNELS = "it has not as many channels as the layer before it"
+NOT_FINITE = "the folded weight and bias would not be finite"
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """What `fold` returns; `print` shows it.
+
+    Attributes
+    ----------
+    model : Module
+        A copy of the model, with fewer layers.
+    folded : tuple of (str, str)
+        The names of the layers and of the batch normalizations that were folded into them, in the
+        original model: dotted paths, as in `Module.named_parameters`.
+    kept : mapping of str to str
+        The name of each other batch normalization, and why it was kept.
+    error : float
+        The largest difference between a fold and its two layers, in float64, relative to
+        max(1, abs(y)); 0 if nothing was folded.
+    """
+
+    model: Module
+    folded: tuple[tuple[str, str], ...]
+    kept: Mapping[str, str]
+    error: float
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.folded)} folded, largest difference {self.error:.1e} in float64"]
+        lines += [f"  {norm} into {layer}" for layer, norm in self.folded]
+        lines += [f"{len(self.kept)} kept"]
+        lines += [f"  {norm or 'the model'}: {reason}" for norm, reason in self.kept.items()]
+        return "\n".join(lines)
+
+
+def fold_arrays(
+    weight: Array,
+    bias: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    bn_weight: Array | None = None,
+    bn_bias: Array | None = None,
+    eps: float = 1e-5,
+    *,
+    axis: int = 0,
+) -> tuple[Array, Array]:
+    """Weight and bias of a layer that does what a layer and a batch normalization did.
+
+    With ``scale = bn_weight / sqrt(running_var + eps)`` for each output channel:
+    ``weight' = weight·scale`` and ``bias' = (bias - running_mean)·scale + bn_bias``. Computed in
+    float64; where running_var + eps is 0, the scale is 0, as in `bn.normalize`.
+
+    Parameters
+    ----------
+    weight : ndarray of float32 or float64, at least 2 axes
+        Of any convolution or linear layer, with C output channels on `axis`.
+    bias : ndarray of float32 or float64, shape (C,), or None
+        None stands for 0.
+    running_mean, running_var : ndarray of float32 or float64, shape (C,)
+        The statistics that normalize in eval mode.
+    bn_weight, bn_bias : ndarray of float32 or float64, shape (C,), optional
+        Scale and shift of the batch normalization; None stands for 1 and 0.
+    eps : float, default 1e-5
+        Added to the variance; at least 0.
+    axis : int, default 0
+        The axis of the output channels in weight: 0 for convolutions, (C, C_in / groups, kh, kw),
+        and linear layers, (C, C_in); 1 for transposed convolutions without groups,
+        (C_in, C, kh, kw).
+
+    Returns
+    -------
+    weight, bias : ndarray
+        New arrays of weight's dtype, of weight's shape and (C,).
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape, an axis or eps is not as above, or a result is not finite in weight's
+        dtype.
+
+    References
+    ----------
+    ``torch.nn.utils.fusion.fuse_conv_bn_weights``.
+
+    Examples
+    --------
+    >>> mean, var = np.array([1.0]), np.array([4.0])
+    >>> fold_arrays(np.array([[6.0, 8.0]]), None, mean, var, eps=0.0)
+    (array([[3., 4.]]), array([-0.5]))
+    """
+    needed = {"running_mean": running_mean, "running_var": running_var}
+    optional = {"bias": bias, "bn_weight": bn_weight, "bn_bias": bn_bias}
+    axis = _check.foldable(weight, axis, needed, optional, eps)
+    new = _folded(weight, bias, running_mean, running_var, bn_weight, bn_bias, eps, axis)
+    for name, array in zip(("folded weight", "folded bias"), new, strict=True):
+        _check.folded_fits(name, array, weight.dtype)
+    return new[0].astype(weight.dtype), new[1].astype(weight.dtype)
+
+
+def fold(model: Module) -> Folded:
+    """A copy of a model without the batch normalizations that its other layers can take over.
+
+    In eval mode a batch normalization is a scale and a shift of each channel. One that directly
+    follows a `bn.nn.Conv2d` or `bn.nn.Linear` in a `bn.nn.Sequential` (at any depth of the model)
+    is folded into that layer by `fold_arrays`, and leaves the Sequential; the layers behind it
+    move up. Outputs stay the same to the rounding of the parameters' dtype. All others are kept,
+    and `Folded.kept` says why.
+
+    Each fold is checked on random numbers: in float64 it must give what its two layers gave.
+
+    Parameters
+    ----------
+    model : Module
+        It is not changed. The batch normalizations must be in eval mode, or have
+        ``use_batch_stats=False``.
+
+    Returns
+    -------
+    Folded
+        ``.model``, ``.folded``, ``.kept`` and ``.error``.
+
+    Raises
+    ------
+    TypeError
+        `model` is not a Module.
+    RuntimeError
+        A fold does not give what its two layers gave: a subclass computes something else, or
+        float64 has too few digits for the numbers.
+
+    Notes
+    -----
+    A `Linear` has its channels on the last axis. A `BatchNorm1d` after it with channels on axis 1
+    is taken to get (N, C), as it does after `Flatten`. With (N, L, C) it would normalize L, and
+    must not be folded; the layers themselves do not say which of the two they will get. A layer
+    that takes any number of axes, such as `BatchNormalization`, folds into a `Linear` with
+    ``axis=-1`` only.
+
+    References
+    ----------
+    ``torch.nn.utils.fusion``; Jacob et al., "Quantization and training of neural networks for
+    efficient integer-arithmetic-only inference", 2018, section 3.2.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> from bn.layers import BatchNorm2d
+    >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), BatchNorm2d(8), nn.ReLU())
+    >>> result = fold(model.eval())
+    >>> result.folded, result.kept
+    ((('0', '1'),), {})
+    >>> result.model
+    Sequential(
+      (0): Conv2d(3, 8, kernel_size=(3, 3), stride=(1, 1))
+      (1): ReLU()
+    )
+    """
+    _check.instance("model", model, Module)
+    model = copy.deepcopy(model)
+    layers = list(_named_layers("", model, set()))
+    uses = Counter(id(layer) for _, layer in layers)
+    kept = {name: NOT_IN_SEQUENTIAL for name, layer in layers if isinstance(layer, BatchNorm)}
+    folded, error = [], 0.0
+    done: set[int] = set()
+    for _, layer in layers:
+        layer._saved = None  # it was for a backward of the original
+    for name, layer in layers:
+        if not _runs_in_order(layer) or id(layer) in done:
+            continue
+        done.add(id(layer))
+        for before, norm, outcome in _fold_inside(name, layer, uses):
+            if isinstance(outcome, str):
+                kept[norm] = outcome
+            else:
+                folded.append((before, norm))
+                error = max(error, outcome)
+                del kept[norm]
+    return Folded(model, tuple(folded), kept, error)
+
+
+def _named_layers(name: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Module]]:
+    """(name, layer) of every place in a model; what is inside a shared layer comes once."""
+    yield name, layer
+    if id(layer) not in seen:
+        seen.add(id(layer))
+        for child_name, child in layer.children():
+            yield from _named_layers(_join(name, child_name), child, seen)
+
+
+def _join(name: str, child: str) -> str:
+    return f"{name}.{child}" if name else child
+
+
+def _runs_in_order(layer: Module) -> TypeGuard[Sequential]:
+    return isinstance(layer, Sequential) and type(layer).forward is Sequential.forward
+
+
+def _fold_inside(
+    name: str, sequential: Sequential, uses: Mapping[int, int]
+) -> Iterator[tuple[str, str, float | str]]:
+    """Fold what is directly inside one Sequential.
+
+    Yields, for each batch normalization, the name of the layer before it, its own, and the
+    error of its fold, or why it was kept.
+    """
+    left: list[Module] = []
+    before = ""  # the name of the last that is left
+    for i, layer in enumerate(sequential):
+        own = _join(name, str(i))
+        if isinstance(layer, BatchNorm):
+            previous = left[-1] if left else None
+            outcome = _fold_pair(previous, layer, uses, f"{before} and {own}")
+            yield before, own, outcome
+            if not isinstance(outcome, str):
+                continue
+        left.append(layer)
+        before = own
+    sequential._layers = left
+
+
+def _fold_pair(
+    layer: Module | None, norm: BatchNorm, uses: Mapping[int, int], pair: str
+) -> float | str:
+    """Fold a batch normalization into the layer before it; the error, or why it was kept."""
+    if not isinstance(layer, (Conv2d, Linear)):
+        return NO_LAYER
+    if uses[id(layer)] > 1 or uses[id(norm)] > 1:
+        return SHARED
+    if norm.num_features is None:
+        return NOT_BUILT
+    ndim = _common_rank(layer, norm)
+    if ndim is None:
+        return OTHER_AXIS
+    if len(layer.weight.data) != norm.num_features:
+        return OTHER_CHANNELS
+    return _why_not_frozen(norm) or _merge(layer, norm, ndim, pair)
+
+
+def _common_rank(layer: Conv2d | Linear, norm: BatchNorm) -> int | None:
+    """A number of axes with which both have the channels on the same one, if there is any."""
+    if isinstance(layer, Conv2d):
+        axis = layer.axis % 4
+        return 4 if 4 in (norm._ranks or (4,)) and norm.axis in (axis, axis - 4) else None
+    if norm.axis == -1:
+        return (norm._ranks or (2,))[0]
+    return norm.axis + 1 if norm.axis + 1 in norm._ranks else None
+
+
+def _why_not_frozen(norm: BatchNorm) -> str | None:
+    """Why a batch normalization is not the same scale and shift for every batch."""
+    if norm.running_mean is None or norm.running_var is None:
+        return NO_STATISTICS
+    if norm.use_batch_stats:
+        return BATCH_STATISTICS
+    if norm.use_batch_stats is None and norm.training:
+        return TRAINING
+    return None
+
+
+def _merge(layer: Conv2d | Linear, norm: BatchNorm, ndim: int, pair: str) -> float | str:
+    """Give a layer its new weight and bias, and check them; the error, or why it was kept."""
+    mean, var, eps = norm._running()
+    old_bias = None if layer.bias is None else layer.bias.data
+    weight, bias = _folded(layer.weight.data, old_bias, mean, var, *norm.affine_arrays(), eps, 0)
+    dtype = layer.weight.dtype
+    if not (_check.representable(weight, dtype) and _check.representable(bias, dtype)):
+        return NOT_FINITE
+    both = copy.deepcopy(Sequential(layer, norm))
+    layer.weight, layer.bias = Parameter(weight), Parameter(bias)
+    x = np.random.default_rng(0).standard_normal(_small_shape(layer, ndim))
+    error = _difference(layer(x), both(x))
+    _check.folded_error(pair, error, LIMIT)
+    layer.weight, layer.bias = Parameter(weight.astype(dtype)), Parameter(bias.astype(dtype))
+    layer._saved = None
+    return error
+
+
+def _small_shape(layer: Conv2d | Linear, ndim: int) -> Shape:
+    """The shape of a small input; of images that give a convolution two places on each axis."""
+    if isinstance(layer, Linear):
+        return (*(2,) * (ndim - 1), layer.in_features)
+    kernel, stride, before, after, dilation = layer._window()
+    sides = (
+        max(1, d * (k - 1) + 1 + s - p - q)
+        for k, s, p, q, d in zip(kernel, stride, before, after, dilation, strict=True)
+    )
+    return (2, layer.in_channels, *sides) if layer.axis == 1 else (2, *sides, layer.in_channels)
+
+
+def _difference(y: Array, expected: Array) -> float:
+    return float((abs(y - expected) / np.maximum(abs(expected), 1)).max())
+
+
+def _folded(
+    weight: Array,
+    bias: Array | None,
+    mean: Array,
+    var: Array,
+    bn_weight: Array | None,
+    bn_bias: Array | None,
+    eps: float,
+    axis: int,
+) -> tuple[Doubles, Doubles]:
+    """`fold_arrays` in float64; what is not finite is found out by the caller."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = core.rstd(np.ascontiguousarray(var, np.float64), eps)
+        if bn_weight is not None:
+            scale = scale * bn_weight
+        shift = ((0.0 if bias is None else bias) - mean.astype(np.float64)) * scale
+        if bn_bias is not None:
+            shift = shift + bn_bias
+        others = [i for i in range(weight.ndim) if i != axis]
+        return weight * np.expand_dims(scale, others), shift

@@ -1,0 +1,417 @@
+"""`report`: how the batch normalization layers of a model are, and what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bn import _check
+from bn._module import Array, Module, Shape
+from bn.functional import Doubles, Stats, merge, stats
+from bn.layers.base import FEW_VALUES, BatchNorm, batch_norms
+from bn.layers.updates import no_stat_update
+from bn.recalibration import unchanged
+from bn.weights import clean, position_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TINY_WEIGHT = 1e-3  # |weight| is the standard deviation of the output; it starts at 1
+TINY_VAR = 1e-2  # of eps: the output's standard deviation is then below 0.1·|weight|
+FAR_MEAN = 0.5  # standard deviations; of the variance, a factor of 2
+CHANCE = 6.0  # standard errors that sample means and variances of 10⁴ channels stay within
+TITLES = (
+    ("", ""),
+    ("", "channels"),
+    ("values per", "channel"),
+    ("mean off,", "max"),
+    ("mean off,", "mean"),
+    ("running var /", "batch var"),
+    ("dead", "channels"),
+    ("input", "not finite"),
+    ("running", "not usable"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerReport:
+    """What `report` measured of one layer.
+
+    Attributes
+    ----------
+    name, kind : str
+        The layer's dotted path in the model, and its class.
+    samples : int
+        Size of the input's first axis.
+    values : int
+        Values per channel in one call; the least, if there were several calls.
+    z : ndarray of float64, shape (C,)
+        ``|running_mean - mean| / sqrt(var + eps)``, where mean and var are the input's. NaN without
+        running statistics or values.
+    var_ratio : ndarray of float64, shape (C,)
+        (running_var + eps) / (var + eps).
+    tiny_weight : tuple of int
+        The channels with ``|weight|`` below 1e-3: beside the bias nothing is left of the input.
+    tiny_var : tuple of int
+        The channels whose input has a variance of at most eps / 100: eps is then nearly all that
+        it is divided by, and the output is nearly constant.
+    nonfinite_input : int
+        The number of NaN and infinities in the input.
+    unusable_running : tuple of int
+        The channels whose running statistics are NaN, infinite or (the variance) negative.
+    """
+
+    name: str
+    kind: str
+    samples: int
+    values: int
+    z: Doubles
+    var_ratio: Doubles
+    tiny_weight: tuple[int, ...]
+    tiny_var: tuple[int, ...]
+    nonfinite_input: int
+    unusable_running: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return self.z.size
+
+    @property
+    def z_max(self) -> float:
+        """The largest z (NaN where there is none)."""
+        return float(np.max(_finite(self.z)))
+
+    @property
+    def z_mean(self) -> float:
+        """The mean of z over the channels."""
+        return float(np.mean(_finite(self.z)))
+
+    @property
+    def dead(self) -> tuple[int, ...]:
+        """The channels with a tiny weight or a tiny variance."""
+        return tuple(sorted({*self.tiny_weight, *self.tiny_var}))
+
+    @property
+    def z_limit(self) -> float:
+        """From where z is a finding: 0.5, or what chance explains in few samples, 6/sqrt(N)."""
+        return max(FAR_MEAN, CHANCE / math.sqrt(max(self.samples, 1)))
+
+    @property
+    def var_ratio_limit(self) -> float:
+        """From where the ratio, or its inverse, is a finding: 2, or exp(6·sqrt(2/N))."""
+        return max(2.0, math.exp(CHANCE * math.sqrt(2 / max(self.samples, 1))))
+
+    @property
+    def far(self) -> bool:
+        """Whether the running statistics are not those of the input."""
+        ratio, limit = _finite(self.var_ratio), self.var_ratio_limit
+        return self.z_max > self.z_limit or ratio.max() > limit or ratio.min() < 1 / limit
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """One line for each thing that is wrong: what it is, and what to do about it."""
+        return tuple(self._findings())
+
+    def _findings(self) -> Iterator[str]:
+        if self.values == 0:
+            yield "got no values, so nothing was measured: is the layer used, is x empty?"
+        if self.nonfinite_input:
+            yield (
+                f"{self.nonfinite_input} values of its input are NaN or infinite: look for where "
+                "they come from, in x and in the layers before"
+            )
+        if self.unusable_running:
+            yield (
+                f"{self._few('unusable_running')} have running statistics that are NaN, infinite "
+                "or negative: call bn.recalibrate(model, batches)"
+            )
+        elif self.far:
+            yield (
+                f"running statistics are not those of x (mean off by up to {self.z_max:.3g} "
+                f"standard deviations, variance {_range(self.var_ratio)} times that of x), so eval "
+                "mode gives other outputs than training: call bn.recalibrate(model, batches) with "
+                "training data; if they stay apart, x is not like the training data"
+            )
+        if 0 < self.values < FEW_VALUES:
+            yield (
+                f"{self.values} values per channel, fewer than {FEW_VALUES}: batches of this size "
+                "are noisy to train with: take larger ones, take several as one (bn.accumulate), "
+                "use batch renormalization (renorm=True) or freeze the statistics (bn.freeze)"
+            )
+        if self.tiny_weight:
+            yield (
+                f"{self._few('tiny_weight')} have |weight| below {TINY_WEIGHT:g}: remove them, or "
+                "keep weight decay away from the weight (normal where training starts from zeros)"
+            )
+        if self.tiny_var:
+            yield (
+                f"{self._few('tiny_var')} have a nearly constant input (variance at most "
+                f"{TINY_VAR:g} eps): remove them, or look for zero weights or a dead ReLU before"
+            )
+
+    def _few(self, field: str) -> str:
+        """The first of a field's channels as text."""
+        channels: tuple[int, ...] = getattr(self, field)
+        first = ", ".join(str(c) for c in channels[:5]) + ", ..." * (len(channels) > 5)
+        return f"{len(channels)} of {self.channels} channels ({first})"
+
+    def _row(self) -> tuple[str, ...]:
+        return (
+            f"{self.name} ({self.kind})",
+            f"{self.channels}",
+            f"{self.values}",
+            _number(self.z_max),
+            _number(self.z_mean),
+            _range(self.var_ratio),
+            f"{len(self.dead)}",
+            f"{self.nonfinite_input}",
+            f"{len(self.unusable_running)}",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """The batch normalization layers of a model on one input: text, numbers and picture.
+
+    Attributes
+    ----------
+    model : str
+        The model's class.
+    input_shape : tuple of int
+        Of x.
+    layers : tuple of LayerReport
+        In the model's order.
+    """
+
+    model: str
+    input_shape: Shape
+    layers: tuple[LayerReport, ...]
+
+    @property
+    def advice(self) -> list[str]:
+        """The findings of all layers, each with its layer's name."""
+        return [f"{layer.name}: {line}" for layer in self.layers for line in layer.findings]
+
+    def __str__(self) -> str:
+        lines = [f"Batch normalization in {self.model}, input {self.input_shape}"]
+        if not self.layers:
+            return "\n".join([*lines, "no layers"])
+        lines += _table([*zip(*TITLES, strict=True), *(layer._row() for layer in self.layers)])
+        advice = self.advice or ["nothing found"]
+        return "\n".join([*lines, *(f"- {line}" for line in advice)])
+
+    def plot(self) -> Figure:
+        """A picture of z and of the variances' ratio: a point per channel, and the limits.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Made without pyplot, whose state stays as it is.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        _check.optional_package("Report.plot", "matplotlib")
+        import matplotlib.style
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with matplotlib.style.context("default"):
+            size = (max(6.0, 1.5 + 0.4 * len(self.layers)), 6.0)
+            figure = Figure(figsize=size, dpi=150, layout="constrained")
+            FigureCanvasAgg(figure)
+            means, variances = figure.subplots(2, 1, sharex=True)
+            for i, layer in enumerate(self.layers):
+                limit = layer.var_ratio_limit
+                _points(means, i, layer.z, (layer.z_limit,))
+                _points(variances, i, layer.var_ratio, (limit, 1 / limit))
+            means.set_title("running mean, distance from the batch's in standard deviations")
+            means.set_ylim(bottom=0)
+            variances.set_title("running variance / the batch's")
+            variances.set_yscale("log")
+            names = [layer.name for layer in self.layers]
+            variances.set_xticks(range(len(names)), names, rotation=90)
+            for axes in (means, variances):
+                axes.grid(color="#e5e5e5", axis="y")
+                axes.set_axisbelow(True)
+                axes.spines[["top", "right"]].set_visible(False)
+            figure.suptitle(f"{self.model}, input {self.input_shape}")
+            return figure
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the picture of `plot` to a file, in the format that its name ends with.
+
+        Parameters
+        ----------
+        path : str or path
+            For example ``"report.png"``.
+
+        Raises
+        ------
+        ImportError
+            matplotlib is not installed.
+        """
+        self.plot().savefig(path)
+
+
+def report(model: Module, x: Array) -> Report:
+    """Examine the batch normalization layers of a model on one batch.
+
+    x goes through the model in eval mode, and each layer's input is measured beside the layer's
+    running statistics: ``z = |running_mean - mean| / sqrt(var + eps)`` and
+    ``(running_var + eps) / (var + eps)``.
+
+    Parameters
+    ----------
+    model : Module
+        It stays as it is: modes, statistics, gradients, what layers keep for backward.
+    x : ndarray
+        A batch of inputs, best of training data and of 144 samples or more; from fewer, only
+        large distances are told from chance.
+
+    Returns
+    -------
+    Report
+        ``print(report)`` is a table; ``.layers`` the numbers, ``.advice`` what to do as lines of
+        text, ``.plot()`` and ``.save(path)`` a picture.
+
+    Raises
+    ------
+    TypeError, ValueError
+        model is no Module, or x does not fit it.
+
+    Notes
+    -----
+    A finding is: z above 0.5 or a ratio beyond 2 (with fewer than 144 samples N, what chance does
+    not explain: 6/sqrt(N), exp(6·sqrt(2/N))); fewer than 16 values per channel; ``|weight|`` below
+    1e-3; a variance of at most eps/100; anything not finite. Values that a mask leaves out do not
+    count.
+
+    References
+    ----------
+    Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021. Wu & He, "Group normalization", 2018
+    (small batches). Liu et al., "Learning efficient convolutional networks through network
+    slimming", 2017 (tiny weights).
+
+    Examples
+    --------
+    >>> from bn import BatchNorm1d, nn
+    >>> x = np.array([[4.0, -1.0], [6.0, 1.0]] * 50)
+    >>> found = report(nn.Sequential(BatchNorm1d(2)), x)
+    >>> found.layers[0].z.round(2), found.layers[0].values
+    (array([5., 0.]), 100)
+    >>> found.advice[0][:42]
+    '0: running statistics are not those of x ('
+    """
+    _check.instance("model", model, Module)
+    with unchanged(model), no_stat_update(), np.errstate(all="ignore"):
+        model.eval()
+        looks = [_Look(name, layer) for name, layer in batch_norms(model)]
+        model(x)
+        layers = tuple(look.measured() for look in looks)
+    return Report(type(model).__name__, x.shape, layers)
+
+
+class _Look:
+    """Looks at what one layer gets."""
+
+    def __init__(self, name: str, layer: BatchNorm) -> None:
+        self.name, self.layer = name, layer
+        self.parts: list[Stats] = []
+        self.samples: list[int] = []
+        self.nonfinite = 0
+        self.layer_forward = layer.forward
+        vars(layer)["forward"] = self.forward
+
+    def forward(self, x: Array, *args: Any, **options: Any) -> Array:
+        y = self.layer_forward(x, *args, **options)  # first, for its checks
+        given = signature(self.layer_forward).bind(x, *args, **options).arguments
+        counted = {name: given.get(name) for name in ("mask", "lengths", "sample_weight")}
+        weights = position_weights(x, self.layer.axis, **counted)
+        x = clean(x, weights)
+        self.parts.append(stats(x, self.layer.axis, weights=weights))
+        self.samples.append(x.shape[0])
+        self.nonfinite += x.size - int(np.count_nonzero(np.isfinite(x)))
+        return y
+
+    def measured(self) -> LayerReport:
+        layer = self.layer
+        values = min((int(min(part.count, default=0)) for part in self.parts), default=0)
+        channels = layer.num_features or 0
+        z, var_ratio = (np.full(channels, np.nan) for _ in range(2))
+        tiny_weight = tiny_var = unusable = np.zeros(channels, bool)
+        if layer.weight is not None:
+            tiny_weight = abs(layer.weight.data) < TINY_WEIGHT
+        mean, var = layer.running_mean, layer.running_var
+        if mean is not None and var is not None:
+            unusable = ~(np.isfinite(mean) & np.isfinite(var) & (var >= 0))
+        if values > 0:
+            batch = merge(self.parts)
+            if batch.count.min() > 1:  # of one value there is no variance
+                tiny_var = batch.var <= TINY_VAR * layer.eps
+            if mean is not None and var is not None:
+                z = abs(mean - batch.mean) / np.sqrt(batch.var + layer.eps)
+                var_ratio = (var + layer.eps) / (batch.var + layer.eps)
+        return LayerReport(
+            name=self.name,
+            kind=type(layer).__name__,
+            samples=min(self.samples, default=0),
+            values=values,
+            z=z,
+            var_ratio=var_ratio,
+            tiny_weight=_channels(tiny_weight),
+            tiny_var=_channels(tiny_var),
+            nonfinite_input=self.nonfinite,
+            unusable_running=_channels(unusable),
+        )
+
+
+def _channels(which: Array) -> tuple[int, ...]:
+    return tuple(np.flatnonzero(which).tolist())
+
+
+def _finite(values: Doubles) -> Doubles:
+    """The finite ones; one NaN if there is none."""
+    found = values[np.isfinite(values)]
+    return found if found.size else np.array([np.nan])
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3g}"
+
+
+def _range(values: Doubles) -> str:
+    """The least and the largest as text.
+
+    Examples
+    --------
+    >>> _range(np.array([0.25, 4.0]))
+    '0.25 to 4'
+    """
+    low, high = (_number(f(_finite(values))) for f in (np.min, np.max))
+    return low if low == high else f"{low} to {high}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the first column to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join([f"{name:<{widths[0]}}", *map(str.rjust, cells, widths[1:])])
+        for name, *cells in rows
+    ]
+
+
+def _points(axes: Axes, place: int, values: Doubles, limits: tuple[float, ...]) -> None:
+    found = values[np.isfinite(values)]
+    axes.plot(np.full(found.size, place), found, "o", color="#0b6e99", markersize=3.5, alpha=0.4)
+    axes.hlines(limits, place - 0.4, place + 0.4, color="#d9730d")

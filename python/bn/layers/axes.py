@@ -1,0 +1,74 @@
+"""Several axes taken together as channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bn import _check
+from bn._module import Array, Module, Shape
+from bn.layers.base import BatchNorm
+
+
+class FeatureAxes(Module):
+    """Batch normalization whose channels are all combinations of places on some axes.
+
+    As Flax's ``BatchNorm(axis=(1, 2))``: statistics and parameters for each place on these axes,
+    over all others. The layer inside sees them as one last axis, in the order of `axes`.
+
+    Parameters
+    ----------
+    layer : BatchNorm
+        With ``axis=-1``, and as many channels as there are combinations (or None yet).
+    axes : sequence of int
+        The axes of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        `layer` is no batch normalization with ``axis=-1``, or an axis is given twice or not in x.
+
+    Examples
+    --------
+    >>> import bn
+    >>> layer = FeatureAxes(bn.preset("flax"), axes=(1, 2))
+    >>> layer(np.ones((20, 3, 4, 5), np.float32)).shape, layer.layer.num_features
+    ((20, 3, 4, 5), 12)
+    """
+
+    def __init__(self, layer: BatchNorm, axes: Sequence[int]) -> None:
+        _check.instance("layer", layer, BatchNorm)
+        _check.last_axis_layer(layer.axis)
+        self.layer = layer
+        self.axes = tuple(_check.integer("every axis", axis) for axis in axes)
+
+    def _flat(self, x: Array) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
+        """View x as (..., C); the axes in front, and the shape before they are taken together."""
+        axes = _check.axes_of(self.axes, x.ndim)
+        moved = np.moveaxis(x, axes, range(-len(axes), 0))
+        return moved.reshape(*moved.shape[: -len(axes)], -1), axes, moved.shape
+
+    def _back(self, flat: Array, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+        return np.moveaxis(flat.reshape(shape), range(-len(axes), 0), axes)
+
+    def forward(self, x: Array, *, mask: Array | None = None, **options: Any) -> Array:
+        """As the layer's; a mask must broadcast to x."""
+        flat, axes, shape = self._flat(x)
+        if mask is not None:
+            mask = self._flat(np.broadcast_to(mask, x.shape))[0]
+        y = self._back(self.layer(flat, mask=mask, **options), axes, shape)
+        self._keep(y, axes, shape)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        axes, shape = self._take(dy)
+        return self._back(self.layer.backward(self._flat(dy)[0]), axes, shape)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _check.axes_of(self.axes, len(input_shape) + 1)
+        return input_shape
+
+    def extra_repr(self) -> str:
+        return f"axes={self.axes}"

@@ -1,0 +1,73 @@
+"""Batch normalization that stays as it is while the rest of a model trains."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from bn._module import Module
+from bn.layers.base import batch_norms
+
+Model = TypeVar("Model", bound=Module)
+
+
+def freeze(
+    model: Model,
+    *,
+    use_batch_stats: bool | None = False,
+    update_stats: bool | None = False,
+    train_affine: bool = False,
+) -> Model:
+    """Set the three knobs of all batch normalizations in a model; `train` does not undo them.
+
+    Parameters
+    ----------
+    model : Module
+        A layer or a model.
+    use_batch_stats : bool or None, default False
+        Normalize with the batch's statistics; False: with the running ones; None: as the mode says.
+    update_stats : bool or None, default False
+        Let batches into the running statistics; None: as the mode says.
+    train_affine : bool, default False
+        Let `backward` add to the gradients of weight and bias; without one an optimizer leaves a
+        parameter alone.
+
+    Returns
+    -------
+    Module
+        The model itself.
+
+    Examples
+    --------
+    >>> import bn, numpy as np
+    >>> layer = freeze(bn.BatchNorm1d(3)).train()
+    >>> y = layer(np.ones((20, 3), np.float32))
+    >>> layer.running_mean
+    array([0., 0., 0.], dtype=float32)
+    """
+    for _, layer in batch_norms(model):
+        layer.use_batch_stats = use_batch_stats
+        layer.update_stats = update_stats
+        layer.train_affine = train_affine
+    return model
+
+
+def unfreeze(model: Model) -> Model:
+    """Undo `freeze`: the batch normalizations follow `train` and `eval` again.
+
+    Parameters
+    ----------
+    model : Module
+        A layer or a model.
+
+    Returns
+    -------
+    Module
+        The model itself.
+
+    Examples
+    --------
+    >>> import bn
+    >>> unfreeze(freeze(bn.BatchNorm1d(3))).train_affine
+    True
+    """
+    return freeze(model, use_batch_stats=None, update_stats=None, train_affine=True)

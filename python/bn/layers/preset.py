@@ -1,0 +1,103 @@
+"""Any framework's batch normalization, by name."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bn import _check
+from bn._module import Array
+from bn.layers.base import BatchNorm
+from bn.layers.convention import CONVENTIONS
+
+
+class PresetBatchNorm(BatchNorm):
+    """Batch normalization of any rank from 2 up with a framework's conventions; see `preset`.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None, shape (C,)
+    running_mean, running_var : ndarray, shape (C,)
+    convention : Convention
+    """
+
+    _buffers: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
+
+    def _initial(self, name: str, channels: int) -> Array:
+        if self.convention.darknet and name == "running_var":
+            return np.zeros(channels, self.dtype)
+        return super()._initial(name, channels)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.convention.name}: {self.num_features}, eps={self.eps}, "
+            f"{self.convention.words(self.momentum)}, scale={self._has['weight']}, "
+            f"center={self._has['bias']}, axis={self.axis}"
+        )
+
+
+def preset(
+    framework: str,
+    num_features: int | None = None,
+    *,
+    momentum: float | None = None,
+    eps: float | None = None,
+    axis: int | None = None,
+    scale: bool = True,
+    center: bool = True,
+    start: str = "plain",
+    dtype: DTypeLike = np.float32,
+) -> PresetBatchNorm:
+    """A batch normalization layer that keeps and uses statistics as a framework does.
+
+    Parameters
+    ----------
+    framework : {"torch", "keras", "flax", "onnx", "mxnet", "darknet"}
+        Says what momentum is the weight of, which variance is kept, and the defaults.
+    num_features : int, optional
+        The number of channels; learned from the first batch if it is not given.
+    momentum, eps, axis
+        In the framework's own meaning; None for its default.
+    scale, center : bool, default True
+        Have a weight; have a bias. (MXNet's operator has ``fix_gamma=True``: ``scale=False``.)
+    start : {"plain", "debiased", "first", "cumulative"}
+        How the first batches count: as they are ("plain"); without the share of the initial 0 and 1
+        ("debiased", as Haiku's averages); the first one taken whole ("first", as Equinox's "ema");
+        all alike ("cumulative").
+    dtype : dtype, default float32
+        Of parameters and running statistics.
+
+    Returns
+    -------
+    PresetBatchNorm
+
+    Raises
+    ------
+    ValueError
+        An unknown framework, or a value out of range.
+
+    Examples
+    --------
+    >>> preset("flax", 3)
+    PresetBatchNorm(flax: 3, eps=1e-05, momentum=0.99 (old), running_var=biased, scale=True, \
+center=True, axis=-1)
+    """
+    _check.choice("framework", framework, tuple(CONVENTIONS))
+    _check.start(start)
+    convention = CONVENTIONS[framework]
+    eps = convention.eps if eps is None else eps
+    _check.eps(eps)
+    layer = PresetBatchNorm(
+        convention,
+        num_features,
+        convention.momentum if momentum is None else momentum,
+        eps,
+        convention.axis if axis is None else axis,
+        dtype,
+        scale=scale,
+        center=center,
+    )
+    layer.start = start
+    return layer

@@ -1,0 +1,159 @@
+"""`recalibrate`: running statistics that are exactly those of given data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from operator import length_hint
+from typing import Any, TypeVar
+
+import numpy as np
+
+from bn import _check
+from bn._module import Module
+from bn.functional import Stats, merge
+from bn.layers.base import BatchNorm, batch_norms
+
+Model = TypeVar("Model", bound=Module)
+Progress = bool | Callable[[int], object] | None
+
+
+def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = None) -> Model:
+    """Set all running statistics to the exact ones of the layers' inputs over all batches.
+
+    The batches b of M_b values per channel are pooled in float64, however uneven they are:
+    ``mean = Σ M_b·mean_b / M`` and ``m2 = Σ (m2_b + M_b·(mean_b - mean)²)``, with M = Σ M_b.
+    ``running_mean = mean``, and ``running_var`` is the estimate that the layer keeps in training:
+    m2 / (M - 1) for PyTorch's layers, m2 / M for Keras's.
+
+    It is one pass in which the batch normalization layers normalize with their batch's statistics,
+    as in training, whatever mode they are in; all other layers run in the mode they are in. So
+    call ``model.eval()`` before to switch dropout off.
+
+    Parameters
+    ----------
+    model : Module
+        With any number of batch normalization layers; one that is called several times pools all
+        its calls. Without any there is nothing to do, and `batches` is not read.
+    batches : iterable of ndarray, or of tuple or list
+        Inputs x of the model, or (x, ...), of which the rest is ignored. Read once.
+    progress : bool, callable or None, default None
+        True shows a bar on standard error (by rich); a function is called after each batch with
+        the number of batches so far; None and False show nothing.
+
+    Returns
+    -------
+    Module
+        `model`.
+
+    Raises
+    ------
+    ValueError
+        There is no batch, a layer's input has NaN or infinity (the message names the layer), or a
+        batch gives a layer a single value per channel.
+    TypeError
+        An argument is not as above.
+    ImportError
+        ``progress=True`` without rich.
+
+    Notes
+    -----
+    Only the running statistics change; ``num_batches_tracked``, modes, parameters, gradients and
+    what layers keep for backward stay as they are. After an error nothing has changed. (Layers
+    that draw random numbers in training mode have drawn them.) A layer that got no values keeps its
+    statistics, and so does one that takes none in training, because it is frozen for instance.
+    In batch renormalization the averages that it corrects towards stay, too.
+
+    References
+    ----------
+    Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3 (PreciseBN).
+    ``torch.optim.swa_utils.update_bn`` averages over batches instead, all with one weight.
+
+    Examples
+    --------
+    >>> from bn import BatchNorm1d, nn
+    >>> model = nn.Sequential(BatchNorm1d(1)).eval()
+    >>> batches = np.array([[1.0], [2.0]]), np.array([[3.0], [4.0], [5.0]])
+    >>> layer = recalibrate(model, batches)[0]
+    >>> layer.running_mean, layer.running_var
+    (array([3.], dtype=float32), array([2.5], dtype=float32))
+    """
+    _check.instance("model", model, Module)
+    _check.batch_source(batches)
+    _check.progress(progress)
+    pools = [_Pool(name, layer) for name, layer in batch_norms(model)]
+    if not pools:
+        return model
+    done = 0
+    with unchanged(model), _display(progress, length_hint(batches)) as show:
+        for pool in pools:
+            pool.open()
+        for done, batch in enumerate(batches, 1):
+            model(_check.batch_input(batch))
+            show(done)
+    _check.some_batches(done)
+    for pool in pools:
+        pool.store()
+    return model
+
+
+@contextmanager
+def unchanged(model: Module) -> Iterator[None]:
+    """Give back all modules of a model their attributes as they are now."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
+class _Pool:
+    """The statistics of one layer's input, and what they are as its running statistics."""
+
+    def __init__(self, name: str, layer: BatchNorm) -> None:
+        self.name = name
+        self.layer = layer
+        self.stats: Stats | None = None
+        if layer.running_mean is not None:
+            _check.running(layer.running_mean, layer.running_var, layer.running_mean.size)
+
+    def open(self) -> None:
+        """Let the layer train, with its batches entering here."""
+        vars(self.layer).update(training=True, observe=self.add)
+
+    def add(self, batch: Stats, training: bool = True) -> None:
+        if self.layer.update_stats is False or not self.layer._tracks():
+            return
+        self.stats = batch if self.stats is None else merge([self.stats, batch])
+        unbiased = self.layer.convention.unbiased
+        with np.errstate(over="ignore"):
+            self.mean = self.stats.mean.astype(self.layer.dtype)
+            var = self.stats.unbiased_var if unbiased else self.stats.var
+            self.var = var.astype(self.layer.dtype)
+        _check.finite_statistics(self.name, self.mean, self.var)
+
+    def store(self) -> None:
+        if self.stats is None:
+            return
+        if self.layer.num_features is None:
+            self.layer._build(self.stats.count.size)
+        self.layer.set_running(self.mean, self.var, self.stats.count > 0)
+
+
+@contextmanager
+def _display(progress: Progress, total: int) -> Iterator[Callable[[int], object]]:
+    """The function to call with the number of batches so far."""
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done: None
+    else:
+        _check.optional_package("progress=True", "rich")
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True)) as bar:
+            task = bar.add_task("recalibrating", total=total or None)
+            yield lambda done: bar.update(task, completed=done)

@@ -1,0 +1,423 @@
+"""Folding: a layer and the batch normalization behind it become one layer that does the same."""
+
+import copy
+import re
+
+import numpy as np
+import pytest
+
+from bn import nn
+from bn.folding import fold, fold_arrays
+from bn.layers import BatchNorm1d, BatchNorm2d, BatchNormalization
+from bn.layers.base import BatchNorm
+from bn.layers.preset import preset
+
+CONV = (4, 6, 3)
+
+
+def normal(*shape, dtype=np.float32):
+    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
+
+
+def used(model):
+    """The model in eval mode, its batch normalizations as after a training."""
+    rng = np.random.default_rng(5)
+    for layer in model.modules():
+        if isinstance(layer, BatchNorm):
+            for _, array in layer.named_state():
+                if array.dtype.kind == "f":
+                    array[...] = rng.random(array.shape) + 0.5
+    return model.eval()
+
+
+def assert_same(model, folded, x, dtype=np.float32):
+    y = model(x)
+    limit = 50 * np.finfo(dtype).eps
+    np.testing.assert_allclose(folded(x), y, rtol=limit, atol=limit * max(1, abs(y).max()))
+
+
+def why_kept(model, name="1"):
+    """The reason for which a batch normalization was kept, in a model left as it was."""
+    result = fold(model)
+    assert not result.folded and result.error == 0
+    assert repr(result.model) == repr(model)
+    return result.kept[name]
+
+
+# ---- what folds ----
+
+
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"bias": False}, {"eps": 0.1}], ids=str)
+@pytest.mark.parametrize(
+    "conv",
+    [
+        {},
+        {"bias": False},
+        {"groups": 2},
+        {"stride": 2, "padding": 1, "dilation": 2},
+        {"padding": "same"},
+        {"padding": 3},
+        {"axis": -1},
+        {"axis": -1, "groups": 2, "bias": False, "padding": (1, 2)},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_convolution_takes_over_a_batch_normalization(conv, options, dtype):
+    axis = conv.get("axis", 1)
+    model = used(
+        nn.Sequential(
+            nn.Conv2d(*CONV, **conv, dtype=dtype, rng=0),
+            BatchNorm2d(6, axis=axis, **options, dtype=dtype),
+        )
+    )
+    result = fold(model)
+    assert result.folded == (("0", "1"),) and not result.kept
+    assert 0 <= result.error < 1e-12
+    (layer,) = result.model
+    assert [p.dtype for p in layer.parameters()] == [dtype, dtype]
+    x = normal(2, 4, 8, 9, dtype=dtype)
+    assert_same(model, result.model, x if axis == 1 else x.transpose(0, 2, 3, 1).copy(), dtype)
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (BatchNorm1d(5), (7, 4)),
+        (BatchNorm1d(5, axis=-1), (7, 3, 4)),
+        (BatchNorm1d(5, axis=2), (7, 3, 4)),
+        (BatchNorm2d(5, axis=3), (2, 3, 2, 4)),
+        (BatchNorm2d(5, axis=-1), (2, 3, 2, 4)),
+        (BatchNormalization(), (7, 4)),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_linear_layer_takes_over_a_batch_normalization(norm, shape, bias):
+    model = nn.Sequential(nn.Linear(4, 5, bias=bias, rng=0), norm)
+    model.build(shape[1:])
+    result = fold(used(model))
+    assert result.folded == (("0", "1"),)
+    assert_same(model, result.model, normal(*shape))
+
+
+def test_eps_outside_the_root_is_folded_as_such():
+    model = used(conv_and(preset("darknet", 6, eps=0.1)))
+    assert_same(model, fold(model).model, normal(2, 4, 5, 5))
+
+
+def block(c_in, c_out, stride=1):
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False, rng=0),
+        BatchNorm2d(c_out),
+        nn.ReLU(),
+        nn.Conv2d(c_out, c_out, 3, padding=1, bias=False, rng=1),
+        BatchNorm2d(c_out),
+    )
+
+
+class Net(nn.Sequential):
+    """As a user writes one: a subclass, with residual blocks and a head."""
+
+    def __init__(self):
+        super().__init__(
+            *block(3, 4),
+            nn.Residual(block(4, 4)),
+            nn.ReLU(),
+            nn.Residual(
+                block(4, 6, 2), nn.Sequential(nn.Conv2d(4, 6, 1, 2, rng=2), BatchNorm2d(6))
+            ),
+            nn.AdaptiveAvgPool2d(),
+            nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(6, 5, rng=3), BatchNorm1d(5))),
+        )
+
+
+def test_a_whole_network_is_folded():
+    model = used(Net())
+    result = fold(model)
+    assert type(result.model) is Net
+    assert result.folded == (
+        ("0", "1"),
+        ("3", "4"),
+        ("5.body.0", "5.body.1"),
+        ("5.body.3", "5.body.4"),
+        ("7.body.0", "7.body.1"),
+        ("7.body.3", "7.body.4"),
+        ("7.shortcut.0", "7.shortcut.1"),
+        ("9.1.0", "9.1.1"),
+    )
+    assert not result.kept
+    assert not any(isinstance(layer, BatchNorm) for layer in result.model.modules())
+    assert_same(model, result.model, normal(2, 3, 8, 8))
+
+
+def test_names_are_those_of_the_original_model():
+    model = used(Net())
+    names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
+    assert names.issuperset(name for pair in fold(model).folded for name in pair)
+
+
+def test_batch_normalizations_in_a_row_fold_one_after_the_other():
+    model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6), BatchNorm2d(6)))
+    result = fold(model)
+    assert result.folded == (("0", "1"), ("0", "2"))
+    assert_same(model, result.model, normal(2, 4, 5, 5))
+
+
+def test_a_shared_block_is_folded_once():
+    conv, relu = nn.Conv2d(4, 4, 3, padding=1, rng=0), nn.ReLU()
+    shared = nn.Sequential(conv, BatchNorm2d(4), relu, BatchNorm2d(4))
+    model = used(nn.Sequential(shared, shared))
+    result = fold(model)
+    assert result.folded == (("0.0", "0.1"),) and list(result.kept) == ["0.3"]
+    assert result.model[0] is result.model[1]
+    assert_same(model, result.model, normal(2, 4, 5, 5))
+
+
+def test_a_parameter_that_another_layer_shares_stays_as_it_is_there():
+    first, second = nn.Linear(4, 4, rng=0), nn.Linear(4, 4, rng=1)
+    second.weight = first.weight
+    model = used(nn.Sequential(first, BatchNorm1d(4), nn.Tanh(), second))
+    assert_same(model, fold(model).model, normal(3, 4))
+
+
+def test_the_original_is_not_changed():
+    model = used(Net())
+    model(normal(2, 3, 8, 8))
+    before, text = model.state_dict(), repr(model)
+    layers, modes = list(model.modules()), [m.training for m in model.modules()]
+    result = fold(model)
+    assert repr(model) == text and list(model.modules()) == layers
+    assert [m.training for m in model.modules()] == modes
+    for name, array in model.named_state():
+        np.testing.assert_array_equal(array, before[name])
+    theirs = [array for _, array in result.model.named_state()]
+    for array in before.values():
+        assert not any(np.shares_memory(array, other) for other in theirs)
+    model.backward(np.ones((2, 5), np.float32))  # what forward kept is still there
+
+
+def test_the_folded_model_keeps_nothing_of_the_originals_forward():
+    model = used(Net())
+    model(normal(2, 3, 8, 8))
+    assert all(layer._saved is None for layer in fold(model).model.modules())
+
+
+def test_the_folded_model_has_the_gradients_of_the_original():
+    model = used(nn.Sequential(nn.Conv2d(*CONV, dtype=np.float64, rng=0), BatchNorm2d(6)))
+    folded = fold(model).model
+    x = normal(2, 4, 5, 5, dtype=np.float64)
+    dy = np.cos(model(x))
+    folded(x)
+    np.testing.assert_allclose(folded.backward(dy), model.backward(dy), rtol=1e-6, atol=1e-7)
+
+
+def test_a_frozen_layer_folds_in_training_mode():
+    model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6))).train()
+    model[1].use_batch_stats = model[1].update_stats = False
+    result = fold(model)
+    assert result.folded == (("0", "1"),)
+    assert_same(model, result.model, normal(2, 4, 5, 5))
+
+
+def test_the_result_reads_well():
+    model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6), nn.ReLU(), BatchNorm2d(6)))
+    lines = str(fold(model)).splitlines()
+    assert lines[0].startswith("1 folded, largest difference ")
+    assert lines[1:] == [
+        "  1 into 0",
+        "1 kept",
+        "  3: no convolution or linear layer directly before it",
+    ]
+
+
+# ---- what is kept, and why ----
+
+
+def conv_and(norm, **conv):
+    return nn.Sequential(nn.Conv2d(*CONV, rng=0, **conv), norm)
+
+
+class Steps(nn.Sequential):
+    """A container with a forward pass of its own."""
+
+    def forward(self, x):
+        return super().forward(x) + self[0](x)
+
+
+class Unlike(BatchNorm2d):
+    """A batch normalization that does something else."""
+
+    def forward(self, x):
+        return super().forward(x) + 1e-6
+
+
+REASONS = {
+    "no convolution or linear layer directly before it": lambda: nn.Sequential(
+        nn.ReLU(), BatchNorm2d(6)
+    ),
+    "is not that of the layer before it, or not for every input": lambda: conv_and(
+        BatchNorm2d(6, axis=-1)
+    ),
+    "not as many channels as the layer before it": lambda: conv_and(BatchNorm2d(5)),
+    "it has no running statistics": lambda: conv_and(BatchNorm2d(6, track_running_stats=False)),
+    r"it is not built: .* call model.build\(input_shape\)": lambda: conv_and(
+        BatchNormalization(), axis=-1
+    ),
+    "or in one with a forward of its own": lambda: Steps(nn.Conv2d(4, 4, 3, rng=0), BatchNorm2d(4)),
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_reason_is_given_for_what_is_kept(reason):
+    assert re.search(reason, why_kept(REASONS[reason]().eval()))
+
+
+@pytest.mark.parametrize(
+    "norm", [BatchNorm1d(5, axis=0), BatchNorm2d(5), BatchNormalization(axis=1)], ids=repr
+)
+def test_a_linear_layers_channels_are_on_the_last_axis(norm):
+    model = nn.Sequential(nn.Linear(4, 5, rng=0), norm)
+    if norm.num_features is None:
+        norm.build((5,))
+    assert "channel axis" in why_kept(model.eval())
+
+
+def test_training_mode_is_not_folded():
+    model = used(conv_and(BatchNorm2d(6)))
+    assert why_kept(model.train()) == "it is in training mode: call eval() first"
+    model.eval()[1].use_batch_stats = True
+    assert why_kept(model).endswith("use_batch_stats is True")
+
+
+def test_the_first_of_a_nested_sequential_is_kept():
+    model = nn.Sequential(nn.Conv2d(*CONV, rng=0), nn.Sequential(BatchNorm2d(6)))
+    assert why_kept(model.eval(), "1.0").startswith("no convolution")
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(*CONV, rng=0)), BatchNorm2d(6))
+    assert why_kept(model.eval()).startswith("no convolution")
+
+
+def test_what_is_not_in_a_sequential_is_kept():
+    assert why_kept(BatchNorm2d(6).eval(), "").startswith("it is not in a Sequential")
+    assert why_kept(nn.Residual(BatchNorm2d(6)).eval(), "body").startswith("it is not in a Seq")
+    assert "the model: it is not in a Sequential" in str(fold(BatchNorm2d(6)))
+
+
+@pytest.mark.parametrize("shared", ["convolution", "normalization"])
+def test_a_layer_that_is_used_elsewhere_too_is_kept(shared):
+    conv, norm = nn.Conv2d(4, 4, 3, padding=1, rng=0), BatchNorm2d(4)
+    other = copy.deepcopy(conv), copy.deepcopy(norm)
+    again = (conv, other[1]) if shared == "convolution" else (other[0], norm)
+    result = fold(used(nn.Sequential(conv, norm, nn.ReLU(), *again)))
+    assert not result.folded
+    assert set(result.kept) == {"1", "4"}
+    assert set(result.kept.values()) == {"it, or the layer before it, is used elsewhere too"}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
+def test_what_would_not_be_finite_is_kept(value):
+    model = used(conv_and(BatchNorm2d(6)))
+    model[1].weight.data[2] = value
+    model[1].running_var[2] = 1e-12
+    assert why_kept(model) == "the folded weight and bias would not be finite"
+
+
+def test_a_fold_that_does_something_else_is_found_out():
+    message = r"block.0 and block.1 folded into one must give what the two gave to 1e-09, got a"
+    model = nn.Residual(conv_and(Unlike(6)))
+    model.block, model.body = model.body, nn.Sequential()
+    with pytest.raises(RuntimeError, match=message):
+        fold(model.eval())
+
+
+def test_only_a_module_is_folded():
+    with pytest.raises(TypeError, match="model must be of type Module, got list"):
+        fold([nn.ReLU()])
+
+
+# ---- arrays ----
+
+
+def direct(weight, bias, mean, var, bn_weight, bn_bias, eps, axis):
+    new = np.empty(weight.shape)
+    for c in range(weight.shape[axis]):
+        at = (slice(None),) * axis + (c,)
+        new[at] = weight[at] * bn_weight[c] / np.sqrt(var[c] + eps)
+    return new, (bias - mean) * bn_weight / np.sqrt(var + eps) + bn_bias
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((6, 4, 3, 3), 0), ((6, 4), 0), ((4, 6, 3, 2), 1), ((4, 3, 6), -1)]
+)
+def test_arrays_are_scaled_and_shifted(shape, axis, dtype):
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal(shape).astype(dtype)
+    bias, mean, var, bn_weight, bn_bias = (rng.random(6).astype(dtype) + 0.5 for _ in range(5))
+    expected = direct(
+        *(a.astype(np.float64) for a in (weight, bias, mean, var, bn_weight, bn_bias)),
+        1e-3,
+        axis % len(shape),
+    )
+    new = fold_arrays(weight, bias, mean, var, bn_weight, bn_bias, 1e-3, axis=axis)
+    for array, value in zip(new, expected, strict=True):
+        assert array.dtype == dtype
+        np.testing.assert_allclose(array, value, rtol=np.finfo(dtype).eps, atol=1e-15)
+
+
+def test_what_is_none_stands_for_zero_or_one():
+    weight, mean, var = normal(3, 2), normal(3), abs(normal(3))
+    zeros, ones = np.zeros(3), np.ones(3)
+    for given, full in (
+        ((None, mean, var), (zeros, mean, var, ones, zeros)),
+        ((mean, mean, var, None, mean), (mean, mean, var, ones, mean)),
+        ((mean, mean, var, mean), (mean, mean, var, mean, zeros)),
+    ):
+        for a, b in zip(fold_arrays(weight, *given), fold_arrays(weight, *full), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_constant_channel_without_eps_becomes_the_bias():
+    var, bn_bias = np.array([0.0, 4.0]), np.array([7.0, 8.0])
+    weight, bias = fold_arrays(np.ones((2, 3)), None, np.ones(2), var, None, bn_bias, 0.0)
+    np.testing.assert_array_equal(weight, [[0, 0, 0], [0.5, 0.5, 0.5]])
+    np.testing.assert_array_equal(bias, [7, 7.5])
+    model = used(conv_and(BatchNorm2d(6, eps=0)))
+    model[1].running_var[1] = 0
+    assert_same(model, fold(model).model, normal(2, 4, 5, 5))
+
+
+def test_arrays_are_computed_in_float64():
+    weight, bias = np.ones((1, 1), np.float32), np.full(1, 1e8, np.float32)
+    mean = np.array([1e8 - 1])  # the difference, 1, is less than the rounding of float32
+    _, new = fold_arrays(weight, bias, mean, np.ones(1), eps=0.0)
+    assert new == 1
+
+
+W, V = np.ones((3, 2), np.float32), np.ones(3, np.float32)
+BAD = {
+    "weight must be a numpy array, got list": lambda: fold_arrays([[1.0]], None, V, V),
+    "weight must be float32 or float64, got int64": lambda: fold_arrays(
+        np.ones((3, 2), int), None, V, V
+    ),
+    "weight must have at least 2 axes": lambda: fold_arrays(V, None, V, V),
+    "axis must be between -2 and 1, got 2": lambda: fold_arrays(W, None, V, V, axis=2),
+    r"running_mean must have shape \(2,\), got \(3,\)": lambda: fold_arrays(W, None, V, V, axis=1),
+    r"running_var must have shape \(3,\), got \(2,\)": lambda: fold_arrays(W, None, V, V[:2]),
+    r"bias must have shape \(3,\)": lambda: fold_arrays(W, V[:1], V, V),
+    "bn_weight must be float32 or float64": lambda: fold_arrays(W, V, V, V, np.ones(3, int)),
+    r"bn_bias must have shape \(3,\)": lambda: fold_arrays(W, V, V, V, V, V[:2]),
+    "eps must be a number of at least 0, got -1": lambda: fold_arrays(W, V, V, V, eps=-1),
+    r"folded weight must hold finite numbers that fit float32, got 1e\+39": lambda: fold_arrays(
+        W, V, V, V, np.full(3, 1e39), eps=0.0
+    ),
+    "folded bias must hold finite numbers that fit float32, got inf": lambda: fold_arrays(
+        W, V, V, V, None, V * np.inf
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_arrays_that_do_not_fit_raise_a_sentence(message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        BAD[message]()

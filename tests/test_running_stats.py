@@ -1,0 +1,221 @@
+"""What enters the running statistics: how much of each batch, infinities, undoing, freezing."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import bn
+from bn import nn
+from bn.layers.convention import share_at
+
+X = np.random.default_rng(5).standard_normal((40, 3)).astype(np.float32) + 2
+
+
+def batches(n, rng):
+    return [rng.standard_normal((30, 3)) + k for k in range(n)]
+
+
+# ---- the first batches ----
+
+
+@pytest.mark.parametrize("framework", ["torch", "flax"])
+def test_a_debiased_average_gives_the_initial_values_no_share(framework, rng):
+    layer = bn.preset(framework, 3, start="debiased", dtype="f8")
+    share = layer.convention.share(layer.momentum)
+    means = []
+    for n, x in enumerate(batches(5, rng), 1):
+        layer(x)
+        means.append(x.mean(0))
+        terms = share * (1 - share) ** np.arange(n)[::-1]
+        expected = (terms[:, None] * np.array(means)).sum(0) / terms.sum()
+        np.testing.assert_allclose(layer.running_mean, expected, rtol=1e-12)
+
+
+def test_the_first_batch_may_be_taken_whole(rng):
+    layer = bn.preset("keras", 3, start="first", dtype="f8")
+    first, second, *_ = batches(2, rng)
+    layer(first)
+    np.testing.assert_allclose(layer.running_var, first.var(0), rtol=1e-12)
+    layer(second)
+    expected = 0.99 * first.var(0) + 0.01 * second.var(0)
+    np.testing.assert_allclose(layer.running_var, expected, rtol=1e-12)
+
+
+def test_cumulative_is_pytorchs_momentum_none(rng):
+    ours, torchs = bn.preset("torch", 3, start="cumulative"), bn.BatchNorm1d(3, momentum=None)
+    for x in batches(4, rng):
+        ours(x)
+        torchs(x)
+    np.testing.assert_array_equal(ours.running_var, torchs.running_var)
+    np.testing.assert_array_equal(ours.running_mean, torchs.running_mean)
+
+
+def test_every_layer_may_start_as_it_is_told(rng):
+    layer = bn.BatchNormalization(dtype="f8")
+    layer.start = "first"
+    x = batches(1, rng)[0]
+    layer(x)
+    np.testing.assert_allclose(layer.moving_mean, x.mean(0), rtol=1e-12)
+    layer.start = "warm"
+    with pytest.raises(ValueError, match="start must be one of plain, debiased, first, cumulative"):
+        layer(x)
+    with pytest.raises(ValueError, match="start must be one of plain"):
+        bn.preset("torch", 3, start="warm")
+
+
+def test_a_share_of_0_or_1_is_no_division_by_0():
+    assert share_at("debiased", 0.0, 3) == 0
+    assert share_at("debiased", 1.0, 3) == 1
+
+
+# ---- infinities ----
+
+POISONED = X.copy()
+POISONED[3, 1] = np.inf
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("make", [lambda: bn.BatchNorm1d(3), bn.BatchNormalization])
+def test_one_infinity_reaches_no_running_statistic(make, value):
+    layer, clean = make(), make()
+    x = X.copy()
+    x[3, 1] = value
+    clean(X)
+    with pytest.warns(
+        bn.NonFiniteWarning, match=r"got inf or NaN in channel 1; the batch was kept"
+    ):
+        layer(x)
+    assert np.isfinite(layer.running_mean).all() and np.isfinite(layer.running_var).all()
+    assert (layer.running_mean[1], layer.running_var[1]) == (0, 1)
+    for c in (0, 2):
+        assert layer.running_var[c] == clean.running_var[c]
+    np.testing.assert_array_equal(layer.nonfinite_batches, [0, 1, 0])
+
+
+def test_it_is_said_once_and_counted_each_time():
+    layer = bn.BatchNorm1d(3)
+    with pytest.warns(bn.NonFiniteWarning):
+        layer(POISONED)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(POISONED)
+    np.testing.assert_array_equal(layer.nonfinite_batches, [0, 2, 0])
+
+
+def test_raising_changes_nothing():
+    layer = bn.BatchNorm1d(3)
+    layer.nonfinite = "raise"
+    with pytest.raises(ValueError, match="the batch must be finite, got inf or NaN in channel 1"):
+        layer(POISONED)
+    assert (layer.running_mean == 0).all() and layer.num_batches_tracked == 0
+
+
+def test_propagating_is_what_pytorch_does():
+    layer = bn.BatchNorm1d(3)
+    layer.nonfinite = "propagate"
+    layer(POISONED)
+    assert np.isnan(layer.running_var[1]) and layer.nonfinite_batches[1] == 1
+    layer.nonfinite = "pass"
+    with pytest.raises(ValueError, match="nonfinite must be one of skip, raise, propagate, got"):
+        layer(X)
+
+
+def test_the_functional_forms_keep_them_out_too():
+    mean, var = np.zeros(3), np.ones(3)
+    bn.batch_norm(POISONED, mean, var, training=True)
+    assert np.isfinite(mean).all() and mean[0] != 0 and mean[1] == 0
+    assert bn.commit(bn.stats(POISONED), mean, var) == 1
+    assert bn.commit(bn.stats(POISONED), mean, var, nonfinite="propagate") == 1
+    assert not np.isfinite(mean[1])
+    with pytest.raises(ValueError, match="the batch must be finite, got inf or NaN in channel 1"):
+        bn.commit(bn.stats(POISONED), np.zeros(3), np.ones(3), nonfinite="raise")
+
+
+# ---- undoing, keeping out ----
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: bn.BatchNorm1d(3), lambda: bn.BatchNormalization(renorm=True)]
+)
+def test_the_last_batch_is_rolled_back(make):
+    layer = make()
+    layer(X)
+    before, tracked = layer.state_dict(), int(layer.num_batches_tracked)
+    layer(X * 3)
+    assert layer.rollback() is layer
+    for name, array in layer.named_state():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
+    assert layer.num_batches_tracked == tracked
+    layer.rollback()  # once only
+    np.testing.assert_array_equal(
+        layer.running_mean, before["running_mean" if "running_mean" in before else "moving_mean"]
+    )
+
+
+def test_no_stat_update_holds_inside_and_for_this_thread_only():
+    from threading import Thread
+
+    layer, other = bn.BatchNorm1d(3), bn.BatchNorm1d(3)
+    with bn.no_stat_update():
+        y = layer(X)
+        thread = Thread(target=other, args=(X,))
+        thread.start()
+        thread.join()
+    assert layer.num_batches_tracked == 0 and other.num_batches_tracked == 1
+    np.testing.assert_array_equal(y, layer(X))
+    assert layer.num_batches_tracked == 1
+
+
+# ---- freezing ----
+
+
+def model():
+    return nn.Sequential(nn.Linear(3, 4, rng=0), bn.BatchNorm1d(4), nn.Residual(bn.BatchNorm1d(4)))
+
+
+def test_a_frozen_model_stays_frozen_when_its_parent_trains():
+    frozen = bn.freeze(model()).train()
+    before = frozen.state_dict()
+    y = frozen(X)
+    frozen.backward(y)
+    for name, array in frozen.named_state():
+        np.testing.assert_array_equal(array, before[name])
+    np.testing.assert_array_equal(y, model().eval()(X))
+    assert frozen[0].weight.grad is not None
+    assert frozen[1].weight.grad is None and frozen[2].body.bias.grad is None
+
+
+def test_the_three_knobs_are_separate():
+    layer = bn.freeze(bn.BatchNorm1d(3), train_affine=True, update_stats=True)
+    y = layer(X)  # running statistics normalize, and follow the batches
+    np.testing.assert_array_equal(y, bn.BatchNorm1d(3).eval()(X))
+    trained = bn.BatchNorm1d(3)
+    trained(X)
+    np.testing.assert_array_equal(layer.running_var, trained.running_var)
+    layer.backward(y)
+    assert layer.weight.grad is not None
+    layer = bn.freeze(bn.BatchNorm1d(3), use_batch_stats=True).eval()
+    np.testing.assert_array_equal(layer(X), bn.BatchNorm1d(3)(X))
+    assert layer.num_batches_tracked == 0
+
+
+def test_unfreezing_follows_the_mode_again():
+    layer = bn.unfreeze(bn.freeze(bn.BatchNorm1d(3)))
+    layer.backward(layer(X))
+    assert layer.num_batches_tracked == 1 and layer.weight.grad is not None
+
+
+# ---- small batches ----
+
+
+def test_few_values_in_training_are_said_once():
+    layer = bn.BatchNorm1d(3)
+    with pytest.warns(bn.SmallBatchWarning, match=r"BatchNorm1d\(3, .*trains on 4 values .*bn.acc"):
+        layer(X[:4])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(X[:4])
+        bn.BatchNorm1d(3)(X[:16])
+        bn.BatchNorm1d(3).eval()(X[:4])
+        bn.BatchNorm2d(3)(X[:12].reshape(2, 3, 2, 3)[:, :, :, :].repeat(2, 3))
