@@ -141,6 +141,9 @@ def test_axes_that_are_none_are_refused():
             bn.FeatureAxes(bn.preset("flax"), axes)(X)
     with pytest.raises(ValueError, match="FeatureAxes needs a layer with axis=-1, got axis=1"):
         bn.FeatureAxes(bn.BatchNorm1d(3), (1, 2))
+    message = r"mask must be an array of 3 axes that broadcasts to \(20, 3, 4\), got shape \(20,\)"
+    with pytest.raises(ValueError, match=message):
+        bn.FeatureAxes(bn.preset("flax"), (1, 2))(X, mask=np.ones(20, bool))
     with pytest.raises(ValueError, match="axis must be between -3 and 2, got 5"):
         bn.FeatureAxes(bn.preset("flax"), (5,))(X)
     with pytest.raises(TypeError, match="every axis must be an integer, got 'C'"):

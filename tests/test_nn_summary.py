@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import bn
 from bn import nn
 
 
@@ -64,6 +65,13 @@ def test_summary_of_one_layer_has_one_line(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "│ Linear       │ (None, 3)    │      15 │" in lines
     assert lines[-3:] == ["Total params: 15", "Trainable params: 15", "Non-trainable params: 0"]
+
+
+def test_frozen_parameters_do_not_count_as_trainable(capsys):
+    model = nn.Sequential(nn.Linear(4, 3), bn.freeze(bn.BatchNorm1d(3)))
+    model.summary((4,))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == ["Total params: 27", "Trainable params: 15", "Non-trainable params: 12"]
 
 
 @pytest.mark.parametrize("shape", [3, "ab", (1.5,), None])

@@ -167,6 +167,22 @@ def test_no_stat_update_holds_inside_and_for_this_thread_only():
     assert layer.num_batches_tracked == 1
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: bn.BatchNorm1d(3), lambda: bn.BatchNormalization(renorm=True)]
+)
+def test_statistics_and_parameters_begin_anew(make):
+    layer, new = make(), make()
+    new(X, training=False)
+    layer(X)
+    layer.weight.data[...] = 5
+    assert layer.reset_running_stats() is layer and (layer.weight.data == 5).all()
+    assert layer.reset_parameters() is layer
+    for name, array in layer.named_state():
+        np.testing.assert_array_equal(array, dict(new.named_state())[name], err_msg=name)
+    assert layer.num_batches_tracked == 0
+    assert bn.BatchNorm1d(None).reset_parameters().num_features is None
+
+
 # ---- freezing ----
 
 

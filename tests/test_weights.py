@@ -130,6 +130,7 @@ def test_nan_where_nothing_counts_reaches_no_statistic_no_output_and_no_gradient
     np.testing.assert_array_equal(layer.weight.grad, other.weight.grad)
     assert np.isfinite(layer.running_var).all()
     np.testing.assert_array_equal(layer.running_var, other.running_var)
+    assert np.isfinite(layer.eval()(dirty, lengths=lengths)).all()
 
 
 def test_where_nothing_counts_at_all_the_statistics_stay(rng):

@@ -678,7 +678,7 @@ def batch_norm(
         "weight": weight,
         "bias": bias,
     }
-    axis = _check.call(x, axis, {}, vectors)
+    axis = _check.torch_call(x, axis, vectors)
     _check.finite("momentum", momentum)
     _check.eps(eps)
     _check.out(out, x)

@@ -122,6 +122,19 @@ def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) 
     return axis
 
 
+def torch_call(x: Array, axis: int, vectors: dict[str, Any]) -> int:
+    """The same, all of them optional, with PyTorch's sentence for a wrong length."""
+    front = core.fits(x, axis, (), tuple(vectors.values()))
+    if front >= 0:
+        return front
+    axis = data(x, axis)
+    channels = x.shape[axis]
+    for name, values in vectors.items():
+        if isinstance(values, np.ndarray) and values.ndim == 1 and values.size != channels:
+            raise ValueError(f"{name} should contain {channels} elements not {values.size}")
+    return call(x, axis, {}, vectors)
+
+
 def channel_vectors(owner: str, vectors: Mapping[str, object]) -> None:
     """Check the parts of a value that the kernels read without looking: they belong together."""
     lengths = set()

@@ -35,7 +35,7 @@ def some_batches(count: int) -> None:
         )
 
 
-def progress(value: object) -> None:
+def progress(value: Any) -> None:
     if value is not None and not isinstance(value, bool) and not callable(value):
         raise TypeError(f"progress must be True, False, None or callable, got {value!r}")
 

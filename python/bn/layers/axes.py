@@ -57,6 +57,7 @@ class FeatureAxes(Module):
         """As the layer's; a mask must broadcast to x."""
         flat, axes, shape = self._flat(x)
         if mask is not None:
+            _check.spreads("mask", mask, x.shape)
             mask = self._flat(np.broadcast_to(mask, x.shape))[0]
         y = self._back(self.layer(flat, mask=mask, **options), axes, shape)
         self._keep(y, axes, shape)

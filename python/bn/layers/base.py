@@ -159,7 +159,7 @@ class BatchNorm(Module):
             self._build(channels)
 
     def _build(self, channels: int) -> None:
-        made = {name: self._initial(name, channels) for name, has in self._has.items() if has}
+        made = self._initial_arrays(channels)
         if "weight" in made:
             self.weight = Parameter(made["weight"])
         if "bias" in made:
@@ -170,9 +170,33 @@ class BatchNorm(Module):
         self.nonfinite_batches = np.zeros(channels, np.int64)
         self.num_features = channels
 
+    def _initial_arrays(self, channels: int | None) -> dict[str, Array]:
+        """What the arrays begin with, by attribute; nothing before the channels are known."""
+        if channels is None:
+            return {}
+        return {name: self._initial(name, channels) for name, has in self._has.items() if has}
+
     def _initial(self, name: str, channels: int) -> Array:
         one = name in ("weight", "running_var")
         return np.full(channels, float(one), self.dtype)
+
+    def reset_running_stats(self) -> Self:
+        """Begin the running statistics anew."""
+        for name, value in self._initial_arrays(self.num_features).items():
+            if name not in ("weight", "bias"):
+                getattr(self, name)[...] = value
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked[...] = 0
+        self._before = []
+        return self
+
+    def reset_parameters(self) -> Self:
+        """Begin all anew: parameters and running statistics."""
+        self.reset_running_stats()
+        for name, value in self._initial_arrays(self.num_features).items():
+            if name in ("weight", "bias"):
+                getattr(self, name).data[...] = value
+        return self
 
     def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         _check.built(type(self).__name__, self.num_features is not None)
@@ -223,6 +247,7 @@ class BatchNorm(Module):
             _check.enough_values(x, axis)
         if self.num_features is None:
             self._build(x.shape[axis])
+        x = clean(x, weights)
         if batch_mode:
             return self._forward_batch(x, axis, weights, training)
         mean, var, eps = self._running()
@@ -245,7 +270,6 @@ class BatchNorm(Module):
         if weights is None and not self._corrects():
             y, batch = normalize_batch(x, weight, bias, self._eps, axis=axis)
         else:
-            x = clean(x, weights)
             batch = stats(x, axis, weights=weights)
             correction = self._correction(batch)
             weight, bias = _corrected(weight, bias, correction)

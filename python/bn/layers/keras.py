@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -15,6 +15,9 @@ from bn.layers.base import BatchNorm, Correction
 from bn.layers.convention import KERAS
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Initializer = str | Callable[[Shape, np.dtype[Any]], Array]
 
@@ -170,6 +173,14 @@ class BatchNormalization(BatchNorm):
 
     def _build(self, channels: int) -> None:
         super()._build(channels)
+        self._start_renorm()
+
+    def reset_running_stats(self) -> Self:
+        super().reset_running_stats()
+        self._start_renorm()
+        return self
+
+    def _start_renorm(self) -> None:
         if self._renorm is not None:
             assert self.running_mean is not None and self.running_var is not None
             self.moving_stddev = np.sqrt(self.running_var)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bn import _check
 from bn._module import Module, Shape
+from bn.layers.base import BatchNorm
 
 TITLES = ("Layer (type)", "Output Shape", "Param #")
 
@@ -79,7 +80,13 @@ def counts(module: Module) -> tuple[int, int]:
     >>> counts(nn.Linear(4, 3))
     (15, 0)
     """
-    trainable = sum(p.size for p in module.parameters())
+    frozen = {
+        id(parameter)
+        for layer in module.modules()
+        if isinstance(layer, BatchNorm) and not layer.train_affine
+        for _, parameter in layer._own_parameters()
+    }
+    trainable = sum(p.size for p in module.parameters() if id(p) not in frozen)
     sizes = {
         id(array): array.size  # an array that layers share counts once
         for name, array in module.named_state()
