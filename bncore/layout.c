@@ -1,6 +1,14 @@
 #include "layout.h"
 
+#include <stdint.h>
+
 #include "kernels.h"
+
+/* An axis along which all is the same (stride 0) is best as rows. */
+static ptrdiff_t width(ptrdiff_t stride)
+{
+    return stride == 0 ? PTRDIFF_MAX : stride < 0 ? -stride : stride;
+}
 
 /* The axes that are not the channel's and longer than one, widest stride first. */
 static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides, int *order)
@@ -8,13 +16,9 @@ static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t
     int count = 0;
     for (int i = 0; i < rank; i++) {
         if (i == axis || shape[i] == 1) continue;
-        ptrdiff_t width = strides[i] < 0 ? -strides[i] : strides[i];
         int k = count++;
-        for (; k > 0; k--) {
-            ptrdiff_t before = strides[order[k - 1]];
-            if ((before < 0 ? -before : before) >= width) break;
+        for (; k > 0 && width(strides[order[k - 1]]) < width(strides[i]); k--)
             order[k] = order[k - 1];
-        }
         order[k] = i;
     }
     return count;

@@ -161,6 +161,7 @@ BAD_CALLS = {
     "dy must be float32, as x, got float64": lambda: call(dy=np.ones(X.shape)),
     r"ddx must have shape \(4, 3, 2, 2\), got \(3,\)": lambda: call(ddx=ONE),
     "eps must be a number of at least 0, got -1": lambda: call(eps=-1),
+    "order must be 2, the highest that there is, got 3": lambda: call(order=3),
 }
 
 

@@ -115,6 +115,16 @@ def test_more_than_two_to_the_31_values_without_their_memory():
     assert s.count[0] == x.shape[0]
     np.testing.assert_array_equal(s.mean, row)
     assert not s.m2.any()
+    planar = np.broadcast_to(row.reshape(3, 1024), (2**31 // row.size + 2, 3, 1024))
+    assert bn.stats(planar).count[0] == planar.size / 3 > 2**31 / 3
+
+
+def test_a_batch_that_repeats_one_sample_in_memory_gives_the_same_bits(rng):
+    sample = rng.standard_normal((1, 3, 50)).astype(np.float32)
+    repeated = np.broadcast_to(sample, (40, 3, 50))
+    found, expected = bn.stats(repeated), bn.stats(repeated.copy())
+    np.testing.assert_array_equal(found.m2, expected.m2)
+    np.testing.assert_array_equal(found.mean, expected.mean)
 
 
 @settings(max_examples=60, deadline=None)

@@ -24,6 +24,7 @@ def batch_norm_double_backward(
     training: bool = True,
     *,
     axis: int = 1,
+    order: int = 2,
 ) -> tuple[Array, Array, Doubles | None]:
     """Gradient of the backward pass: what a gradient penalty needs of a batch normalization.
 
@@ -41,7 +42,7 @@ def batch_norm_double_backward(
     and where mean and var are constants: ``ddy = weight·r·ddx + ddweight·x̂ + ddbias``,
     ``dx = ddweight·r·dy``, ``dweight = r·Σ dy·ddx``.
 
-    There is no third order: the results are arrays, and no function of `bn` gives their gradients.
+    There is no third order: no function of `bn` gives the gradients of these results.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ def batch_norm_double_backward(
         Whether mean and var are functions of x; False takes them as constants.
     axis : int, default 1
         The channel axis.
+    order : int, default 2
+        Of the gradients; any other is an error.
 
     Returns
     -------
@@ -73,7 +76,7 @@ def batch_norm_double_backward(
     Raises
     ------
     TypeError, ValueError
-        A dtype, a shape or eps is not as above.
+        A dtype, a shape, eps or the order is not as above.
 
     References
     ----------
@@ -96,6 +99,7 @@ def batch_norm_double_backward(
     >>> bool(np.isclose(np.sum(penalty_dx), 0))
     True
     """
+    _check.second_order(order)
     vectors = {"weight": weight, "ddweight": ddweight, "ddbias": ddbias}
     axis = _check.call(x, axis, {"mean": mean, "var": var}, vectors)
     _check.like("dy", dy, x)

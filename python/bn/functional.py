@@ -168,7 +168,7 @@ def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
 
 def _weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
     """Σw·x and Σw·(x - mean)² are the sums of a backward pass whose dy is w, and w·(x - mean)."""
-    x = clean(_at_least_float32(x), weights)
+    x = clean(x, weights).astype(float64)  # so that w keeps its digits
     w = _spread(weights, x)
     zero, one = np.zeros(x.shape[axis]), np.ones(x.shape[axis])
     count, total = core.reduce(w, x, axis, zero)

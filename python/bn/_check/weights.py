@@ -161,6 +161,11 @@ def enough_merged(count: Array) -> None:
         raise ValueError("Expected more than 1 value per channel when training, got one in all")
 
 
+def second_order(order: object) -> None:
+    if order != 2:
+        raise ValueError(f"order must be 2, the highest that there is, got {order!r}")
+
+
 def finite_moments(mean: Array, m2: Array) -> None:
     bad = ~(np.isfinite(mean) & np.isfinite(m2))
     if bad.any():
