@@ -13,14 +13,10 @@ from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.double_backward import batch_norm_double_backward
 from bn.folding import Folded, fold, fold_arrays
 from bn.functional import (
-    BackwardSums,
-    Stats,
     backward_apply,
     backward_batch,
     backward_reduce,
     batch_norm,
-    commit,
-    merge,
     normalize,
     normalize_batch,
     stats,
@@ -46,6 +42,7 @@ from bn.layers import (
 )
 from bn.micro_batches import accumulate
 from bn.recalibration import recalibrate
+from bn.values import BackwardSums, Stats, commit, merge
 from bn.weights import position_weights
 
 __all__ = [

@@ -13,11 +13,11 @@ import numpy as np
 from bn import _check
 from bn._core import core
 from bn._module import Array, Module, Parameter, Shape
-from bn.functional import Doubles
 from bn.layers.base import BatchNorm
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.linear import Linear
+from bn.values import Doubles
 
 LIMIT = 1e-9  # of the difference between a pair and its fold, in float64
 

@@ -9,111 +9,19 @@ float16 and ml_dtypes' bfloat16 are computed as float32 (statistics, as ever, in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal, TypeVar, cast
+from typing import Literal
 
 import numpy as np
 from numpy import float64
-from numpy.typing import NDArray
 
 from bn import _check
 from bn._core import core
 from bn._module import Array
+from bn.values import BackwardSums, Stats, trusted
 from bn.weights import clean
 
-Doubles = NDArray[float64]
-Made = TypeVar("Made")
 Activation = Literal["relu", "leaky_relu"]
 ACTIVATIONS = (None, "relu", "leaky_relu")  # in the kernels' order
-
-
-def _trusted(kind: type[Made], **vectors: Doubles) -> Made:
-    """A Stats or BackwardSums of what the core returned, which needs no check."""
-    value = object.__new__(kind)
-    value.__dict__.update(vectors)
-    return value
-
-
-@dataclass(frozen=True, eq=False)
-class Stats:
-    """Statistics of each channel, as a value: `stats` makes it, `merge` adds more to it.
-
-    Attributes
-    ----------
-    count : ndarray of float64, shape (C,)
-        Number of values M of each channel.
-    mean : ndarray of float64, shape (C,)
-        Their mean.
-    m2 : ndarray of float64, shape (C,)
-        Their squared distances from the mean, added up.
-    """
-
-    count: Doubles
-    mean: Doubles
-    m2: Doubles
-
-    def __post_init__(self) -> None:
-        _check.channel_vectors("Stats", vars(self))
-
-    @cached_property
-    def var(self) -> Doubles:
-        """Biased variance, m2 / M: what normalizes (0 without any value)."""
-        return self.m2 / np.maximum(self.count, 1)
-
-    @property
-    def unbiased_var(self) -> Doubles:
-        """Unbiased variance, m2 / (M - 1): what PyTorch keeps (0 for a single value)."""
-        return self.m2 / np.maximum(self.count - 1, 1)
-
-    @classmethod
-    def _merged(cls, parts: Sequence[Stats]) -> Stats:
-        total = cls(parts[0].count.copy(), parts[0].mean.copy(), parts[0].m2.copy())
-        for part in parts[1:]:
-            core.merge(total.count, total.mean, total.m2, part.count, part.mean, part.m2)
-        return total
-
-
-@dataclass(frozen=True, eq=False)
-class BackwardSums:
-    """What the backward pass needs to know of a whole batch, for each channel.
-
-    Attributes
-    ----------
-    count : ndarray of float64, shape (C,)
-        Number of values M of each channel.
-    dy : ndarray of float64, shape (C,)
-        Σ dy, which is the gradient of the bias.
-    dy_xmu : ndarray of float64, shape (C,)
-        Σ dy·(x - mean).
-    """
-
-    count: Doubles
-    dy: Doubles
-    dy_xmu: Doubles
-
-    def __post_init__(self) -> None:
-        _check.channel_vectors("BackwardSums", vars(self))
-
-    @property
-    def dbias(self) -> Doubles:
-        """Gradient of the bias."""
-        return self.dy
-
-    def dweight(self, var: Array, eps: float = 1e-5) -> Doubles:
-        """Gradient of the weight, Σ dy·(x - mean) / sqrt(var + eps)."""
-        _check.per_channel("var", var, self.dy.size)
-        _check.eps(eps)
-        return self.dy_xmu * core.rstd(np.ascontiguousarray(var, float64), eps)
-
-    @classmethod
-    def _merged(cls, parts: Sequence[BackwardSums]) -> BackwardSums:
-        columns = zip(*((p.count, p.dy, p.dy_xmu) for p in parts), strict=True)
-        return cls(*(np.sum(column, axis=0) for column in columns))
-
-
-Mergeable = TypeVar("Mergeable", Stats, BackwardSums)
 
 
 def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
@@ -163,7 +71,7 @@ def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
     if weights is not None:
         return _weighted_stats(x, axis, weights)
     count, mean, m2 = core.stats(x, axis)
-    return _trusted(Stats, count=count, mean=mean, m2=m2)
+    return trusted(Stats, count=count, mean=mean, m2=m2)
 
 
 def _weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
@@ -187,92 +95,6 @@ def _spread(weights: Array, x: Array) -> Array:
 
 def _at_least_float32(x: Array) -> Array:
     return x.astype(np.float32) if _check.is_half(x) else x
-
-
-def merge(parts: Iterable[Mergeable]) -> Mergeable:
-    """Statistics (or backward sums) of several sets of values taken together.
-
-    Parameters
-    ----------
-    parts : iterable of Stats, or of BackwardSums
-        Of any sizes, empty ones included, all with the same number of channels.
-
-    Returns
-    -------
-    Stats or BackwardSums
-        What one call over all the values would have returned, to rounding in float64.
-
-    Raises
-    ------
-    TypeError
-        Nothing to merge, or not all of one kind.
-    ValueError
-        Different numbers of channels.
-
-    Examples
-    --------
-    >>> x = np.array([[1.0], [3.0], [8.0]])
-    >>> whole, both = stats(x), merge([stats(x[:1]), stats(x[1:])])
-    >>> both.mean, both.m2, whole.m2
-    (array([4.]), array([26.]), array([26.]))
-    """
-    parts = list(parts)
-    kind = _check.same_type("parts", parts, (Stats, BackwardSums))
-    for part in parts:
-        _check.shape("each part", part.count, parts[0].count.shape)
-    return cast("Mergeable", kind._merged(parts))  # type: ignore[attr-defined]
-
-
-def commit(
-    batch: Stats,
-    running_mean: Array,
-    running_var: Array,
-    momentum: float = 0.1,
-    *,
-    unbiased: bool = True,
-    nonfinite: str = "skip",
-) -> int:
-    """Take a batch's statistics into the running ones, in place.
-
-    ``running = (1 - momentum)·running + momentum·batch``, computed in float64.
-
-    Parameters
-    ----------
-    batch : Stats
-        From `stats` or `merge`. Channels without values leave the running statistics alone.
-    running_mean, running_var : ndarray of float32 or float64, shape (C,)
-        Updated in place.
-    momentum : float, default 0.1
-        The weight of the new value, as in PyTorch (Keras's momentum is ``1 - momentum``).
-    unbiased : bool, default True
-        Keep m2 / (M - 1), as PyTorch does; False keeps m2 / M, as Keras, Flax and ONNX do.
-    nonfinite : {"skip", "raise", "propagate"}, default "skip"
-        What to do with a channel whose batch has an inf or NaN: leave its running statistics alone,
-        raise and change nothing, or let it in, as the frameworks do.
-
-    Returns
-    -------
-    int
-        The number of such channels.
-
-    Examples
-    --------
-    >>> mean, var = np.zeros(1), np.ones(1)
-    >>> commit(stats(np.array([[1.0], [3.0]])), mean, var, momentum=0.5)
-    0
-    >>> mean, var
-    (array([1.]), array([1.5]))
-    """
-    _check.same_type("batch", [batch], (Stats,))
-    _check.running(running_mean, running_var, batch.count.size)
-    _check.finite("momentum", momentum)
-    _check.choice("nonfinite", nonfinite, ("skip", "raise", "propagate"))
-    if nonfinite == "raise":
-        _check.finite_moments(batch.mean, batch.m2)
-    moments = (batch.count, batch.mean, batch.m2)
-    return core.commit(
-        running_mean, running_var, *moments, momentum, unbiased, nonfinite == "propagate"
-    )
 
 
 def normalize(
@@ -528,7 +350,7 @@ def normalize_batch(
         return core.empty_like(x) if out is None else out, stats(x, axis)
     target = _apart(out, (x, residual), (weight, bias))
     y, count, mean, m2 = core.forward(x, axis, weight, bias, eps, target, residual, *epilogue)
-    return _delivered(y, out), _trusted(Stats, count=count, mean=mean, m2=m2)
+    return _delivered(y, out), trusted(Stats, count=count, mean=mean, m2=m2)
 
 
 def backward_batch(
@@ -602,7 +424,7 @@ def backward_batch(
     dx, sum_dy, sum_dy_xmu = core.backward(dy, x, axis, *values, target, y, g, *epilogue)
     if g is not None:
         _delivered(g, dresidual)
-    return _delivered(dx, out), _trusted(
+    return _delivered(dx, out), trusted(
         BackwardSums, count=batch.count, dy=sum_dy, dy_xmu=sum_dy_xmu
     )
 

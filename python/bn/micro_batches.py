@@ -6,16 +6,9 @@ from typing import Any
 
 from bn import _check
 from bn._module import Array
-from bn.functional import (
-    BackwardSums,
-    Stats,
-    backward_apply,
-    backward_reduce,
-    merge,
-    normalize,
-    stats,
-)
+from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.layers.base import BatchNorm
+from bn.values import BackwardSums, Stats, merge
 
 PHASES = ("add", "normalize", "reduce", "apply")
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from bn import _check
 from bn._module import Array
-from bn.functional import commit, normalize, normalize_batch
+from bn.functional import normalize, normalize_batch
+from bn.values import commit
 
 __all__ = ["BatchNormalization"]
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from bn import _check
 from bn._module import Module
-from bn.functional import Stats, merge
 from bn.layers.base import BatchNorm, batch_norms
+from bn.values import Stats, merge
 
 Model = TypeVar("Model", bound=Module)
 Progress = bool | Callable[[int], object] | None

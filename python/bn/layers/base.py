@@ -13,19 +13,16 @@ from numpy.typing import ArrayLike, DTypeLike
 from bn import _check
 from bn._module import Array, Module, Parameter, Shape
 from bn.functional import (
-    BackwardSums,
-    Doubles,
-    Stats,
     backward_apply,
     backward_batch,
     backward_reduce,
-    commit,
     normalize,
     normalize_batch,
     stats,
 )
 from bn.layers.convention import Convention, share_at
 from bn.layers.updates import updates_allowed
+from bn.values import BackwardSums, Doubles, Stats, commit
 from bn.weights import clean, position_weights
 
 if TYPE_CHECKING:
@@ -204,8 +201,10 @@ class BatchNorm(Module):
 
     def _prepare(self, x: Array) -> int:
         """Check x against this layer; the channel axis, counted from the front."""
+        if isinstance(x, np.ndarray):  # first: PyTorch's sentence for 0 and 1 axes too
+            _check.batch_rank(x.ndim, self._ranks)
         axis = _check.data(x, self.axis)
-        _check.batch_rank(x.ndim, self._ranks)
+        _check.running_pair(self.running_mean, self.running_var, needed=False)
         if self.num_features is not None:
             _check.size("x", x, axis, self.num_features)
         return axis

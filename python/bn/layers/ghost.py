@@ -6,8 +6,9 @@ import numpy as np
 
 from bn import _check
 from bn._module import Array, Module, Shape
-from bn.functional import BackwardSums, Stats, backward_batch, merge, normalize_batch
+from bn.functional import backward_batch, normalize_batch
 from bn.layers.base import BatchNorm
+from bn.values import BackwardSums, Stats, merge
 
 
 class GhostBatchNorm(Module):

@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._module import Array, Parameter, Shape
-from bn.functional import Stats
 from bn.layers.base import BatchNorm, Correction
 from bn.layers.convention import KERAS
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
+from bn.values import Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -116,7 +116,7 @@ class BatchNormalization(BatchNorm):
         gamma_regularizer: str | Regularizer | None = None,
         *,
         renorm: bool = False,
-        renorm_clipping: Mapping[str, float] | None = None,
+        renorm_clipping: Mapping[str, float | None] | None = None,
         renorm_momentum: float = KERAS.momentum,
         synchronized: bool = False,
         dtype: DTypeLike = np.float32,
@@ -212,12 +212,14 @@ class BatchNormalization(BatchNorm):
         training : bool, optional
             For this call, instead of the layer's mode.
         mask : array_like of bool, optional
-            True where values count; of x's shape without its last axis (the channels').
+            True where values count; of x's shape without its last axis, or broadcastable to that.
         lengths, sample_weight : array_like, optional
             As in `bn.position_weights`.
         """
         if mask is not None:
             _check.keras_mask(mask, x.shape)
+            _check.spreads("mask", np.asarray(mask), x.shape[:-1])
+            mask = np.expand_dims(mask, -1)  # Keras's rule, wherever the channels are
         return super().forward(
             x, training=training, mask=mask, lengths=lengths, sample_weight=sample_weight
         )

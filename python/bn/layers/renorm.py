@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bn import _check
-from bn.functional import Stats, commit
 from bn.layers.base import Correction
+from bn.values import Stats, commit
 
 if TYPE_CHECKING:
     from bn.layers.keras import BatchNormalization
@@ -25,8 +25,8 @@ class Renorm:
     deviations, ``sqrt(var + epsilon)``, where others keep variances.
     """
 
-    def __init__(self, clipping: Mapping[str, float] | None, momentum: float) -> None:
-        self.clipping = dict(clipping or {})
+    def __init__(self, clipping: Mapping[str, float | None] | None, momentum: float) -> None:
+        self.clipping = {k: v for k, v in (clipping or {}).items() if v is not None}
         _check.renorm_clipping(self.clipping)
         _check.interval("renorm_momentum", momentum, 0, 1)
         self.momentum = momentum
