@@ -1,5 +1,8 @@
 """`bn` beside PyTorch: outputs, gradients, running statistics, states, errors."""
 
+import contextlib
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +10,7 @@ from hypothesis import strategies as st
 
 import bn
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:Lazy modules")]
 
 LAYERS = {"BatchNorm1d": [(6, 3), (4, 3, 7)], "BatchNorm2d": [(4, 3, 5, 6)]}
 LAYERS["BatchNorm3d"] = [(3, 3, 2, 4, 5)]
@@ -118,10 +121,13 @@ def test_states_load_in_both_directions(torch):
     assert_same_state(theirs, ours, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("name", "shape"), CASES)
-def test_reprs_are_alike(torch, name, shape):
+@pytest.mark.parametrize("name", LAYERS)
+def test_reprs_are_pytorchs_and_say_what_momentum_and_variance_are(torch, name):
     for options in ({}, {"momentum": None}, {"affine": False, "track_running_stats": False}):
-        assert repr(getattr(bn, name)(3, **options)) == repr(getattr(torch.nn, name)(3, **options))
+        found = repr(getattr(bn, name)(3, **options))
+        of = "all batches alike" if "momentum" in options else "new"
+        expected = repr(getattr(torch.nn, name)(3, **options))
+        assert found.replace(f" ({of}), running_var=unbiased,", ",") == expected
 
 
 def test_channels_last_memory_gives_channels_last_memory(torch):
@@ -144,3 +150,136 @@ def test_float32_is_closer_to_the_truth_than_pytorch(torch):
         ).numpy()
         assert np.abs(ours - truth).max() < 1e-6
         assert np.abs(ours - truth).max() < np.abs(theirs - truth).max() / 5
+
+
+def random_state(layer, rng):
+    return {
+        name: np.array(7) if array.ndim == 0 else rng.random(array.shape) + 0.5
+        for name, array in layer.named_state()
+    }
+
+
+@pytest.mark.parametrize("version", [None, 1, 2])
+@pytest.mark.parametrize("options", [{}, {"affine": False}, {"track_running_stats": False}])
+def test_checkpoints_of_before_batches_were_counted_load_as_in_pytorch(torch, options, version):
+    """PyTorch takes version 2 to hold the count; `bn` has no versions, and never insists."""
+    theirs, ours = pair(torch, "BatchNorm1d", np.float64, **options)
+    for layer, x in ((theirs, torch.ones(5, 3).double()), (ours, np.ones((5, 3)))):
+        layer(x)
+    old = random_state(ours, np.random.default_rng(0))
+    old.pop("num_batches_tracked", None)
+    state = OrderedDict((name, torch.from_numpy(array)) for name, array in old.items())
+    if version is not None:
+        state._metadata = {"": {"version": version}}
+    ours.load_state_dict(old)
+    if version == 2 and "running_mean" in old:
+        with pytest.raises(RuntimeError, match=r'Missing key.*"num_batches_tracked"'):
+            theirs.load_state_dict(state)
+    else:
+        theirs.load_state_dict(state)
+    assert_same_state(theirs, ours, rtol=0)  # both keep the count that they had
+
+
+def test_states_of_other_dtypes_are_cast(torch):
+    for dtype in (np.float16, np.float64, np.int32):
+        theirs, ours = pair(torch, "BatchNorm1d", np.float32)
+        state = {n: (3 * a).astype(dtype if a.ndim else a.dtype) for n, a in ours.named_state()}
+        ours.load_state_dict(state)
+        theirs.load_state_dict({n: torch.from_numpy(np.asarray(a)) for n, a in state.items()})
+        assert_same_state(theirs, ours, rtol=0)
+
+
+@pytest.mark.parametrize(("name", "shape"), CASES)
+def test_lazy_layers_are_built_by_their_first_batch(torch, name, shape):
+    x = np.random.default_rng(0).standard_normal(shape)
+    for training in (True, False):
+        theirs = getattr(torch.nn, f"Lazy{name}")(dtype=torch.float64, bias=False).train(training)
+        ours = getattr(bn, name)(None, dtype="f8", bias=False).train(training)
+        expected = theirs(torch.from_numpy(x)).detach().numpy()
+        np.testing.assert_allclose(ours(x), expected, atol=1e-12)
+        assert_same_state(theirs, ours, atol=1e-14)
+        assert ours.num_features == theirs.num_features == 3
+        assert type(ours).__name__ == type(theirs).__name__
+
+
+@pytest.mark.parametrize("eps", [1e-5, 0.1])
+@pytest.mark.parametrize("training", [True, False])
+def test_resets_are_alike(torch, training, eps):
+    theirs, ours = pair(torch, "BatchNorm2d", np.float64, eps=eps)
+    x = np.random.default_rng(0).standard_normal((4, 3, 5, 6))
+    for reset in ("reset_running_stats", "reset_parameters"):
+        for layer, batch in ((theirs, torch.from_numpy(x)), (ours, x)):
+            layer.train(training)(batch)
+            getattr(layer, reset)()
+        assert_same_state(theirs, ours, rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_halves_through_layers_of_float32_are_alike(torch, kind, training):
+    theirs, ours = pair(torch, "BatchNorm2d", np.float32)
+    rng = np.random.default_rng(0)
+    dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), kind, kind))
+    x, dy = (rng.standard_normal((4, 3, 5, 6)).astype(dtype) for _ in range(2))
+    tx, tdy = (torch.tensor(a.astype("f4")).to(getattr(torch, kind)) for a in (x, dy))
+    tx.requires_grad_(True)
+    ty = theirs.train(training)(tx)
+    ty.backward(tdy)
+    y = ours.train(training)(x)
+    dx = ours.backward(dy)
+    assert y.dtype == dx.dtype == dtype
+    limit = {"rtol": 2 * float(torch.finfo(tx.dtype).eps), "atol": 2e-3}
+    np.testing.assert_allclose(y.astype("f4"), ty.detach().float().numpy(), **limit)
+    np.testing.assert_allclose(dx.astype("f4"), tx.grad.float().numpy(), **limit)
+    assert_same_state(theirs, ours, rtol=1e-5, atol=1e-5)
+
+
+# ---- differences on purpose ----
+
+
+def test_a_batch_that_is_refused_or_empty_is_not_counted_here(torch):
+    for shape in ((1, 3), (6, 4), (0, 3)):
+        theirs, ours = pair(torch, "BatchNorm1d", np.float32)
+        for layer, x in ((theirs, torch.ones(shape)), (ours, np.ones(shape, np.float32))):
+            with contextlib.suppress(ValueError, RuntimeError):
+                layer(x)
+        assert (theirs.num_batches_tracked, ours.num_batches_tracked) == (1, 0)
+
+
+def test_the_number_of_channels_always_counts_here(torch):
+    """PyTorch looks at its vectors, if it has any, and if the batch is not empty."""
+    off = {"affine": False, "track_running_stats": False}
+    for options, shape in ((off, (6, 4)), ({}, (0, 4))):
+        theirs, ours = pair(torch, "BatchNorm1d", np.float32, **options)
+        assert theirs(torch.ones(shape)).shape == shape
+        with pytest.raises(ValueError, match="x must have 3 channels on axis 1, got 4"):
+            ours(np.ones(shape, np.float32))
+
+
+def test_eps_of_0_and_float64_through_a_layer_of_float32_are_errors_there(torch):
+    x = np.random.default_rng(0).standard_normal((6, 3))
+    for options, batch, message in (
+        ({"eps": 0.0}, x.astype("f4"), "eps must be positive during training"),
+        ({}, x, "mixed dtype"),
+    ):
+        theirs, ours = pair(torch, "BatchNorm1d", np.float32, **options)
+        with pytest.raises((ValueError, RuntimeError), match=message):
+            theirs(torch.from_numpy(batch))
+        assert np.isfinite(ours(batch)).all()
+
+
+@pytest.mark.parametrize("options", [{"eps": -1}, {"momentum": 1.5}, {"momentum": -0.1}], ids=str)
+def test_options_out_of_range_are_refused_at_once_here(torch, options):
+    torch.nn.BatchNorm1d(3, **options)
+    with pytest.raises(ValueError, match=next(iter(options))):
+        bn.BatchNorm1d(3, **options)
+
+
+def test_half_of_the_running_statistics_is_refused_by_both(torch):
+    for dropped in ("running_mean", "running_var"):
+        for training in (True, False):
+            theirs, ours = pair(torch, "BatchNorm1d", np.float32)
+            for layer, x in ((theirs, torch.ones(5, 3)), (ours, np.ones((5, 3), np.float32))):
+                setattr(layer.train(training), dropped, None)
+                with pytest.raises((ValueError, RuntimeError), match=r"running_mean|running_var"):
+                    layer(x)

@@ -309,11 +309,13 @@ class BatchNorm(Module):
         updates = training if self.update_stats is None else self.update_stats
         if not (updates and self._tracks() and updates_allowed()):
             return
-        assert self.num_batches_tracked is not None
+        tracked = self.num_batches_tracked
+        batches = 1 if tracked is None else int(tracked) + 1
         before = [(a, a.copy()) for name in self._moved if (a := getattr(self, name)) is not None]
-        skipped = self._commit(batch, self._share(int(self.num_batches_tracked) + 1))
+        skipped = self._commit(batch, self._share(batches))
         self._before = before
-        self.num_batches_tracked += 1
+        if tracked is not None:
+            tracked[...] = batches
         if skipped:
             self._found_nonfinite(batch)
 
