@@ -99,7 +99,7 @@ BAD_CALLS = {
     "Expected more than 1 value per channel": lambda: bn.batch_norm(
         np.ones((1, 3, 1)), None, None, training=True
     ),
-    "gamma_initializer must be callable or one of zeros, ones, got 'one'": lambda: (
+    "gamma_initializer must be callable or one of zeros, ones, Zeros, Ones, got 'one'": lambda: (
         bn.BatchNormalization(gamma_initializer="one")
     ),
     r"gamma_initializer's result must have shape \(3,\), got \(2,\)": lambda: bn.BatchNormalization(

@@ -308,7 +308,7 @@ def built(layer: str, ready: bool) -> None:
 
 
 def initializer(name: str, value: object, known: Collection[str]) -> None:
-    if not callable(value) and value not in known:
+    if not callable(value) and not (isinstance(value, str) and value in known):
         raise ValueError(f"{name} must be callable or one of {', '.join(known)}, got {value!r}")
 
 

@@ -140,7 +140,7 @@ class BatchNormalization(BatchNorm):
             "running_var": ("moving_variance", moving_variance_initializer),
         }
         for name, initializer in self._initializers.values():
-            _check.initializer(f"{name}_initializer", initializer, _INITIALIZERS)
+            _check.initializer(f"{name}_initializer", initializer, _NAMED)
 
     @property
     def gamma(self) -> Parameter | None:
@@ -189,7 +189,7 @@ class BatchNormalization(BatchNorm):
 
     def _initial(self, name: str, channels: int) -> Array:
         keras_name, initializer = self._initializers[name]
-        make = _INITIALIZERS[initializer] if isinstance(initializer, str) else initializer
+        make = _NAMED[initializer] if isinstance(initializer, str) else initializer
         value = np.asarray(make((channels,), self.dtype)).astype(self.dtype)
         _check.shape(f"{keras_name}_initializer's result", value, (channels,))
         return value
@@ -270,7 +270,9 @@ class BatchNormalization(BatchNorm):
         return text if self._renorm is None else f"{text}, {self._renorm}"
 
 
-_INITIALIZERS: dict[str, Callable[[Shape, np.dtype[Any]], Array]] = {
+_NAMED: dict[str, Callable[[Shape, np.dtype[Any]], Array]] = {
     "zeros": np.zeros,
     "ones": np.ones,
+    "Zeros": np.zeros,
+    "Ones": np.ones,
 }

@@ -41,7 +41,13 @@ class Regularizer:
         return np.asarray(self.l1 * np.sign(w) + 2 * self.l2 * w)
 
 
-NAMED = {"l1": Regularizer(0.01), "l2": Regularizer(0, 0.01), "l1_l2": Regularizer(0.01, 0.01)}
+NAMED = {
+    "l1": Regularizer(0.01),
+    "L1": Regularizer(0.01),
+    "l2": Regularizer(0, 0.01),
+    "L2": Regularizer(0, 0.01),
+    "l1_l2": Regularizer(0.01, 0.01),
+}
 
 
 def regularizer(name: str, value: str | Regularizer | None) -> Regularizer | None:
