@@ -229,6 +229,10 @@ def test_few_values_in_training_are_said_once():
     layer = bn.BatchNorm1d(3)
     with pytest.warns(bn.SmallBatchWarning, match=r"BatchNorm1d\(3, .*trains on 4 values .*bn.acc"):
         layer(X[:4])
+    for model in (bn.BatchNormalization(), nn.Sequential(nn.Sequential(bn.BatchNorm1d(3)))):
+        with pytest.warns(bn.SmallBatchWarning) as caught:
+            model(X[:4])
+        assert caught[0].filename == __file__  # it points at the call
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         layer(X[:4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -358,7 +359,7 @@ class BatchNorm(Module):
     def _warn(self, kind: type[Warning], message: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(message, kind, stacklevel=2)
+            warnings.warn(message, kind, stacklevel=_levels_to_the_caller())
 
     def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
         """Set the running statistics, of the channels where `where` is true."""
@@ -434,6 +435,14 @@ def _named(module: Module, name: str) -> Iterator[tuple[str, Module]]:
     yield name, module
     for key, child in module.children():
         yield from _named(child, f"{name}.{key}" if name else key)
+
+
+def _levels_to_the_caller() -> int:
+    """How far up the first frame outside of `bn` is, from the caller of this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bn."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _data(parameter: Parameter | None) -> Array | None:
