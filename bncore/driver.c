@@ -210,6 +210,7 @@ static bn_plan make_plan(const operation *op, int read)
     const bn_operand *operands = (const bn_operand *)&op->call->arrays;
     int arrays = 0;
     for (int i = 0; i < BN_MAX_OPERANDS; i++) arrays += operands[i].data != NULL;
+    if (read && op->call->arrays.dy.data && op->call->arrays.y.data) read++; /* for the sign of z */
     return bn_make_plan(&op->cut, op->call->kernels->itemsize, arrays, read, op->call->threads);
 }
 
