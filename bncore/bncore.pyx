@@ -499,7 +499,7 @@ def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] 
                 bad += 1
                 if not nonfinite:
                     continue
-            var = m2[c] / (max(count[c] - 1, 1.0) if unbiased else count[c])
+            var = m2[c] / (max(count[c] - 1, count[c] / 2) if unbiased else count[c])
             update(means + c * mean_stride, mean_single, mean[c], momentum)
             update(vars + c * var_stride, var_single, var, momentum)
     return bad

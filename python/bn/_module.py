@@ -64,6 +64,12 @@ class Parameter:
     def dtype(self) -> np.dtype[Any]:
         return self.data.dtype
 
+    def __getitem__(self, index: Any) -> Any:
+        return self.data[index]
+
+    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+        self.data[index] = value
+
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
         if dtype is None or np.dtype(dtype) == self.data.dtype:
             return self.data.copy() if copy else self.data
@@ -212,7 +218,16 @@ class Module:
         cast = {name: array.astype(own[name].dtype) for name, array in arrays.items()}
         for name, array in cast.items():
             own[name][...] = array
+        self._tell_loaded(set(arrays), "")
         return self
+
+    def _tell_loaded(self, names: set[str], prefix: str) -> None:
+        self._loaded({n.removeprefix(prefix) for n in names if n.startswith(prefix)})
+        for name, child in self.children():
+            child._tell_loaded(names, f"{prefix}{name}.")
+
+    def _loaded(self, names: set[str]) -> None:
+        """Arrays of these names in the state of this layer have been loaded."""
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all inside it to training mode (or to eval mode)."""
@@ -250,4 +265,5 @@ class Module:
         if not children:
             return f"{name}({self.extra_repr()})"
         lines = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in children]
+        lines = [self.extra_repr(), *lines] if self.extra_repr() else lines
         return f"{name}(\n  " + "\n  ".join(lines) + "\n)"

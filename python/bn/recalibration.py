@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
-from bn._module import Module
+from bn._module import Array, Module
 from bn.layers.base import BatchNorm, batch_norms
 from bn.values import Stats, merge
 
@@ -123,7 +123,7 @@ class _Pool:
         """Let the layer train, with its batches entering here."""
         vars(self.layer).update(training=True, observe=self.add)
 
-    def add(self, batch: Stats, training: bool = True) -> None:
+    def add(self, batch: Stats, training: bool = True, *, values: Array | None = None) -> None:
         if self.layer.update_stats is False or not self.layer._tracks():
             return
         self.stats = batch if self.stats is None else merge([self.stats, batch])

@@ -50,12 +50,16 @@ class Stats:
     @cached_property
     def var(self) -> Doubles:
         """Biased variance, m2 / M: what normalizes (0 without any value)."""
-        return self.m2 / np.maximum(self.count, 1)
+        return self.m2 / np.where(self.count > 0, self.count, 1)
 
     @property
     def unbiased_var(self) -> Doubles:
-        """Unbiased variance, m2 / (M - 1): what PyTorch keeps (0 for a single value)."""
-        return self.m2 / np.maximum(self.count - 1, 1)
+        """Unbiased variance, m2 / (M - 1): what PyTorch keeps (0 for a single value).
+
+        Of weights that add up to less than 2 it is twice the biased one, and no more.
+        """
+        divisor = np.maximum(self.count - 1, self.count / 2)
+        return self.m2 / np.where(divisor > 0, divisor, 1)
 
     @classmethod
     def _merged(cls, parts: Sequence[Stats]) -> Stats:
@@ -134,6 +138,7 @@ def merge(parts: Iterable[Mergeable]) -> Mergeable:
     >>> both.mean, both.m2, whole.m2
     (array([4.]), array([26.]), array([26.]))
     """
+    _check.several("parts", parts)
     parts = list(parts)
     kind = _check.same_type("parts", parts, (Stats, BackwardSums))
     for part in parts:
@@ -185,7 +190,7 @@ def commit(
     _check.same_type("batch", [batch], (Stats,))
     _check.running(running_mean, running_var, batch.count.size)
     _check.finite("momentum", momentum)
-    _check.choice("nonfinite", nonfinite, ("skip", "raise", "propagate"))
+    _check.nonfinite("nonfinite", nonfinite)
     if nonfinite == "raise":
         _check.finite_moments(batch.mean, batch.m2)
     moments = (batch.count, batch.mean, batch.m2)

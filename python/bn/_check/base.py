@@ -80,7 +80,7 @@ def is_half(x: object) -> TypeGuard[Array]:
 
 def floating(name: str, x: object, expected: str = "float32 or float64") -> Array:
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a numpy array, got {type(x).__name__}")
+        raise TypeError(f"{name} must be a numpy array, got {type(x).__name__} (see np.asarray)")
     if x.dtype not in FLOATS:
         raise TypeError(f"{name} must be {expected}, got {x.dtype}")
     return x
@@ -274,6 +274,11 @@ def byte_count(name: str, value: object) -> int:
 def finite(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, NUMBERS) or not np.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
+
+
+def several(name: str, value: object) -> None:
+    if not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be an iterable of values, got one {type(value).__name__}")
 
 
 def same_type(name: str, values: Sequence[object], types: tuple[type, ...]) -> type:

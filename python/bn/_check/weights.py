@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bn._check.base import Array, at_least, axis_of, shape
+from bn._check.base import Array, at_least, axis_of, interval, shape
 
 
 def boolean(name: str, value: ArrayLike) -> Array:
@@ -93,6 +93,11 @@ def not_synchronized(synchronized: object) -> None:
         raise ValueError("synchronized=True is not supported yet: statistics are one process's own")
 
 
+def optional_dict(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict, got {value!r}")
+
+
 def renorm_clipping(clipping: dict[str, float]) -> None:
     known = ("rmin", "rmax", "dmax")
     for name, value in clipping.items():
@@ -108,8 +113,27 @@ def as_many(name: str, values: Sequence[object], names: Sequence[str]) -> None:
         raise ValueError(f"{name} must be {len(names)} ({', '.join(names)}), got {len(values)}")
 
 
-def start(value: object) -> None:
-    choice("start", value, ("plain", "debiased", "first", "cumulative"))
+def start(name: str, value: object) -> None:
+    choice(name, value, ("plain", "debiased", "first", "cumulative"))
+
+
+def nonfinite(name: str, value: object) -> None:
+    choice(name, value, ("skip", "raise", "propagate"))
+
+
+def flag(name: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def optional_flag(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True, False or None, got {value!r}")
+
+
+def momentum(name: str, value: object) -> None:
+    if value is not None:
+        interval(name, value, 0, 1)
 
 
 def no_correction(user: str, corrects: bool) -> None:
@@ -134,6 +158,11 @@ def axes_of(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
     if not front or len(set(front)) != len(front) or len(front) == ndim:
         raise ValueError(f"axes must be some of {ndim} axes, each once, got {tuple(axes)}")
     return front
+
+
+def no_batch_axis(axes: tuple[int, ...]) -> None:
+    if 0 in axes:
+        raise ValueError(f"axis 0 is the batch axis, whose size input_shape lacks, got axes {axes}")
 
 
 def phase(names: Sequence[str], wanted: int, now: int, left: float, ready: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ class FeatureAxes(Module):
     ----------
     layer : BatchNorm
         With ``axis=-1``, and as many channels as there are combinations (or None yet).
-    axes : sequence of int
+    axes : int or sequence of int
         The axes of x.
 
     Raises
@@ -38,11 +39,12 @@ class FeatureAxes(Module):
     ((20, 3, 4, 5), 12)
     """
 
-    def __init__(self, layer: BatchNorm, axes: Sequence[int]) -> None:
+    def __init__(self, layer: BatchNorm, axes: int | Sequence[int]) -> None:
         _check.instance("layer", layer, BatchNorm)
         _check.last_axis_layer(layer.axis)
         self.layer = layer
-        self.axes = tuple(_check.integer("every axis", axis) for axis in axes)
+        each = axes if isinstance(axes, (tuple, list)) else (axes,)
+        self.axes = tuple(_check.integer("every axis", axis) for axis in each)
 
     def _flat(self, x: Array) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
         """View x as (..., C); the axes in front, and the shape before they are taken together."""
@@ -67,9 +69,19 @@ class FeatureAxes(Module):
         axes, shape = self._take(dy)
         return self._back(self.layer.backward(self._flat(dy)[0]), axes, shape)
 
+    def _flat_shape(self, input_shape: Shape) -> Shape:
+        shape = _check.shape_tuple("input_shape", input_shape)
+        axes = _check.axes_of(self.axes, len(shape) + 1)
+        _check.no_batch_axis(axes)
+        others = [n for i, n in enumerate(shape, 1) if i not in axes]
+        return (*others, math.prod(shape[axis - 1] for axis in axes))
+
     def output_shape(self, input_shape: Shape) -> Shape:
-        _check.axes_of(self.axes, len(input_shape) + 1)
+        self.layer.output_shape(self._flat_shape(input_shape))
         return input_shape
+
+    def build(self, input_shape: Shape) -> None:
+        self.layer.build(self._flat_shape(input_shape))
 
     def extra_repr(self) -> str:
         return f"axes={self.axes}"

@@ -21,6 +21,7 @@ from bn.functional import (
     normalize_batch,
     stats,
 )
+from bn.layers.choice import Choice, choices
 from bn.layers.convention import Convention, share_at
 from bn.layers.updates import updates_allowed
 from bn.values import BackwardSums, Doubles, Stats, commit
@@ -101,11 +102,20 @@ class BatchNorm(Module):
         "running_var",
         "num_batches_tracked",
     )
-    use_batch_stats: bool | None = None
-    update_stats: bool | None = None
-    train_affine: bool = True
-    nonfinite: str = "skip"
-    start: str = "plain"
+    if TYPE_CHECKING:
+        momentum: float | None
+        use_batch_stats: bool | None
+        update_stats: bool | None
+        train_affine: bool
+        nonfinite: str
+        start: str
+    else:
+        momentum = Choice(None, _check.momentum)
+        use_batch_stats = Choice(None, _check.optional_flag)
+        update_stats = Choice(None, _check.optional_flag)
+        train_affine = Choice(True, _check.flag)
+        nonfinite = Choice("skip", _check.nonfinite)
+        start = Choice("plain", _check.start)
 
     def __init__(
         self,
@@ -123,8 +133,8 @@ class BatchNorm(Module):
         _check.integer("axis", axis)
         if num_features is not None:
             _check.positive_int("num_features", num_features)
-        if momentum is not None:
-            _check.interval("momentum", momentum, 0, 1)
+        for name, choice in choices(type(self)).items():
+            vars(self)[name] = choice.default
         self.convention = convention
         self.num_features: int | None = None
         self.momentum = momentum
@@ -143,6 +153,7 @@ class BatchNorm(Module):
         self.running_var: Array | None = None
         self.num_batches_tracked: Array | None = None
         self.nonfinite_batches: Array | None = None
+        self._settled = False  # the statistics were set, by nobody knows how many batches
         self._warned: set[type[Warning]] = set()
         self._before: list[tuple[Array, Array]] = []  # what a batch changed, and what it held
         if num_features is not None:
@@ -153,6 +164,7 @@ class BatchNorm(Module):
     def build(self, input_shape: Shape) -> None:
         """Create parameters and statistics for inputs of this shape (without the batch axis)."""
         channels = _check.unbatched_channels(input_shape, self.axis, self.num_features)
+        _check.batch_rank(len(input_shape) + 1, self._ranks)
         if self.num_features is None:
             self._build(channels)
 
@@ -185,7 +197,7 @@ class BatchNorm(Module):
                 getattr(self, name)[...] = value
         if self.num_batches_tracked is not None:
             self.num_batches_tracked[...] = 0
-        self._before = []
+        self._before, self._settled = [], False
         return self
 
     def reset_parameters(self) -> Self:
@@ -235,8 +247,9 @@ class BatchNorm(Module):
         training : bool, optional
             For this call, instead of the layer's mode.
         mask, lengths, sample_weight : array_like, optional
-            Which values the statistics are of, and how much each counts: as in `bn.stats`. All
-            values are normalized; what is not finite and does not count is taken as 0.
+            Which values the statistics are of, and how much each counts: as in
+            `bn.position_weights`. All values are normalized; what is not finite and does not count
+            is taken as 0.
         """
         axis = self._prepare(x)
         weights = position_weights(x, axis, mask, lengths, sample_weight)
@@ -275,7 +288,8 @@ class BatchNorm(Module):
             weight, bias = _corrected(weight, bias, correction)
             y = normalize(x, batch.mean, batch.var, weight, bias, self._eps, axis=axis)
         if x.size and (weights is None or batch.count.any()):
-            self.observe(batch, training)
+            values = None if weights is None else _values(x, axis, weights)
+            self.observe(batch, training, values=values)
         self._keep(y, x, axis, weights, batch, correction, None)
         return y
 
@@ -303,17 +317,20 @@ class BatchNorm(Module):
 
     # ---- running statistics ----
 
-    def observe(self, batch: Stats, training: bool = True) -> None:
-        """Let the statistics of a batch (with values) into the running ones, if that is allowed."""
+    def observe(self, batch: Stats, training: bool = True, *, values: Array | None = None) -> None:
+        """Let the statistics of a batch (with values) into the running ones, if that is allowed.
+
+        `values` is of how many values each channel's are, where that is not the batch's count.
+        """
         if training:
-            self._warn_of_few(batch)
+            self._warn_of_few(batch.count if values is None else values)
         updates = training if self.update_stats is None else self.update_stats
         if not (updates and self._tracks() and updates_allowed()):
             return
         tracked = self.num_batches_tracked
         batches = 1 if tracked is None else int(tracked) + 1
         before = [(a, a.copy()) for name in self._moved if (a := getattr(self, name)) is not None]
-        skipped = self._commit(batch, self._share(batches))
+        skipped = self._commit_all(batch, batches)
         self._before = before
         if tracked is not None:
             tracked[...] = batches
@@ -327,7 +344,22 @@ class BatchNorm(Module):
         """The weight of the newest batch's values, the last of so many."""
         if self.momentum is None:
             return 1 / batches
-        return share_at(self.start, self.convention.share(self.momentum), batches)
+        start = "plain" if self._settled else self.start
+        return share_at(start, self.convention.share(self.momentum), batches)
+
+    def _commit_all(self, batch: Stats, batches: int) -> int:
+        """Commit, where the share depends on how many batches a channel has let in."""
+        if self.momentum is not None and self.start == "plain":
+            return self._commit(batch, self.convention.share(self.momentum))
+        left_out = self.nonfinite_batches
+        if left_out is None or self.nonfinite != "skip" or not left_out.any():
+            return self._commit(batch, self._share(batches))
+        skipped = 0
+        for out in np.unique(left_out):
+            count = np.where(left_out == out, batch.count, 0)
+            part = Stats(count, batch.mean, batch.m2)
+            skipped += self._commit(part, self._share(batches - int(out)))
+        return skipped
 
     def _commit(self, batch: Stats, share: float) -> int:
         """Returns how many channels were left out for an inf or NaN."""
@@ -349,10 +381,11 @@ class BatchNorm(Module):
         if self.nonfinite == "skip":
             self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), np.flatnonzero(bad)))
 
-    def _warn_of_few(self, batch: Stats) -> None:
+    def _warn_of_few(self, values: Array) -> None:
+        """Of channels with so many values each."""
         if SmallBatchWarning in self._warned:
             return
-        few = batch.count[0] if batch.count[0] == batch.count[-1] else batch.count.min()
+        few = values[0] if values[0] == values[-1] else values.min()
         if 0 < few < FEW_VALUES:
             self._warn(SmallBatchWarning, _check.few_values(repr(self), few, FEW_VALUES))
 
@@ -367,11 +400,28 @@ class BatchNorm(Module):
         np.copyto(self.running_mean, mean, where=where)
         np.copyto(self.running_var, var, where=where)
         self._before = []  # a rollback is of a batch, which these statistics do not have
+        self._settled = True
+
+    def _loaded(self, names: set[str]) -> None:
+        self._before = []
+        own = {self._state_names.get(name, name) for name in ("running_mean", "running_var")}
+        self._settled = bool(own & names) and "num_batches_tracked" not in names
+
+    @property
+    def trainable(self) -> bool:
+        """Keras's word: False normalizes with the running statistics and changes nothing."""
+        return self.train_affine
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self.train_affine = value
+        self.use_batch_stats = self.update_stats = None if value else False
 
     def rollback(self) -> Self:
         """Put the running statistics back to what they were before the last batch.
 
-        Once: a second call changes nothing.
+        One batch back: a second call changes nothing, nor does one after the statistics were
+        loaded, set or reset.
         """
         for array, before in self._before:
             array[...] = before
@@ -411,6 +461,15 @@ class BatchNorm(Module):
         self._add_gradients(dweight, sums.dbias)
         return dx
 
+    def _chosen(self) -> str:
+        """What a repr says of attributes that are not as they were made."""
+        words = ""
+        for name, choice in choices(type(self)).items():
+            value = getattr(self, name)
+            if name != "momentum" and value != choice.default:
+                words += f", {name}={value!r}"
+        return words
+
     def affine_arrays(self) -> tuple[Array | None, Array | None]:
         """The arrays of weight and bias; None where there is none."""
         return _data(self.weight), _data(self.bias)
@@ -424,6 +483,7 @@ class BatchNorm(Module):
 
 def batch_norms(model: Module) -> Iterator[tuple[str, BatchNorm]]:
     """(dotted path, layer) of the batch normalization layers in a model, each once."""
+    _check.instance("model", model, Module)
     seen = set()
     for name, module in _named(model, ""):
         if isinstance(module, BatchNorm) and id(module) not in seen:
@@ -446,7 +506,18 @@ def _levels_to_the_caller() -> int:
 
 
 def _data(parameter: Parameter | None) -> Array | None:
-    return None if parameter is None else parameter.data
+    if parameter is None:
+        return None
+    if type(parameter) is not Parameter:
+        _check.instance("weight and bias", parameter, Parameter)
+    return parameter.data
+
+
+def _values(x: Array, axis: int, weights: Array) -> Array:
+    """How many values of each channel count at all."""
+    others = tuple(i for i in range(x.ndim) if i != axis)
+    counts: Array = np.count_nonzero(np.broadcast_to(weights, x.shape), axis=others)
+    return counts
 
 
 def _corrected(

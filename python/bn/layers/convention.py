@@ -70,8 +70,6 @@ CONVENTIONS = {
     )
 }
 
-STARTS = ("plain", "debiased", "first", "cumulative")
-
 
 def share_at(start: str, share: float, batches: int) -> float:
     """The weight of the newest value when `batches` values have come, this one included.
@@ -91,7 +89,7 @@ def share_at(start: str, share: float, batches: int) -> float:
     """
     if start == "plain":
         return share
-    _check.choice("start", start, STARTS)
+    _check.start("start", start)
     if start == "cumulative" or (start == "first" and batches == 1):
         return 1 / batches
     if start == "debiased" and 0 < share < 1:

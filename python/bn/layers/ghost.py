@@ -64,12 +64,14 @@ class GhostBatchNorm(Module):
             del starts[-1]
         return [slice(a, b) for a, b in zip(starts, [*starts[1:], x.shape[0]], strict=True)]
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, *, training: bool | None = None) -> Array:
+        """Normalize each ghost by itself in training; see `bn.BatchNorm`."""
         layer = self.layer
+        training = layer.training if training is None else training
         axis = layer._prepare(x)
         _check.batch_axis_apart(axis)
-        if not layer._takes_batch(layer.training) or x.size == 0:
-            y = layer(x)
+        if not layer._takes_batch(training) or x.size == 0:
+            y = layer(x, training=training)
             self._keep(y, None, axis, ())
             return y
         for ghost in self._ghosts(x, axis):
@@ -81,11 +83,13 @@ class GhostBatchNorm(Module):
         for ghost in self._ghosts(x, axis):
             _, batch = normalize_batch(x[ghost], weight, bias, layer.eps, axis=axis, out=y[ghost])
             parts.append((ghost, batch))
-        layer.observe(merge([batch for _, batch in parts]), layer.training)
+        whole = merge([batch for _, batch in parts])
+        layer.observe(whole, training, values=parts[-1][1].count)
         self._keep(y, x, axis, tuple(parts))
         return y
 
     def backward(self, dy: Array) -> Array:
+        """Gradient of x; those of weight and bias are added to the layer's."""
         x, axis, parts = self._take(dy)
         if x is None:
             return self.layer.backward(dy)

@@ -162,15 +162,6 @@ class BatchNormalization(BatchNorm):
     def epsilon(self) -> float:
         return self.eps
 
-    @property
-    def trainable(self) -> bool:
-        return self.train_affine
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        self.use_batch_stats = self.update_stats = None if value else False
-        self.train_affine = bool(value)
-
     def _build(self, channels: int) -> None:
         super()._build(channels)
         self._start_renorm()
@@ -265,7 +256,7 @@ class BatchNormalization(BatchNorm):
     def extra_repr(self) -> str:
         text = (
             f"axis={self.axis}, {self.convention.words(self.momentum)}, epsilon={self.epsilon}, "
-            f"center={self.center}, scale={self.scale}"
+            f"center={self.center}, scale={self.scale}{self._chosen()}"
         )
         return text if self._renorm is None else f"{text}, {self._renorm}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -34,7 +34,7 @@ class PresetBatchNorm(BatchNorm):
         return (
             f"{self.convention.name}: {self.num_features}, eps={self.eps}, "
             f"{self.convention.words(self.momentum)}, scale={self._has['weight']}, "
-            f"center={self._has['bias']}, axis={self.axis}"
+            f"center={self._has['bias']}, axis={self.axis}{self._chosen()}"
         )
 
 
@@ -42,7 +42,7 @@ def preset(
     framework: str,
     num_features: int | None = None,
     *,
-    momentum: float | None = None,
+    momentum: float | Literal["default"] | None = "default",
     eps: float | None = None,
     axis: int | None = None,
     scale: bool = True,
@@ -58,8 +58,10 @@ def preset(
         Says what momentum is the weight of, which variance is kept, and the defaults.
     num_features : int, optional
         The number of channels; learned from the first batch if it is not given.
-    momentum, eps, axis
-        In the framework's own meaning; None for its default.
+    momentum : float or None, optional
+        In the framework's own meaning; None averages all batches alike.
+    eps, axis : optional
+        None for the framework's default.
     scale, center : bool, default True
         Have a weight; have a bias. (MXNet's operator has ``fix_gamma=True``: ``scale=False``.)
     start : {"plain", "debiased", "first", "cumulative"}
@@ -85,14 +87,13 @@ def preset(
 center=True, axis=-1)
     """
     _check.choice("framework", framework, tuple(CONVENTIONS))
-    _check.start(start)
     convention = CONVENTIONS[framework]
     eps = convention.eps if eps is None else eps
     _check.eps(eps)
     layer = PresetBatchNorm(
         convention,
         num_features,
-        convention.momentum if momentum is None else momentum,
+        convention.momentum if momentum == "default" else momentum,
         eps,
         convention.axis if axis is None else axis,
         dtype,

@@ -26,6 +26,7 @@ class Renorm:
     """
 
     def __init__(self, clipping: Mapping[str, float | None] | None, momentum: float) -> None:
+        _check.optional_dict("renorm_clipping", clipping)
         self.clipping = {k: v for k, v in (clipping or {}).items() if v is not None}
         _check.renorm_clipping(self.clipping)
         _check.interval("renorm_momentum", momentum, 0, 1)

@@ -105,7 +105,7 @@ class _TorchBatchNorm(BatchNorm):
         text = (
             f"{self.num_features}, eps={self.eps}, {self.convention.words(self.momentum)}, "
             f"affine={self.affine}, bias={self._has['bias']}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"track_running_stats={self.track_running_stats}{self._chosen()}"
         )
         return text if self.axis == 1 else f"{text}, axis={self.axis}"
 
