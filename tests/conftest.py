@@ -1,7 +1,11 @@
+import hypothesis
 import numpy as np
 import pytest
 
 import bncore
+
+hypothesis.settings.register_profile("bn", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("bn")  # the same examples each time
 
 
 @pytest.fixture
