@@ -102,6 +102,16 @@ def test_it_is_said_once_and_counted_each_time():
     np.testing.assert_array_equal(layer.nonfinite_batches, [0, 2, 0])
 
 
+def test_neither_does_a_warning_that_was_made_an_error_change_anything():
+    layer = bn.BatchNorm1d(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(bn.NonFiniteWarning):
+            layer(POISONED)
+    assert (layer.running_mean == 0).all() and layer.num_batches_tracked == 0
+    assert (layer.nonfinite_batches == 0).all()
+
+
 def test_raising_changes_nothing():
     layer = bn.BatchNorm1d(3)
     layer.nonfinite = "raise"

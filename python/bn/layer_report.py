@@ -227,6 +227,7 @@ class Report:
         import matplotlib.style
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.lines import Line2D
 
         with matplotlib.style.context("default"):
             size = (max(6.0, 1.5 + 0.4 * len(self.layers)), 6.0)
@@ -237,8 +238,12 @@ class Report:
                 limit = layer.var_ratio_limit
                 _points(means, i, layer.z, (layer.z_limit,))
                 _points(variances, i, layer.var_ratio, (limit, 1 / limit))
-            means.set_title("running mean, distance from the batch's in standard deviations")
+            means.set_title("running mean, distance from the batch's")
             means.set_ylim(bottom=0)
+            means.set_ylabel("standard deviations")
+            variances.set_ylabel("ratio")
+            line = Line2D([], [], color="#d9730d", label="a finding from here on")
+            means.legend(handles=[line], frameon=False, fontsize=8)
             variances.set_title("running variance / the batch's")
             variances.set_yscale("log")
             names = [layer.name for layer in self.layers]

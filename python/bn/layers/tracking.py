@@ -163,7 +163,12 @@ class Tracking(Module):
         self._before.append((self.nonfinite_batches, self.nonfinite_batches.copy()))
         self.nonfinite_batches += bad
         if self.nonfinite == "skip":
-            self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), np.flatnonzero(bad)))
+            channels = np.flatnonzero(bad)
+            try:
+                self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), channels))
+            except NonFiniteWarning:  # the user made it an error, which changes nothing
+                self.rollback()
+                raise
 
     def _warn_of_few(self, values: Array) -> None:
         """Of channels with so many values each."""
