@@ -251,6 +251,13 @@ def test_the_gradients_of_renorm_are_exact_where_its_correction_is_constant(opti
     gradcheck(Clipped(), rng.standard_normal((6, 3, 4)), tol=1e-5)
 
 
+@pytest.mark.parametrize("affine", [True, False])
+def test_the_gradients_of_renorm_in_eval_mode_are_those_of_the_running_statistics(affine, rng):
+    layer = bn.BatchNormalization(axis=1, renorm=True, center=affine, scale=affine, dtype="f8")
+    layer(X)
+    gradcheck(layer.eval(), rng.standard_normal((6, 3, 4)), tol=1e-5)
+
+
 def test_the_correction_of_renorm_is_a_constant_in_the_gradient(rng):
     dy = rng.standard_normal(X.shape)
     layer, plain = renorm(), bn.BatchNormalization(axis=1, dtype="f8")

@@ -50,3 +50,14 @@ def test_the_quick_start_is_two_commands_of_one_line():
     section = README.read_text().split("## Quick start")[1].split("\n## ")[0]
     blocks = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     assert [len(b.splitlines()) for b in blocks] == [1, 1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/semantics.md"])
+def test_what_a_page_names_is_there(page):
+    text = (README.parent / page).read_text()
+    names = set(re.findall(r"`?\bbn\.([a-zA-Z_]\w*)", text)) - {"layers"}
+    assert len(names) > 10
+    for name in names:
+        assert hasattr(bn, name), name
+    for name in set(re.findall(r"`(test_[a-z_]+)`", text)):
+        assert (README.parent / "tests" / f"{name}.py").exists(), name

@@ -74,8 +74,10 @@ def test_ghosts_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="Expected more than 1 value per channel when training"):
         layer(X[:, :, 0])
     assert layer.layer.num_batches_tracked == 0
-    with pytest.raises(TypeError, match="unexpected keyword argument 'mask'"):
-        layer(X, mask=np.ones((21, 4), bool))
+    mask = np.ones((21, 4), bool)
+    for call in (layer, bn.accumulate(bn.BatchNorm1d(3)).add):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'mask'"):
+            call(X, mask=mask)
 
 
 # ---- chunks of one batch ----
