@@ -18,7 +18,6 @@ typedef struct {
     chunk_pass first;  /* or NULL */
     int (*between)(const operation *op, ptrdiff_t begin, ptrdiff_t end, int again); /* 0: again */
     chunk_pass second; /* or NULL */
-    int read;          /* arrays that both passes read */
 } procedure;
 
 /* One call and the work space of its passes. */
@@ -205,12 +204,14 @@ static int find_sums_and_prepare(const operation *op, ptrdiff_t begin, ptrdiff_t
 
 /* ---- running the passes ---- */
 
-static bn_plan make_plan(const operation *op, int read)
+static bn_plan make_plan(const operation *op)
 {
     const bn_operand *operands = (const bn_operand *)&op->call->arrays;
     int arrays = 0;
     for (int i = 0; i < BN_MAX_OPERANDS; i++) arrays += operands[i].data != NULL;
-    if (read && op->call->arrays.dy.data && op->call->arrays.y.data) read++; /* for the sign of z */
+    const bn_arrays *a = &op->call->arrays;
+    const int backward = a->dy.data != NULL, for_sign = backward && a->y.data;
+    const int read = op->steps->first ? 1 + backward + for_sign : 0; /* by both passes */
     return bn_make_plan(&op->cut, op->call->kernels->itemsize, arrays, read, op->call->threads);
 }
 
@@ -298,7 +299,7 @@ static void run_apart(const operation *op)
     first.second = NULL, second.before = NULL, second.first = NULL;
     one.steps = &first, two.steps = &second;
     two.cut = bn_cut_fine(&op->call->layout);
-    two.plan = make_plan(&two, 0);
+    two.plan = make_plan(&two);
     run_own(&one);
     if (second.second) run_shared(&two);
 }
@@ -309,7 +310,7 @@ static operation begin(const bn_call *call, const procedure *steps)
 {
     operation op = {.call = call, .steps = steps, .values = call->values};
     op.cut = steps->first ? bn_cut(&call->layout) : bn_cut_fine(&call->layout);
-    op.plan = make_plan(&op, steps->read);
+    op.plan = make_plan(&op);
     op.epilogue = (bn_epilogue){call->activation, call->negative_slope, op.plan.from_memory};
     return op;
 }
@@ -340,7 +341,7 @@ static int finish(operation *op)
 
 int bn_stats(const bn_call *call, double *count, double *mean, double *m2)
 {
-    static const procedure steps = {guess_shift, stats_chunk, find_moments, NULL, 1};
+    static const procedure steps = {guess_shift, stats_chunk, find_moments, NULL};
     operation op = begin(call, &steps);
     op.count = count, op.mean = mean, op.m2 = m2;
     return finish(&op);
@@ -348,7 +349,7 @@ int bn_stats(const bn_call *call, double *count, double *mean, double *m2)
 
 int bn_normalize(const bn_call *call)
 {
-    static const procedure steps = {prepare_normalize, NULL, NULL, normalize_chunk, 0};
+    static const procedure steps = {prepare_normalize, NULL, NULL, normalize_chunk};
     operation op = begin(call, &steps);
     return finish(&op);
 }
@@ -356,7 +357,7 @@ int bn_normalize(const bn_call *call)
 int bn_forward(const bn_call *call, double *count, double *mean, double *m2)
 {
     static const procedure steps = {guess_shift, stats_chunk, find_moments_and_prepare,
-                                    normalize_chunk, 1};
+                                    normalize_chunk};
     operation op = begin(call, &steps);
     op.count = count, op.mean = mean, op.m2 = m2;
     return finish(&op);
@@ -364,7 +365,7 @@ int bn_forward(const bn_call *call, double *count, double *mean, double *m2)
 
 int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm)
 {
-    static const procedure steps = {prepare_normalize, reduce_chunk, find_sums, NULL, 2};
+    static const procedure steps = {prepare_normalize, reduce_chunk, find_sums, NULL};
     operation op = begin(call, &steps);
     op.sum_g = sum_g, op.sum_g_xm = sum_g_xm;
     return finish(&op);
@@ -372,7 +373,7 @@ int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm)
 
 int bn_gradient(const bn_call *call)
 {
-    static const procedure steps = {prepare_both, NULL, NULL, gradient_chunk, 0};
+    static const procedure steps = {prepare_both, NULL, NULL, gradient_chunk};
     operation op = begin(call, &steps);
     return finish(&op);
 }
@@ -380,7 +381,7 @@ int bn_gradient(const bn_call *call)
 int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
 {
     static const procedure steps = {prepare_normalize, reduce_chunk, find_sums_and_prepare,
-                                    gradient_chunk, 2};
+                                    gradient_chunk};
     operation op = begin(call, &steps);
     op.sum_g = sum_g, op.sum_g_xm = sum_g_xm;
     return finish(&op);

@@ -136,6 +136,35 @@ def test_passes_that_come_too_early_or_do_not_match_are_refused():
         single.normalize(X[:1, :, 0])
 
 
+def test_a_chunk_that_is_refused_does_not_count():
+    steps = bn.accumulate(bn.BatchNorm1d(3, dtype="f8"))
+    with pytest.raises(RuntimeError, match="a batch has statistics after its first chunk"):
+        _ = steps.batch
+    steps.add(X)
+    with pytest.raises(ValueError, match="out must have shape"):
+        steps.normalize(X, out=np.empty(3))
+    steps.normalize(X)
+    with pytest.raises(ValueError, match="dy must have shape"):
+        steps.reduce(X[:2], X)
+    steps.reduce(X, X)
+    with pytest.raises(ValueError, match="dy must have shape"):
+        steps.apply(X[:2], X)
+    whole = bn.BatchNorm1d(3, dtype="f8")
+    whole(X)
+    np.testing.assert_allclose(steps.apply(X, X), whole.backward(X), atol=1e-12)
+    np.testing.assert_allclose(steps.layer.weight.grad, whole.weight.grad, rtol=1e-12)
+
+
+def test_an_error_after_a_ghost_batch_that_was_not_let_in_undoes_nothing():
+    ghost = bn.GhostBatchNorm(bn.BatchNorm1d(3), 4)
+    model = bn.nn.Sequential(ghost, bn.nn.Linear(7, 2))
+    ghost(X)
+    before = ghost.layer.state_dict()
+    with bn.no_stat_update(), pytest.raises(ValueError, match="7 features"):
+        model(X)
+    np.testing.assert_array_equal(ghost.layer.running_mean, before["running_mean"])
+
+
 MEMORY = """
 import resource, sys
 import numpy as np

@@ -224,6 +224,13 @@ def test_the_three_knobs_are_separate():
     assert layer.num_batches_tracked == 0
 
 
+def test_a_batch_of_which_nothing_counts_is_not_let_in_by_any_knob():
+    layer = bn.freeze(bn.BatchNorm1d(3), update_stats=True)
+    layer(X, mask=np.zeros(40, bool))
+    layer(X[:0])
+    assert layer.num_batches_tracked == 0
+
+
 def test_unfreezing_follows_the_mode_again():
     layer = bn.unfreeze(bn.freeze(bn.BatchNorm1d(3)))
     layer.backward(layer(X))

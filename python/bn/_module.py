@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -267,3 +268,15 @@ class Module:
         lines = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in children]
         lines = [self.extra_repr(), *lines] if self.extra_repr() else lines
         return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
+
+
+@contextmanager
+def unchanged(model: Module) -> Iterator[None]:
+    """Give back all modules of a model their attributes as they are now."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, Shape
+from bn._module import Array, Module, Shape, unchanged
 from bn.functional import stats
 from bn.layers.base import BatchNorm, batch_norms
 from bn.layers.tracking import FEW_VALUES
 from bn.layers.updates import no_stat_update
-from bn.recalibration import unchanged
 from bn.values import Doubles, Stats, merge
 from bn.weights import clean, position_weights
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from bn import _check
 from bn._module import Array
@@ -48,17 +48,16 @@ class accumulate:
         _check.instance("layer", layer, BatchNorm)
         _check.no_correction("accumulate", layer._corrects())
         self.layer = layer
-        self._axis: int | None = None
         self._phase = 0
         self._left = 0.0  # values of a channel that this pass has yet to see
-        self._parts: list[Any] = []
         self._batch: Stats | None = None
         self._sums: BackwardSums | None = None
 
     @property
     def batch(self) -> Stats:
         """The statistics of all chunks added so far."""
-        return merge(self._parts) if self._batch is None else self._batch
+        _check.something_added(self._batch is not None)
+        return cast("Stats", self._batch)
 
     def add(self, x: Array) -> None:
         """First pass: take a chunk into the statistics."""
@@ -67,7 +66,7 @@ class accumulate:
         if self.layer.num_features is None:
             self.layer._build(x.shape[axis])
         part = stats(x, axis)
-        self._parts = [merge([*self._parts, part])]
+        self._batch = part if self._batch is None else merge([self._batch, part])
 
     def normalize(self, x: Array, out: Array | None = None) -> Array:
         """Second pass: a chunk of y."""
@@ -75,14 +74,17 @@ class accumulate:
         batch, layer = self.batch, self.layer
         axis = self._next(x)
         weight, bias = layer.affine_arrays()
-        return normalize(x, batch.mean, batch.var, weight, bias, layer.eps, axis=axis, out=out)
+        y = normalize(x, batch.mean, batch.var, weight, bias, layer.eps, axis=axis, out=out)
+        self._seen(x, axis)
+        return y
 
     def reduce(self, dy: Array, x: Array) -> None:
         """Third pass: take a chunk of dy, and the x it belongs to, into the sums."""
         self._enter(2)
         axis = self._next(x)
         part = backward_reduce(dy, x, self.batch.mean, axis=axis)
-        self._parts = [merge([*self._parts, part])]
+        self._sums = part if self._sums is None else merge([self._sums, part])
+        self._seen(x, axis)
 
     def apply(self, dy: Array, x: Array, out: Array | None = None) -> Array:
         """Fourth pass: a chunk of dx."""
@@ -90,34 +92,32 @@ class accumulate:
         batch, layer = self.batch, self.layer
         axis = self._next(x)
         weight, _ = layer.affine_arrays()
-        return backward_apply(
+        dx = backward_apply(
             dy, x, batch.mean, batch.var, weight, layer.eps, self._sums, axis=axis, out=out
         )
+        self._seen(x, axis)
+        return dx
 
     def _next(self, x: Array) -> int:
-        """The channel axis of a chunk, which counts as seen."""
+        """The channel axis of a chunk, which must be among those still to come."""
         axis = self.layer._prepare(x)
-        count = x.size // max(x.shape[axis], 1)
-        _check.values_left(PHASES[self._phase], count, self._left)
-        self._left -= count
+        _check.values_left(PHASES[self._phase], x.size // max(x.shape[axis], 1), self._left)
         return axis
+
+    def _seen(self, x: Array, axis: int) -> None:
+        self._left -= x.size // max(x.shape[axis], 1)
 
     def _enter(self, phase: int) -> None:
         """Be in this pass; the one before must be over."""
         if phase == self._phase:
             return
-        _check.phase(PHASES, phase, self._phase, self._left, bool(self._parts) or phase != 1)
+        _check.phase(PHASES, phase, self._phase, self._left, self._batch is not None)
+        batch, layer = self.batch, self.layer
         if phase == 1:
-            self._batch = merge(self._parts)
-            _check.enough_merged(self._batch.count)
-            if self._batch.count.any():
-                self.layer.observe(self._batch, self.layer.training)
-            self._parts = []
-        if phase == 3:
-            self._sums = merge(self._parts)
-            self.layer._add_gradients(
-                self._sums.dweight(self.batch.var, self.layer.eps), self._sums.dbias
-            )
-        assert self._batch is not None
-        self._left = float(self._batch.count.max(initial=0))
+            _check.enough_merged(batch.count)
+            if batch.count.any():
+                layer.observe(batch, layer.training)
+        if phase == 3 and self._sums is not None:
+            layer._add_gradients(self._sums.dweight(batch.var, layer.eps), self._sums.dbias)
+        self._left = float(batch.count.max(initial=0))
         self._phase = phase

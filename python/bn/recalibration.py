@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module
+from bn._module import Array, Module, unchanged
 from bn.layers.base import BatchNorm, batch_norms
 from bn.values import Stats, merge
 
@@ -95,18 +95,6 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
     for pool in pools:
         pool.store()
     return model
-
-
-@contextmanager
-def unchanged(model: Module) -> Iterator[None]:
-    """Give back all modules of a model their attributes as they are now."""
-    before = [(module, dict(vars(module))) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
 
 
 class _Pool:

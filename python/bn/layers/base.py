@@ -216,8 +216,10 @@ class BatchNorm(Tracking):
         y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
         # copies: a later batch changes the running statistics in place
         self._keep(y, x, axis, None, None, None, (mean.copy(), var.copy(), eps))
-        if self.update_stats and x.size:
-            self.observe(stats(x, axis, weights=weights), training)
+        if self.update_stats:
+            batch = stats(x, axis, weights=weights)
+            if batch.count.any():
+                self.observe(batch, training)
         return y
 
     def _takes_batch(self, training: bool) -> bool:

@@ -106,6 +106,7 @@ class Tracking(Module):
 
         `values` is of how many values each channel's are, where that is not the batch's count.
         """
+        self._before = []
         if training:
             self._warn_of_few(batch.count if values is None else values)
         updates = training if self.update_stats is None else self.update_stats

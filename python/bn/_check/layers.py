@@ -1,0 +1,154 @@
+"""Checks of the layers' choices, and of what is wrapped around a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from bn._check.base import Array, at_least, axis_of, interval
+
+
+def choice(name: str, value: object, known: Collection[str]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+
+
+def not_synchronized(synchronized: object) -> None:
+    if synchronized:
+        raise ValueError("synchronized=True is not supported yet: statistics are one process's own")
+
+
+def optional_dict(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a dict, got {value!r}")
+
+
+def renorm_clipping(clipping: dict[str, float]) -> None:
+    known = ("rmin", "rmax", "dmax")
+    for name, value in clipping.items():
+        if name not in known:
+            raise ValueError(f"renorm_clipping must have keys of {', '.join(known)}, got {name!r}")
+        at_least(f"renorm_clipping[{name!r}]", value, 0)
+    if clipping.get("rmin", 0) > clipping.get("rmax", np.inf):
+        raise ValueError(f"rmin must be at most rmax, got {clipping['rmin']} > {clipping['rmax']}")
+
+
+def as_many(name: str, values: Sequence[object], names: Sequence[str]) -> None:
+    if len(values) != len(names):
+        raise ValueError(f"{name} must be {len(names)} ({', '.join(names)}), got {len(values)}")
+
+
+def start(name: str, value: object) -> None:
+    choice(name, value, ("plain", "debiased", "first", "cumulative"))
+
+
+def nonfinite(name: str, value: object) -> None:
+    choice(name, value, ("skip", "raise", "propagate"))
+
+
+def flag(name: str, value: object) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+
+
+def optional_flag(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True, False or None, got {value!r}")
+
+
+def momentum(name: str, value: object) -> None:
+    if value is not None:
+        interval(name, value, 0, 1)
+
+
+def no_correction(user: str, corrects: bool) -> None:
+    if corrects:
+        raise ValueError(
+            f"{user} takes a layer without batch renormalization and of no darknet preset"
+        )
+
+
+def batch_axis_apart(axis: int) -> None:
+    if axis == 0:
+        raise ValueError("GhostBatchNorm cuts axis 0, which must not be the channel axis")
+
+
+def last_axis_layer(axis: object) -> None:
+    if axis != -1:
+        raise ValueError(f"FeatureAxes needs a layer with axis=-1, got axis={axis}")
+
+
+def axes_of(axes: Sequence[int], ndim: int) -> tuple[int, ...]:
+    front = tuple(axis_of(axis, ndim) for axis in axes)
+    if not front or len(set(front)) != len(front) or len(front) == ndim:
+        raise ValueError(f"axes must be some of {ndim} axes, each once, got {tuple(axes)}")
+    return front
+
+
+def no_batch_axis(axes: tuple[int, ...]) -> None:
+    if 0 in axes:
+        raise ValueError(f"axis 0 is the batch axis, whose size input_shape lacks, got axes {axes}")
+
+
+def phase(names: Sequence[str], wanted: int, now: int, left: float, ready: bool) -> None:
+    """The passes of `accumulate` follow one another."""
+    if wanted != now + 1 or not ready:
+        before = names[max(wanted - 1, 0)]
+        raise RuntimeError(f"{names[wanted]} comes after all chunks went through {before}")
+    if left > 0:
+        raise RuntimeError(
+            f"{names[wanted]} comes after all chunks went through {names[now]}: "
+            f"{left:g} values of a channel are missing"
+        )
+
+
+def values_left(name: str, count: int, left: float) -> None:
+    if count > left:
+        raise ValueError(
+            f"{name} must get the chunks that add got, and has {left:g} values of a channel to "
+            f"come, got {count}"
+        )
+
+
+def enough_merged(count: Array) -> None:
+    if count.size and count.max() == 1:
+        raise ValueError("Expected more than 1 value per channel when training, got one in all")
+
+
+def second_order(order: object) -> None:
+    if order != 2:
+        raise ValueError(f"order must be 2, the highest that there is, got {order!r}")
+
+
+def finite_moments(mean: Array, m2: Array) -> None:
+    bad = ~(np.isfinite(mean) & np.isfinite(m2))
+    if bad.any():
+        raise ValueError(
+            f"the batch must be finite, got inf or NaN in channel {_list(np.flatnonzero(bad))}"
+        )
+
+
+def nonfinite_skipped(layer: str, channels: Array) -> str:
+    return (
+        f"{layer} got inf or NaN in channel {_list(channels)}; the batch was kept out of their "
+        "running statistics (nonfinite='skip'; layer.nonfinite_batches counts them)"
+    )
+
+
+def few_values(layer: str, few: float, limit: int) -> str:
+    return (
+        f"{layer} trains on {few:g} values in a channel; below {limit} the statistics are mostly "
+        "noise: larger batches help, bn.accumulate over micro-batches, batch renormalization, "
+        "or bn.freeze"
+    )
+
+
+def _list(channels: Array) -> str:
+    shown = ", ".join(str(c) for c in channels[:5])
+    return shown if len(channels) <= 5 else f"{shown} and {len(channels) - 5} more"
+
+
+def something_added(ready: bool) -> None:
+    if not ready:
+        raise RuntimeError("a batch has statistics after its first chunk, got none: call add")
