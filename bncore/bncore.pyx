@@ -12,6 +12,8 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
+from itertools import count as count_from
+
 import numpy as np
 
 cnp.import_array()
@@ -83,6 +85,7 @@ cdef extern from "dispatch.h" nogil:
     const bn_isa *bn_supported_isa(int i)
 
 cdef extern from "parallel.h" nogil:
+    enum: BN_MOST_THREADS
     int bn_has_openmp()
     int bn_max_threads()
     void bn_set_max_threads(int n)
@@ -170,6 +173,9 @@ def selected_isa():
 
 *_, best = available_isas()
 select_isa(best)
+
+
+MOST_THREADS = BN_MOST_THREADS
 
 
 def has_openmp():
@@ -480,33 +486,181 @@ def rstd(const double[::1] var, double eps):
     return result
 
 
+cdef enum:  # what commit does with a channel that is not finite
+    SKIP, REFUSE, PROPAGATE
+
+
 def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] count,
            const double[::1] mean, const double[::1] m2, double momentum, bint unbiased,
-           bint nonfinite):
-    """running = (1 - momentum) * running + momentum * batch, where a channel has values, and they
-    are finite (or `nonfinite`). Returns in how many channels they are not."""
-    cdef char *means = <char *>cnp.PyArray_DATA(running_mean)
-    cdef char *vars = <char *>cnp.PyArray_DATA(running_var)
-    cdef Py_ssize_t c, mean_stride = cnp.PyArray_STRIDES(running_mean)[0]
-    cdef Py_ssize_t var_stride = cnp.PyArray_STRIDES(running_var)[0]
-    cdef bint mean_single = cnp.PyArray_TYPE(running_mean) == cnp.NPY_FLOAT32
-    cdef bint var_single = cnp.PyArray_TYPE(running_var) == cnp.NPY_FLOAT32
-    cdef double var
-    cdef Py_ssize_t bad = 0
-    for c in range(count.shape[0]):
+           int nonfinite=SKIP):
+    """running = (1 - momentum) * running + momentum * batch, for each channel that has values.
+
+    Returns which channels are not finite, as booleans: those whose batch mean or variance, or whose
+    new running value, would be inf or NaN in the dtype that stores it. SKIP leaves them as they are,
+    REFUSE changes no channel if there is one, PROPAGATE stores them."""
+    cdef cnp.npy_intp channels = count.shape[0]
+    cdef cnp.ndarray found = cnp.PyArray_ZEROS(1, &channels, cnp.NPY_BOOL, 0)
+    cdef cnp.npy_bool *bad = <cnp.npy_bool *>cnp.PyArray_DATA(found)
+    cdef Py_ssize_t c
+    cdef bint any_bad = False
+    cdef running_values means = running_values_of(running_mean), vars = running_values_of(running_var)
+    for c in range(channels):
         if count[c] > 0:
-            if not (isfinite(mean[c]) and isfinite(m2[c])):
-                bad += 1
-                if not nonfinite:
-                    continue
-            var = m2[c] / (max(count[c] - 1, count[c] / 2) if unbiased else count[c])
-            update(means + c * mean_stride, mean_single, mean[c], momentum)
-            update(vars + c * var_stride, var_single, var, momentum)
-    return bad
+            bad[c] = not (can_take(&means, c, mean[c], momentum)
+                          and can_take(&vars, c, variance(count[c], m2[c], unbiased), momentum))
+            any_bad |= bad[c]
+    if nonfinite == REFUSE and any_bad:
+        return found
+    for c in range(channels):
+        if count[c] > 0 and (nonfinite == PROPAGATE or not bad[c]):
+            take(&means, c, mean[c], momentum)
+            take(&vars, c, variance(count[c], m2[c], unbiased), momentum)
+    return found
 
 
-cdef inline void update(char *running, bint single, double value, double momentum) noexcept:
-    store(running, single, (1 - momentum) * load(running, single) + momentum * value)
+cdef struct running_values:
+    char *data
+    Py_ssize_t stride
+    bint single
+
+
+cdef running_values running_values_of(cnp.ndarray vector) noexcept:
+    cdef running_values r
+    r.data, r.stride = <char *>cnp.PyArray_DATA(vector), cnp.PyArray_STRIDES(vector)[0]
+    r.single = cnp.PyArray_TYPE(vector) == cnp.NPY_FLOAT32
+    return r
+
+
+cdef inline double variance(double count, double m2, bint unbiased) noexcept:
+    """m2 / (count - 1); weights that add up to less than 2 count as 2 * (count - 1) = count."""
+    return m2 / (max(count - 1, count / 2) if unbiased else count)
+
+
+cdef inline double mixed(double old, double value, double momentum) noexcept:
+    return (1 - momentum) * old + momentum * value
+
+
+cdef inline bint is_finite(double value, bint single) noexcept:
+    return isfinite(<float>value) if single else isfinite(value)
+
+
+cdef inline bint can_take(const running_values *r, Py_ssize_t c, double value,
+                          double momentum) noexcept:
+    cdef double old = load(r.data + c * r.stride, r.single)
+    return is_finite(value, r.single) and (not isfinite(old)
+                                           or is_finite(mixed(old, value, momentum), r.single))
+
+
+cdef inline void take(const running_values *r, Py_ssize_t c, double value,
+                      double momentum) noexcept:
+    cdef char *place = r.data + c * r.stride
+    store(place, r.single, mixed(load(place, r.single), value, momentum))
+
+
+# ---- state that changes together ----
+
+# Python runs signal handlers, and so raises KeyboardInterrupt, between two instructions of Python
+# code only. What one of these functions does is therefore done as a whole or not at all, and the end
+# of a `with` block cannot be missed.
+
+cdef object numbers = count_from(1)
+
+
+def mark():
+    """A number that is larger than those of all changes so far, and smaller than all later ones."""
+    return next(numbers)
+
+
+def copy_together(list arrays, list values):
+    """Copy each of the values into its array, or raise and change none."""
+    cdef Py_ssize_t i
+    for i in range(len(arrays)):
+        array, value = arrays[i], values[i]
+        if array.shape != value.shape or array.dtype != value.dtype or not array.flags.writeable:
+            raise ValueError(f"cannot copy {value.dtype} of shape {value.shape} into {array.dtype} "
+                             f"of shape {array.shape} (writeable: {array.flags.writeable})")
+    for i in range(len(arrays)):
+        cnp.PyArray_CopyInto(arrays[i], values[i])
+
+
+cdef class Change:
+    """New values for some arrays, which `apply` copies in and `undo` takes back, once each."""
+
+    cdef list arrays, before, after
+    cdef readonly bint applied
+    cdef readonly object number
+
+    def __init__(self, list arrays, list after):
+        self.arrays, self.after = arrays, after
+        self.before = [array.copy() for array in arrays]
+        self.applied = False
+        self.number = 0
+
+    def apply(self):
+        copy_together(self.arrays, self.after)
+        self.number, self.applied = next(numbers), True
+
+    def undo(self):
+        if self.applied:
+            copy_together(self.arrays, self.before)
+            self.applied = False
+
+
+cdef class Restored:
+    """At the end of a `with` block, dicts hold again what they held when this was made."""
+
+    cdef list pairs
+
+    def __init__(self, list dicts):
+        self.pairs = [(attributes, dict(attributes)) for attributes in dicts]
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *error):
+        cdef dict attributes, saved
+        for attributes, saved in self.pairs:  # first what needs no memory, which may have run out
+            attributes.update(saved)
+        for attributes, saved in self.pairs:
+            for name in list(attributes):
+                if name not in saved:
+                    del attributes[name]
+        return False
+
+
+cdef class Setting:
+    """A context variable has this value within a `with` block."""
+
+    cdef object variable, value
+    cdef list tokens
+
+    def __init__(self, variable, value):
+        self.variable, self.value, self.tokens = variable, value, []
+
+    def __enter__(self):
+        self.tokens.append(self.variable.set(self.value))
+
+    def __exit__(self, *error):
+        self.variable.reset(self.tokens.pop())
+        return False
+
+
+cdef class Threads:
+    """Upper limit of the number of threads within a `with` block."""
+
+    cdef int limit
+    cdef list before
+
+    def __init__(self, int limit):
+        self.limit, self.before = limit, []
+
+    def __enter__(self):
+        self.before.append(bn_threads_asked())
+        bn_set_max_threads(self.limit)
+
+    def __exit__(self, *error):
+        bn_set_max_threads(self.before.pop())
+        return False
 
 
 # ---- a quick look at arguments ----

@@ -10,6 +10,8 @@ enum {
                    /* them give the same bits */
     BN_LINE = 64,  /* bytes of a cache line */
     BN_PAD = 64,   /* values that may be read beyond the end of a channel vector */
+    BN_WIDEST_ROW = 1024, /* channels-last columns whose sums a kernel holds at once; rows that are */
+                          /* taken together as one must not be wider */
 };
 
 /* A chunk of one array, which its extent describes; the distances are in bytes. */

@@ -24,7 +24,7 @@ static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t
     return count;
 }
 
-enum { WIDE_ROW = 256, WIDEST_ROW = 1024 }; /* values of rows that are taken as one */
+enum { WIDE_ROW = 256 }; /* values: rows that are taken together are enough for a loop to pay */
 
 static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) { return b ? gcd(b, a % b) : a; }
 
@@ -34,7 +34,7 @@ static ptrdiff_t rows_to_fold(ptrdiff_t rows, ptrdiff_t channels)
     const ptrdiff_t whole = BN_LANES / gcd(channels, BN_LANES);
     ptrdiff_t fold = whole;
     while (fold * channels < WIDE_ROW && fold + whole <= rows) fold += whole;
-    return fold <= rows && fold * channels <= WIDEST_ROW ? fold : 1;
+    return fold <= rows && fold * channels <= BN_WIDEST_ROW ? fold : 1;
 }
 
 int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,

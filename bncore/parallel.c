@@ -30,9 +30,10 @@ int bn_has_openmp(void)
 int bn_max_threads(void)
 {
     /* asked at every call: threadpoolctl and omp_set_num_threads act on the calling thread */
-    int openmp_now = openmp_threads();
-    if (!asked || !bn_has_openmp()) return openmp_now;
-    return openmp_now < openmp_then && openmp_now < asked ? openmp_now : asked;
+    int openmp_now = openmp_threads(), threads = openmp_now;
+    if (asked && bn_has_openmp() && (openmp_now == openmp_then || asked < openmp_now))
+        threads = asked;
+    return threads < BN_MOST_THREADS ? threads : BN_MOST_THREADS;
 }
 
 void bn_set_max_threads(int n)

@@ -37,7 +37,7 @@ bn_plan bn_make_plan(const bn_partition *cut, ptrdiff_t itemsize, int arrays, in
 
     const double fit = OWN_BYTES / (bytes * read); /* channels */
     p.block = fit < channels ? (ptrdiff_t)fit : channels;
-    if (p.threads > 1) p.block = min(p.block, channels / (p.threads * BLOCKS_EACH));
+    if (p.threads > 1) p.block = min(p.block, channels / ((ptrdiff_t)p.threads * BLOCKS_EACH));
     p.block = max(p.block, 1);
     if (p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block) {
         const int short_rows = p.block * layout->inner * itemsize < SHORT_ROW;

@@ -9,8 +9,7 @@
 
 enum {
     NAME(STRIP_WIDES) = 4,     /* columns of a strip: as many sums as AVX2 has registers for */
-    NAME(TILE_COLUMNS) = 1024, /* columns, */
-    NAME(TILE_CHANNELS) = 64,  /* or planar channels, whose sums stay in L1 */
+    NAME(TILE_CHANNELS) = 64,  /* planar channels whose sums stay in L1 */
 };
 
 /* What is added up. A constant wherever it is used, so that each case is a loop of its own. */
@@ -212,7 +211,7 @@ static int NAME(all_zero)(const double *values, ptrdiff_t n)
 ALWAYS_INLINE void NAME(sum_last)(const NAME(kind) kind, const bn_views *v, bn_extent e,
                                   NAME(operands) o, double *sum_a, double *sum_b)
 {
-    enum { TILE = NAME(TILE_COLUMNS) };
+    enum { TILE = BN_WIDEST_ROW }; /* columns whose sums stay in L1 */
     double a[TILE + BN_PAD], b[TILE + BN_PAD];
     for (ptrdiff_t first = 0; first < e.n; first += TILE) {
         const ptrdiff_t n = e.n - first < TILE ? e.n - first : TILE;

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bn
+from bn import nn
 
 X = np.ones((4, 3, 5, 5), np.float32)
 ONE = np.ones(3, np.float32)
@@ -130,6 +131,46 @@ BAD_CALLS = {
 def test_message(message):
     with pytest.raises((TypeError, ValueError, RuntimeError), match=message):
         BAD_CALLS[message]()
+
+
+MASKED = np.ma.masked_array(X, mask=X > 0)
+STATS = bn.stats(X)
+MASKED_CALLS = {
+    "out": lambda: bn.normalize(X, ONE, ONE, out=MASKED),
+    "residual": lambda: bn.normalize(X, ONE, ONE, residual=MASKED),
+    "residual*": lambda: bn.normalize_batch(X, residual=MASKED),
+    "dy": lambda: bn.backward_reduce(MASKED, X, ONE),
+    "dy*": lambda: bn.backward_apply(MASKED, X, ONE, ONE),
+    "dy**": lambda: bn.backward_batch(MASKED, X, STATS),
+    "y": lambda: bn.backward_batch(X, X, STATS, y=MASKED, activation="relu"),
+    "dresidual": lambda: bn.backward_batch(X, X, STATS, dresidual=MASKED),
+    "weight": lambda: bn.normalize(X, ONE, ONE, np.ma.ones(3)),
+    "weights": lambda: bn.stats(X, weights=MASKED),
+    "mask": lambda: bn.BatchNorm2d(3)(X, mask=np.ma.ones((4, 5, 5), bool)),
+    "lengths": lambda: bn.position_weights(X, lengths=np.ma.ones(4, int)),
+    "sample_weight": lambda: bn.position_weights(X, sample_weight=np.ma.ones(4)),
+    "running_mean": lambda: bn.commit(STATS, np.ma.ones(3), np.ones(3)),
+    "data": lambda: bn.Parameter(MASKED),
+    "bias": lambda: bn.BatchNorm2d(3).load_state_dict(
+        bn.BatchNorm2d(3).state_dict() | {"bias": np.ma.ones(3)}
+    ),
+    "target": lambda: nn.CrossEntropyLoss()(np.ones((4, 2)), np.ma.ones(4, int)),
+    "target*": lambda: nn.MSELoss()(np.ones(4), np.ma.ones(4)),
+}
+
+
+@pytest.mark.parametrize("name", MASKED_CALLS)
+def test_no_mask_of_a_masked_array_is_ignored(name):
+    with pytest.raises((TypeError, ValueError), match=f"^{name.rstrip('*')} must .*") as caught:
+        MASKED_CALLS[name]()
+    assert "Masked" in str(caught.value) or "mask" in str(caught.value)
+
+
+def test_a_layers_backward_refuses_a_masked_dy_too():
+    for layer in (bn.BatchNorm2d(3), nn.ReLU()):
+        layer(X)
+        with pytest.raises(TypeError, match="dy must be a numpy array, got MaskedArray"):
+            layer.backward(MASKED)
 
 
 @pytest.mark.parametrize("layer", [bn.BatchNorm1d(3), bn.BatchNormalization()])

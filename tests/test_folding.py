@@ -269,6 +269,7 @@ REASONS = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.filterwarnings("ignore:.*kept by bn.fold")
 def test_the_reason_is_given_for_what_is_kept(reason):
     assert re.search(reason, why_kept(REASONS[reason]().eval()))
 
@@ -297,10 +298,29 @@ def test_the_first_of_a_nested_sequential_is_kept():
     assert why_kept(model.eval()).startswith("no convolution")
 
 
+@pytest.mark.filterwarnings("ignore:.*kept by bn.fold")
 def test_what_is_not_in_a_sequential_is_kept():
     assert why_kept(BatchNorm2d(6).eval(), "").startswith("it is not in a Sequential")
     assert why_kept(nn.Residual(BatchNorm2d(6)).eval(), "body").startswith("it is not in a Seq")
     assert "the model: it is not in a Sequential" in str(fold(BatchNorm2d(6)))
+
+
+def test_a_warning_says_how_many_were_kept_because_of_a_forward_and_why():
+    class Net(nn.Module):
+        def __init__(self):
+            self.conv, self.norm, self.last = nn.Conv2d(4, 4, 1), BatchNorm2d(4), BatchNorm2d(4)
+            self.head = conv_and(BatchNorm2d(6))
+
+        def forward(self, x):
+            return self.head(self.last(self.norm(self.conv(x))))
+
+    message = (
+        "^2 batch normalizations were kept by bn.fold: it is not in a Sequential, or in one with"
+    )
+    with pytest.warns(UserWarning, match=message) as caught:
+        result = fold(Net().eval())
+    assert caught[0].filename == __file__
+    assert len(result.folded) == 1
 
 
 @pytest.mark.parametrize("shared", ["convolution", "normalization"])

@@ -11,6 +11,28 @@ import bn
 HALVES = [np.float16, ml_dtypes.bfloat16]
 
 
+@pytest.mark.parametrize("dtype", [*HALVES, np.float32])
+def test_swapped_bytes_are_refused(dtype):
+    swapped = np.ones((4, 3), dtype).view(np.dtype(dtype).newbyteorder())
+    one = np.ones(3)
+    for call in (
+        lambda: bn.stats(swapped),
+        lambda: bn.BatchNorm1d(3)(swapped),
+        lambda: bn.normalize(swapped, one, one),
+        lambda: bn.batch_norm(swapped, one, one),
+    ):
+        with pytest.raises(
+            TypeError, match=r"x must be float16, bfloat16, .* in swapped byte order"
+        ):
+            call()
+    x = np.ones((4, 3), dtype)
+    for name in ("out", "residual"):
+        with pytest.raises(TypeError, match=f"{name} must be {np.dtype(dtype)}, as x, got"):
+            bn.normalize(x, one, one, **{name: swapped})
+    with pytest.raises(TypeError, match="dy must be"):
+        bn.backward_reduce(swapped, x, one)
+
+
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(("shape", "axis"), [((8, 5, 9, 9), 1), ((8, 9, 9, 5), 3), ((40, 7), 1)])
 def test_forward_and_backward_are_float32s_rounded_once(shape, axis, dtype, rng):

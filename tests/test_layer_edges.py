@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import bn
+from bn import nn
 
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 
@@ -132,6 +133,20 @@ def test_a_rollback_does_not_undo_a_load():
     layer(X)
     layer.load_state_dict({**layer.state_dict(), "running_mean": np.full(3, 7.0)})
     assert (layer.rollback().running_mean == 7).all()
+
+
+def test_only_batch_normalization_can_be_frozen():
+    linear = nn.Linear(3, 3, rng=0)
+    for use in (bn.freeze, bn.unfreeze):
+        with pytest.raises(
+            ValueError, match=f"{use.__name__} must get a model with batch norm.* Lin"
+        ):
+            use(linear)
+    for layer in (linear, nn.Sequential(linear)):
+        with pytest.raises(AttributeError, match="trainable must stay True: only batch norm"):
+            layer.trainable = False
+        layer.trainable = True
+        assert layer.trainable
 
 
 def test_trainable_is_every_layers_word():

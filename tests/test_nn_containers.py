@@ -116,6 +116,9 @@ def test_build_gives_each_layer_the_shape_it_will_see():
         def build(self, input_shape):
             seen.append(input_shape)
 
+        def output_shape(self, input_shape):
+            return input_shape
+
         def forward(self, x):
             return x
 
@@ -214,3 +217,19 @@ def test_an_error_further_down_leaves_the_running_statistics_alone(model):
     assert {name: array.tolist() for name, array in model.state_dict().items()} == {
         name: array.tolist() for name, array in before.items()
     }
+
+
+def test_layers_in_a_list_are_no_part_of_a_model_and_say_so():
+    class Net(nn.Module):
+        def __init__(self, blocks):
+            self.blocks = blocks
+
+    layers = [nn.Linear(2, 2, rng=0), nn.ReLU()]
+    for blocks in (layers, tuple(layers), {"a": layers[0]}, [layers]):
+        kind = type(blocks).__name__
+        with pytest.raises(TypeError, match=f"Net.blocks must not hold layers in a (list|{kind})"):
+            Net(blocks).parameters()
+        with pytest.raises(TypeError, match=r"use nn\.Sequential"):
+            Net(blocks).state_dict()
+    assert len(Net(nn.Sequential(*layers)).parameters()) == 2
+    assert Net([1, "two", (3,)]).parameters() == []

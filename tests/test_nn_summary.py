@@ -5,6 +5,7 @@ import pytest
 
 import bn
 from bn import nn
+from bn.nn.summary import summary
 
 
 class Scale(nn.Module):
@@ -17,6 +18,28 @@ class Scale(nn.Module):
         self.scale = nn.Parameter(np.ones(input_shape[0]))
         self.mean = np.zeros(input_shape[0])
         self.num_batches_tracked = np.array(0)
+
+
+class Halved(nn.Module):
+    """A layer whose own forward changes the shape."""
+
+    def forward(self, x):
+        return x[:, ::2]
+
+
+@pytest.mark.parametrize("base", [nn.Module, nn.Sequential, nn.Residual])
+def test_a_forward_of_its_own_needs_an_output_shape_of_its_own(base):
+    class Net(base):
+        forward = Halved.forward
+
+    net = Net(nn.ReLU()) if base is nn.Residual else Net()
+    for use in (net.summary, net.output_shape, nn.Sequential(nn.ReLU(), net).build):
+        with pytest.raises(
+            NotImplementedError, match=r"Net must define output_shape\(input_shape\)"
+        ):
+            use((4,))
+    Net.output_shape = lambda self, input_shape: (input_shape[0] // 2,)
+    assert "(None, 2)" in summary(nn.Sequential(net), (4,))
 
 
 def model():

@@ -81,6 +81,30 @@ def test_other_python_threads_run_during_a_call():
 
 
 @needs_openmp
+@pytest.mark.parametrize("limit", [3, 8, 16])
+def test_of_a_later_limit_and_what_was_asked_for_the_smaller_wins(limit):
+    bn.set_num_threads(8)
+    with threadpool_limits(limit, user_api="openmp"):
+        assert bn.get_num_threads() == min(limit, 8)
+
+
+@needs_openmp
+def test_any_number_of_threads_is_one_that_works():
+    code = """
+        import numpy as np, bn
+        from threadpoolctl import threadpool_limits
+        x = np.ones((16, 64, 32, 32), np.float32)
+        print(bn.get_num_threads())
+        layer = bn.BatchNorm2d(64)
+        layer(x)
+        with threadpool_limits(2**30, user_api="openmp"):
+            print(bn.get_num_threads())
+            layer.backward(layer(x))
+    """
+    assert run(code, OMP_NUM_THREADS="1073741824") == "1024\n1024"
+
+
+@needs_openmp
 def test_a_limit_of_threadpoolctl_is_obeyed():
     bn.set_num_threads(4)
     with threadpool_limits(1, user_api="openmp"):

@@ -42,7 +42,7 @@ def assert_same(before, after, statistics=True):
         np.testing.assert_array_equal(new, old)
     for old, new in zip(before[2], after[2], strict=True):
         assert list(old) == list(new)
-        assert all(new[key] is old[key] for key in old if key not in ("_before", "_settled"))
+        assert all(new[key] is old[key] for key in old if key != "_change")
 
 
 @pytest.mark.parametrize("sizes", [(100,), (50, 50), (7, 90, 3), (2,) * 50])

@@ -82,7 +82,8 @@ def test_one_infinity_reaches_no_running_statistic(make, value):
     x[3, 1] = value
     clean(X)
     with pytest.warns(
-        bn.NonFiniteWarning, match=r"got inf or NaN in channel 1; the batch was kept"
+        bn.NonFiniteWarning,
+        match="inf or NaN in channel 1, or values too large for float32 statistics; the batch was",
     ):
         layer(x)
     assert np.isfinite(layer.running_mean).all() and np.isfinite(layer.running_var).all()
@@ -138,6 +139,72 @@ def test_the_functional_forms_keep_them_out_too():
     assert not np.isfinite(mean[1])
     with pytest.raises(ValueError, match="the batch must be finite, got inf or NaN in channel 1"):
         bn.commit(bn.stats(POISONED), np.zeros(3), np.ones(3), nonfinite="raise")
+
+
+HUGE = X.copy()
+HUGE[3, 1] = 1e25  # finite, and its square is not
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bn.BatchNorm1d(3),
+        bn.BatchNormalization,
+        lambda: bn.BatchNormalization(renorm=True),
+        lambda: bn.preset("darknet", 3, axis=1),
+    ],
+)
+def test_a_variance_that_the_dtype_cannot_hold_counts_as_not_finite(make):
+    layer = make()
+    with pytest.warns(bn.NonFiniteWarning, match="channel 1, or values too large for float32"):
+        layer(HUGE)
+    arrays = dict(layer.named_state()).values()
+    assert all(np.isfinite(array).all() for array in arrays)
+    assert layer.running_mean[1] == 0 and layer.running_mean[0] != 0
+    np.testing.assert_array_equal(layer.nonfinite_batches, [0, 1, 0])
+    layer.nonfinite = "raise"
+    before = layer.running_mean.copy()
+    with pytest.raises(ValueError, match="channel 1, or values too large for float32 statistics"):
+        layer(HUGE)
+    np.testing.assert_array_equal(layer.running_mean, before)
+    layer.nonfinite = "propagate"
+    layer(HUGE)
+    assert np.isinf(layer.running_var[1])
+
+
+def test_wrapped_layers_keep_them_out_too():
+    ghost = bn.GhostBatchNorm(bn.BatchNorm1d(3), 20)
+    with pytest.warns(bn.NonFiniteWarning):
+        ghost(HUGE)
+    whole = bn.accumulate(layer := bn.BatchNorm1d(3))
+    whole.add(HUGE)
+    with pytest.warns(bn.NonFiniteWarning):
+        whole.normalize(HUGE)
+    for each in (ghost.layer, layer):
+        assert np.isfinite(each.running_var).all() and each.nonfinite_batches[1] == 1
+
+
+def test_float64_statistics_do_not_fit_float32_ones():
+    x = X.astype("f8")
+    x[:, 0] += 1e300  # the mean does not fit
+    x[0, 1] = 1e25  # the variance does not
+    mean, var = np.zeros(3, "f4"), np.ones(3, "f4")
+    assert bn.commit(bn.stats(x), mean, var) == 2
+    assert bn.commit(bn.stats(x), mean, var, nonfinite="propagate") == 2
+    assert np.isinf(mean[0]) and np.isinf(var[1])
+    mean, var = np.zeros(3, "f4"), np.ones(3, "f4")
+    bn.batch_norm(x, mean, var, training=True)
+    assert (mean[0], mean[1], var[1]) == (0, 0, 1) and mean[2] != 0
+    with pytest.raises(ValueError, match="channel 0, 1, or values too large for float32"):
+        bn.commit(bn.stats(x), mean, var, nonfinite="raise")
+    wide_mean, wide_var = np.zeros(3), np.ones(3)
+    assert bn.commit(bn.stats(x), wide_mean, wide_var) == 0
+
+
+def test_a_momentum_beyond_1_may_not_overflow_either():
+    mean, var = np.zeros(3, "f4"), np.ones(3, "f4")
+    assert bn.commit(bn.stats(X * 1e18), mean, var, momentum=1e4) == 3
+    assert (mean == 0).all() and (var == 1).all()
 
 
 # ---- undoing, keeping out ----

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from bn import _check
+from bn._core import core
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,7 +44,7 @@ class Parameter:
     __slots__ = ("data", "grad")
 
     def __init__(self, data: ArrayLike) -> None:
-        self.data: Array = np.asarray(data)
+        self.data: Array = _check.array("data", data)
         self.grad: Array | None = None
 
     def accumulate(self, grad: Array) -> None:
@@ -129,13 +130,14 @@ class Module:
         self._saved = None
         return values
 
-    def _undo_forward(self) -> None:
-        """Put back what the last forward pass changed in the state of this layer and all inside."""
+    def _undo_forward(self, mark: int) -> None:
+        """Take back what was changed since `core.mark()`, in this layer and all inside."""
         for _, child in self.children():
-            child._undo_forward()
+            child._undo_forward(mark)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`, both without the batch axis."""
+        _check.own_output_shape(self, Module.forward)
         return input_shape
 
     def build(self, input_shape: Shape) -> None:
@@ -143,9 +145,15 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, layer) of the layers directly inside this one."""
-        for name, value in vars(self).items():
+        for name, value in self._attributes():
             if isinstance(value, Module):
                 yield name, value
+            else:
+                _check.no_layers_in(self, name, value, Module)
+
+    def _attributes(self) -> Iterator[tuple[str, object]]:
+        """(name, value) of the attributes that may be layers."""
+        yield from vars(self).items()
 
     def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
         """(name, layer, its input's shape without the batch axis) of the layers in a container."""
@@ -214,21 +222,21 @@ class Module:
             A value does not hold numbers.
         """
         own = dict(self.named_state())
-        arrays = {name: np.asarray(value) for name, value in state.items()}
+        arrays = {name: _check.array(name, value) for name, value in state.items()}
         _check.state(own, arrays)
         cast = {name: array.astype(own[name].dtype) for name, array in arrays.items()}
-        for name, array in cast.items():
-            own[name][...] = array
-        self._tell_loaded(set(arrays), "")
+        pairs = [(own[name], array) for name, array in cast.items()]
+        copy_all([*pairs, *self._all_loading(set(arrays), "")])
         return self
 
-    def _tell_loaded(self, names: set[str], prefix: str) -> None:
-        self._loaded({n.removeprefix(prefix) for n in names if n.startswith(prefix)})
+    def _all_loading(self, names: set[str], prefix: str) -> Iterator[tuple[Array, Array]]:
+        yield from self._loading({n.removeprefix(prefix) for n in names if n.startswith(prefix)})
         for name, child in self.children():
-            child._tell_loaded(names, f"{prefix}{name}.")
+            yield from child._all_loading(names, f"{prefix}{name}.")
 
-    def _loaded(self, names: set[str]) -> None:
-        """Arrays of these names in the state of this layer have been loaded."""
+    def _loading(self, names: set[str]) -> list[tuple[Array, Array]]:
+        """(array, its new value) of what else changes when arrays of these names are loaded."""
+        return []
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all inside it to training mode (or to eval mode)."""
@@ -239,6 +247,15 @@ class Module:
     def eval(self) -> Self:
         """Switch this layer and all inside it to eval mode."""
         return self.train(False)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether a batch normalization layer trains; other layers always do."""
+        return True
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        _check.always_trainable(type(self).__name__, value)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -270,13 +287,19 @@ class Module:
         return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
 
 
-@contextmanager
-def unchanged(model: Module) -> Iterator[None]:
-    """Give back all modules of a model their attributes as they are now."""
-    before = [(module, dict(vars(module))) for module in model.modules()]
-    try:
-        yield
-    finally:
-        for module, attributes in before:
-            vars(module).clear()
-            vars(module).update(attributes)
+class Elementwise(Module):
+    """A layer whose output has its input's shape."""
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return input_shape
+
+
+def copy_all(pairs: Iterable[tuple[Array, Array]]) -> None:
+    """Copy new values into arrays, given as (array, values): into all, whatever interrupts it."""
+    pairs = list(pairs)
+    core.copy_together([array for array, _ in pairs], [values for _, values in pairs])
+
+
+def unchanged(model: Module) -> AbstractContextManager[None]:
+    """Give all modules of a model back the attributes that they have now, when `with` ends."""
+    return core.Restored([vars(module) for module in model.modules()])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from typing import TypedDict
 
 from bn import _check
@@ -29,8 +28,8 @@ class Config(TypedDict):
 def set_num_threads(n: int) -> None:
     """Use at most n threads in every call from now on.
 
-    Results do not depend on it: any number gives the same bits. A limit that threadpoolctl sets
-    later on OpenMP is obeyed as well.
+    Results do not depend on it: any number gives the same bits. If OpenMP's own number changes
+    later, as threadpoolctl's limits make it, the smaller of the two wins.
 
     Parameters
     ----------
@@ -62,9 +61,8 @@ def get_num_threads() -> int:
     return core.max_threads()
 
 
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Use at most n threads inside a ``with`` block.
+class threads(core.Threads, ContextDecorator):
+    """Use at most n threads inside a ``with`` block, or a function that it decorates.
 
     Parameters
     ----------
@@ -77,13 +75,10 @@ def threads(n: int) -> Iterator[None]:
     ...     get_num_threads()
     1
     """
-    _check.threads(n)
-    before = core.threads_asked()
-    core.set_max_threads(int(n))
-    try:
-        yield
-    finally:
-        core.set_max_threads(before)
+
+    def __init__(self, n: int) -> None:
+        _check.threads(n)
+        super().__init__(int(n))
 
 
 def show_config() -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -158,6 +159,12 @@ def fold(model: Module) -> Folded:
         A fold does not give what its two layers gave: a subclass computes something else, or
         float64 has too few digits for the numbers.
 
+    Warns
+    -----
+    UserWarning
+        Batch normalizations were kept because they are not in a `Sequential`, or in one with a
+        forward of its own: what comes before them is not known.
+
     Notes
     -----
     A `Linear` has its channels on the last axis. A `BatchNorm1d` after it with channels on axis 1
@@ -205,7 +212,16 @@ def fold(model: Module) -> Folded:
                 folded.append((before, norm))
                 error = max(error, outcome)
                 del kept[norm]
+    _warn_of_forwards(kept)
     return Folded(model, tuple(folded), kept, error)
+
+
+def _warn_of_forwards(kept: Mapping[str, str]) -> None:
+    """Say what was kept because nothing tells what its model does before it."""
+    outside = sum(reason == NOT_IN_SEQUENTIAL for reason in kept.values())
+    if outside:
+        message = _check.not_folded(outside, NOT_IN_SEQUENTIAL)
+        warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def _named_layers(name: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Module]]:

@@ -447,7 +447,8 @@ def batch_norm(
     ``y = (x - mean) / sqrt(var + eps) · weight + bias``. In training, mean and var (biased) are
     the batch's, and the running statistics, if given, are updated in place:
     ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1);
-    but not those of a channel with an inf or NaN. Otherwise they are the running ones.
+    but not those of a channel whose batch is not finite, or too large for their dtype. Otherwise
+    they are the running ones.
 
     Parameters
     ----------
@@ -517,7 +518,7 @@ def batch_norm(
     _check.writeable("running_mean", running_mean)
     _check.writeable("running_var", running_var)
     y, count, mean, m2 = core.forward(x, axis, weight, bias, eps, target)
-    core.commit(running_mean, running_var, count, mean, m2, momentum, True, False)
+    core.commit(running_mean, running_var, count, mean, m2, momentum, True)
     return _delivered(y, out)
 
 

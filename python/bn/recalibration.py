@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, unchanged
+from bn._module import Array, Module, copy_all, unchanged
 from bn.layers.base import BatchNorm, batch_norms
 from bn.values import Stats, merge
 
@@ -92,8 +92,7 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
             model(_check.batch_input(batch))
             show(done)
     _check.some_batches(done)
-    for pool in pools:
-        pool.store()
+    copy_all([pair for pool in pools for pair in pool.values()])
     return model
 
 
@@ -122,12 +121,13 @@ class _Pool:
             self.var = var.astype(self.layer.dtype)
         _check.finite_statistics(self.name, self.mean, self.var)
 
-    def store(self) -> None:
+    def values(self) -> list[tuple[Array, Array]]:
+        """(array, its new values) of the layer's running statistics."""
         if self.stats is None:
-            return
+            return []
         if self.layer.num_features is None:
             self.layer._build(self.stats.count.size)
-        self.layer.set_running(self.mean, self.var, self.stats.count > 0)
+        return self.layer.running_values(self.mean, self.var, self.stats.count > 0)
 
 
 @contextmanager

@@ -170,8 +170,9 @@ def commit(
     unbiased : bool, default True
         Keep m2 / (M - 1), as PyTorch does; False keeps m2 / M, as Keras, Flax and ONNX do.
     nonfinite : {"skip", "raise", "propagate"}, default "skip"
-        What to do with a channel whose batch has an inf or NaN: leave its running statistics alone,
-        raise and change nothing, or let it in, as the frameworks do.
+        What to do with a channel whose statistics would not be finite in the dtypes of the running
+        ones, because its batch has an inf or NaN or its values are too large: leave its running
+        statistics alone, raise and change nothing, or let it in, as the frameworks do.
 
     Returns
     -------
@@ -191,9 +192,28 @@ def commit(
     _check.running(running_mean, running_var, batch.count.size)
     _check.finite("momentum", momentum)
     _check.nonfinite("nonfinite", nonfinite)
-    if nonfinite == "raise":
-        _check.finite_moments(batch.mean, batch.m2)
-    moments = (batch.count, batch.mean, batch.m2)
-    return core.commit(
-        running_mean, running_var, *moments, momentum, unbiased, nonfinite == "propagate"
+    return int(
+        np.count_nonzero(
+            commit_checked(
+                batch, running_mean, running_var, momentum, unbiased=unbiased, nonfinite=nonfinite
+            )
+        )
     )
+
+
+def commit_checked(
+    batch: Stats,
+    running_mean: Array,
+    running_var: Array,
+    momentum: float,
+    *,
+    unbiased: bool,
+    nonfinite: str,
+) -> Array:
+    """`commit` of arguments that fit; returns which channels are not finite."""
+    moments = (batch.count, batch.mean, batch.m2)
+    policy = _check.NONFINITE.index(nonfinite)
+    bad = core.commit(running_mean, running_var, *moments, momentum, unbiased, policy)
+    if nonfinite == "raise":
+        _check.finite_channels(bad, running_var.dtype)
+    return bad

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from bn._core import core
 
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = (int, float, np.integer, np.floating)
-MOST_THREADS = 1024
+MOST_THREADS = core.MOST_THREADS
 
 
 def saved(layer: str, value: object) -> None:
@@ -71,18 +71,33 @@ def _fits(name: str, value: Array, dtype: np.dtype[Any]) -> None:
         raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value[large][0]}")
 
 
+def array(name: str, value: ArrayLike) -> Array:
+    """Make an array of what is like one; a masked array would lose its mask."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} must have no mask, got a MaskedArray (see its `filled`)")
+    return np.asarray(value)
+
+
+def plain_array(name: str, x: object) -> Array:
+    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a numpy array, got {type(x).__name__} (see np.asarray)")
+    return x
+
+
 def is_half(x: object) -> TypeGuard[Array]:
     """Whether x is an array of float16 or ml_dtypes.bfloat16, which the core takes."""
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         return False
-    return x.dtype.itemsize == 2 and bool(x.dtype == np.float16 or x.dtype.name == "bfloat16")
+    if x.dtype.itemsize != 2 or not x.dtype.isnative:
+        return False
+    return bool(x.dtype == np.float16 or x.dtype.name == "bfloat16")
 
 
 def floating(name: str, x: object, expected: str = "float32 or float64") -> Array:
-    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a numpy array, got {type(x).__name__} (see np.asarray)")
+    x = plain_array(name, x)
     if x.dtype not in FLOATS:
-        raise TypeError(f"{name} must be {expected}, got {x.dtype}")
+        swapped = "" if x.dtype.isnative else f", {x.dtype.name} in swapped byte order"
+        raise TypeError(f"{name} must be {expected}, got {x.dtype}{swapped}")
     return x
 
 
@@ -153,8 +168,7 @@ def channel_vectors(owner: str, vectors: Mapping[str, object]) -> None:
 
 
 def like(name: str, a: object, x: Array, x_name: str = "x") -> Array:
-    if not isinstance(a, np.ndarray):
-        raise TypeError(f"{name} must be a numpy array, got {type(a).__name__}")
+    a = plain_array(name, a)
     shape(name, a, x.shape)
     if a.dtype != x.dtype:
         raise TypeError(f"{name} must be {x.dtype}, as {x_name}, got {a.dtype}")
@@ -315,6 +329,30 @@ def built(layer: str, ready: bool) -> None:
 def initializer(name: str, value: object, known: Collection[str]) -> None:
     if not callable(value) and not (isinstance(value, str) and value in known):
         raise ValueError(f"{name} must be callable or one of {', '.join(known)}, got {value!r}")
+
+
+def own_output_shape(layer: object, forward: object) -> None:
+    """Check that a layer's forward is this one, whose output's shape its base class knows."""
+    kind = type(layer)
+    if kind.forward is not forward:  # type: ignore[attr-defined]
+        raise NotImplementedError(
+            f"{kind.__name__} must define output_shape(input_shape): it has a forward of its own, "
+            "which alone knows what shape it gives"
+        )
+
+
+def no_layers_in(owner: object, name: str, value: object, kind: type) -> None:
+    """Check that an attribute is no collection of layers, which would not be found."""
+    members = value.values() if isinstance(value, dict) else value
+    if isinstance(members, (list, tuple, set, type({}.values()))):
+        for member in members:
+            if isinstance(member, kind):
+                raise TypeError(
+                    f"{type(owner).__name__}.{name} must not hold layers in a "
+                    f"{type(value).__name__}, where they are not found, got "
+                    f"{type(member).__name__}: use nn.Sequential, or an attribute for each"
+                )
+            no_layers_in(owner, name, member, kind)
 
 
 def rank(name: str, x: Array, ndim: int, layout: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,8 +44,11 @@ def start(name: str, value: object) -> None:
     choice(name, value, ("plain", "debiased", "first", "cumulative"))
 
 
+NONFINITE = ("skip", "raise", "propagate")  # in the core's order
+
+
 def nonfinite(name: str, value: object) -> None:
-    choice(name, value, ("skip", "raise", "propagate"))
+    choice(name, value, NONFINITE)
 
 
 def flag(name: str, value: object) -> None:
@@ -116,23 +120,40 @@ def enough_merged(count: Array) -> None:
         raise ValueError("Expected more than 1 value per channel when training, got one in all")
 
 
+def always_trainable(layer: str, value: object) -> None:
+    if not value:
+        raise AttributeError(
+            f"{layer}.trainable must stay True: only batch normalization layers can be frozen; "
+            "leave the parameters of others out of the optimizer"
+        )
+
+
+def any_batch_norm(user: str, model: str, count: int) -> None:
+    if count == 0:
+        raise ValueError(
+            f"{user} must get a model with batch normalization layers, got a {model} without; the "
+            "parameters of other layers are frozen by leaving them out of the optimizer"
+        )
+
+
 def second_order(order: object) -> None:
     if order != 2:
         raise ValueError(f"order must be 2, the highest that there is, got {order!r}")
 
 
-def finite_moments(mean: Array, m2: Array) -> None:
-    bad = ~(np.isfinite(mean) & np.isfinite(m2))
+def finite_channels(bad: Array, dtype: np.dtype[Any]) -> None:
     if bad.any():
         raise ValueError(
-            f"the batch must be finite, got inf or NaN in channel {_list(np.flatnonzero(bad))}"
+            f"the batch must be finite, got inf or NaN in channel {_list(np.flatnonzero(bad))}, "
+            f"or values too large for {dtype} statistics"
         )
 
 
-def nonfinite_skipped(layer: str, channels: Array) -> str:
+def nonfinite_skipped(layer: str, channels: Array, dtype: np.dtype[Any]) -> str:
     return (
-        f"{layer} got inf or NaN in channel {_list(channels)}; the batch was kept out of their "
-        "running statistics (nonfinite='skip'; layer.nonfinite_batches counts them)"
+        f"{layer} got inf or NaN in channel {_list(channels)}, or values too large for {dtype} "
+        "statistics; the batch was kept out of their running statistics "
+        "(nonfinite='skip'; layer.nonfinite_batches counts them)"
     )
 
 

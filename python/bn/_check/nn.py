@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import NUMBERS, Array, at_least, floating, like, positive_int, rank, shape, size
+from bn._check.base import (
+    NUMBERS,
+    Array,
+    array,
+    at_least,
+    floating,
+    like,
+    positive_int,
+    rank,
+    shape,
+    size,
+)
 
 
 def rng(value: object) -> None:
@@ -173,18 +184,19 @@ def optimizer_state(
                 f"the state of parameter {i} must have {', '.join(slots)}, got {', '.join(entry)}"
             )
         for key, value in entry.items():
-            array, name = np.asarray(value), f"{key} of parameter {i}"
+            name = f"{key} of parameter {i}"
             if key == "step":
                 whole_count(name, value)
                 continue
-            shape(name, array, own)
-            if array.dtype.kind not in "fiu":
-                raise TypeError(f"{name} must hold numbers, got dtype {array.dtype}")
+            values = array(name, value)
+            shape(name, values, own)
+            if values.dtype.kind not in "fiu":
+                raise TypeError(f"{name} must hold numbers, got dtype {values.dtype}")
 
 
 def whole_count(name: str, value: object) -> None:
-    array = np.asarray(value)
-    if array.shape != () or array.dtype.kind not in "iu" or array < 0:
+    count = np.asarray(value)
+    if count.shape != () or count.dtype.kind not in "iu" or count < 0:
         raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bn._check.base import Array, shape
+from bn._check.base import Array, array, shape
 
 
 def boolean(name: str, value: ArrayLike) -> Array:
-    array = np.asarray(value)
-    if array.dtype != bool:
-        raise TypeError(f"{name} must be boolean, got {array.dtype}")
-    return array
+    values = array(name, value)
+    if values.dtype != bool:
+        raise TypeError(f"{name} must be boolean, got {values.dtype}")
+    return values
 
 
 def positions(
@@ -42,29 +42,30 @@ def sequence_axis(ndim: int, axis: int) -> int:
 
 
 def lengths(value: ArrayLike, x_shape: tuple[int, ...], axis: int) -> Array:
-    array = np.asarray(value)
+    values = array("lengths", value)
     longest = x_shape[sequence_axis(len(x_shape), axis)]
-    if array.dtype.kind not in "iu":
-        raise TypeError(f"lengths must be integers, got {array.dtype}")
-    shape("lengths", array, (x_shape[0],))
-    if array.size and not 0 <= array.min() <= array.max() <= longest:
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"lengths must be integers, got {values.dtype}")
+    shape("lengths", values, (x_shape[0],))
+    if values.size and not 0 <= values.min() <= values.max() <= longest:
         raise ValueError(
-            f"lengths must be between 0 and {longest}, got {array.min()} to {array.max()}"
+            f"lengths must be between 0 and {longest}, got {values.min()} to {values.max()}"
         )
-    return array
+    return values
 
 
 def sample_weight(value: ArrayLike) -> Array:
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise TypeError(f"sample_weight must hold numbers, got {array.dtype}")
-    if array.size and not (np.isfinite(array).all() and array.min() >= 0):
+    values = array("sample_weight", value)
+    if values.dtype.kind not in "fiu":
+        raise TypeError(f"sample_weight must hold numbers, got {values.dtype}")
+    if values.size and not (np.isfinite(values).all() and values.min() >= 0):
         raise ValueError("sample_weight must be finite and at least 0, got less or NaN")
-    return array.astype(np.float64)
+    return values.astype(np.float64)
 
 
 def spreads(name: str, values: Array, x_shape: tuple[int, ...]) -> None:
     found = np.shape(values)
+    array(name, values)
     if not isinstance(values, np.ndarray) or not _broadcasts(found, x_shape):
         raise ValueError(
             f"{name} must be an array of {len(x_shape)} axes that broadcasts to {x_shape}, "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
-from bn._module import Array, Module, Parameter, Shape
+from bn._module import Array, Module, Parameter, Shape, copy_all
 from bn.functional import (
     backward_apply,
     backward_batch,
@@ -118,16 +118,17 @@ class BatchNorm(Tracking):
             self._build(channels)
 
     def _build(self, channels: int) -> None:
-        made = self._initial_arrays(channels)
-        if "weight" in made:
-            self.weight = Parameter(made["weight"])
-        if "bias" in made:
-            self.bias = Parameter(made["bias"])
+        vars(self).update(self._made(channels))  # all at once, whatever interrupts it
+
+    def _made(self, channels: int) -> dict[str, object]:
+        """The attributes of a layer that has so many channels."""
+        made: dict[str, object] = {
+            name: Parameter(array) if name in ("weight", "bias") else array
+            for name, array in self._initial_arrays(channels).items()
+        }
         if "running_mean" in made:
-            self.running_mean, self.running_var = made["running_mean"], made["running_var"]
-            self.num_batches_tracked = np.array(0, np.int64)
-        self.nonfinite_batches = np.zeros(channels, np.int64)
-        self.num_features = channels
+            made["num_batches_tracked"] = np.array(0, np.int64)
+        return {**made, "nonfinite_batches": np.zeros(channels, np.int64), "num_features": channels}
 
     def _initial_arrays(self, channels: int | None) -> dict[str, Array]:
         """What the arrays begin with, by attribute; nothing before the channels are known."""
@@ -141,13 +142,20 @@ class BatchNorm(Tracking):
 
     def reset_running_stats(self) -> Self:
         """Begin the running statistics anew."""
-        for name, value in self._initial_arrays(self.num_features).items():
-            if name not in ("weight", "bias"):
-                getattr(self, name)[...] = value
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked[...] = 0
-        self._before, self._settled = [], False
+        self._change = None
+        copy_all(self._restart())
         return self
+
+    def _restart(self) -> list[tuple[Array, Array]]:
+        """(array, its initial value) of the running statistics."""
+        pairs = [
+            (getattr(self, name), value)
+            for name, value in self._initial_arrays(self.num_features).items()
+            if name not in ("weight", "bias")
+        ]
+        if self.num_batches_tracked is not None:
+            pairs.append((self.num_batches_tracked, np.zeros_like(self.num_batches_tracked)))
+        return [*pairs, (self._settled, np.array(False))]
 
     def reset_parameters(self) -> Self:
         """Begin all anew: parameters and running statistics."""
@@ -204,7 +212,7 @@ class BatchNorm(Tracking):
         weights = position_weights(x, axis, mask, lengths, sample_weight)
         training = self.training if training is None else training
         batch_mode = self._takes_batch(training)
-        self._before = []
+        self._change = None
         if batch_mode and weights is None:
             _check.enough_values(x, axis)
         if self.num_features is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from bn import _check
 from bn._module import Module
 from bn.layers.base import batch_norms
 
@@ -36,6 +37,11 @@ def freeze(
     Module
         The model itself.
 
+    Raises
+    ------
+    ValueError
+        The model has no batch normalization layers, so nothing would be frozen.
+
     Examples
     --------
     >>> import bn, numpy as np
@@ -44,10 +50,7 @@ def freeze(
     >>> layer.running_mean
     array([0., 0., 0.], dtype=float32)
     """
-    for _, layer in batch_norms(model):
-        layer.use_batch_stats = use_batch_stats
-        layer.update_stats = update_stats
-        layer.train_affine = train_affine
+    _set_knobs("freeze", model, use_batch_stats, update_stats, train_affine)
     return model
 
 
@@ -64,10 +67,31 @@ def unfreeze(model: Model) -> Model:
     Module
         The model itself.
 
+    Raises
+    ------
+    ValueError
+        The model has no batch normalization layers.
+
     Examples
     --------
     >>> import bn
     >>> unfreeze(freeze(bn.BatchNorm1d(3))).train_affine
     True
     """
-    return freeze(model, use_batch_stats=None, update_stats=None, train_affine=True)
+    _set_knobs("unfreeze", model, None, None, True)
+    return model
+
+
+def _set_knobs(
+    user: str,
+    model: Module,
+    use_batch_stats: bool | None,
+    update_stats: bool | None,
+    train_affine: bool,
+) -> None:
+    layers = [layer for _, layer in batch_norms(model)]
+    _check.any_batch_norm(user, type(model).__name__, len(layers))
+    for layer in layers:
+        layer.use_batch_stats = use_batch_stats
+        layer.update_stats = update_stats
+        layer.train_affine = train_affine

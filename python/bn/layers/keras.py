@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -14,10 +14,8 @@ from bn.layers.base import BatchNorm, Correction
 from bn.layers.convention import KERAS
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
+from bn.layers.tracking import replaced
 from bn.values import Stats
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 Initializer = str | Callable[[Shape, np.dtype[Any]], Array]
 
@@ -162,21 +160,16 @@ class BatchNormalization(BatchNorm):
     def epsilon(self) -> float:
         return self.eps
 
-    def _build(self, channels: int) -> None:
-        super()._build(channels)
-        self._start_renorm()
-
-    def reset_running_stats(self) -> Self:
-        super().reset_running_stats()
-        self._start_renorm()
-        return self
-
-    def _start_renorm(self) -> None:
-        if self._renorm is not None:
-            assert self.running_mean is not None and self.running_var is not None
-            self.moving_stddev = np.sqrt(self.running_var)
-            self.renorm_mean = self.running_mean.copy()
-            self.renorm_stddev = self.moving_stddev.copy()
+    def _initial_arrays(self, channels: int | None) -> dict[str, Array]:
+        arrays = super()._initial_arrays(channels)
+        if arrays and self._renorm is not None:
+            stddev = np.sqrt(arrays["running_var"])
+            arrays["moving_stddev"] = stddev
+            arrays["renorm_mean"], arrays["renorm_stddev"] = (
+                arrays["running_mean"].copy(),
+                stddev.copy(),
+            )
+        return arrays
 
     def _initial(self, name: str, channels: int) -> Array:
         keras_name, initializer = self._initializers[name]
@@ -221,15 +214,19 @@ class BatchNormalization(BatchNorm):
     def _correction(self, batch: Stats) -> Correction | None:
         return None if self._renorm is None else self._renorm.correction(self, batch)
 
-    def _commit(self, batch: Stats, share: float) -> int:
+    def _commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array:
         if self._renorm is None:
-            return super()._commit(batch, share)
-        return self._renorm.commit(self, batch, share)
+            return super()._commit(new, batch, share)
+        return self._renorm.commit(self, new, batch, share)
 
-    def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
-        super().set_running(mean, var, where)
+    def running_values(
+        self, mean: Array, var: Array, where: Array | bool = True
+    ) -> list[tuple[Array, Array]]:
+        pairs = super().running_values(mean, var, where)
         if self.moving_stddev is not None:
-            np.copyto(self.moving_stddev, np.sqrt(var + self.eps), where=where)
+            stddev = replaced(self.moving_stddev, np.sqrt(var + self.eps), where)
+            pairs.append((self.moving_stddev, stddev))
+        return pairs
 
     def _add_gradients(self, dweight: Array, dbias: Array) -> None:
         if self.weight is not None and self.gamma_regularizer is not None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bn import _check
+from bn._module import Array
 from bn.layers.base import Correction
-from bn.values import Stats, commit
+from bn.values import Stats, commit_checked
 
 if TYPE_CHECKING:
     from bn.layers.keras import BatchNormalization
@@ -42,19 +43,33 @@ class Renorm:
         d = np.clip(d, -bound("dmax", np.inf), bound("dmax", np.inf))
         return Correction(r, d, np.ones_like(r))
 
-    def commit(self, layer: BatchNormalization, batch: Stats, share: float) -> int:
-        """Into both averages, as means and standard deviations; the variance follows from them."""
-        assert layer.moving_stddev is not None and layer.running_var is not None
-        assert layer.running_mean is not None
-        assert layer.renorm_mean is not None and layer.renorm_stddev is not None
-        std = np.sqrt(batch.var + layer.eps)
-        of_std = Stats(batch.count, batch.mean, std * batch.count)  # whose biased "variance" is std
-        options = {"unbiased": False, "nonfinite": layer.nonfinite}
+    def commit(
+        self, layer: BatchNormalization, new: dict[str, Array], batch: Stats, share: float
+    ) -> Array:
+        """Take a batch into the new values of both averages; returns what is not finite.
+
+        They are means and standard deviations; the variance follows from them, and says first
+        which channels it could not hold.
+        """
+        mean, var, nonfinite = new["running_mean"], new["running_var"], layer.nonfinite
+        bad = commit_checked(
+            batch, mean.copy(), var.copy(), share, unbiased=False, nonfinite=nonfinite
+        )
+        count = batch.count if nonfinite == "propagate" else np.where(bad, 0, batch.count)
+        stddev = np.sqrt(batch.var + layer.eps)
+        total = np.where(count > 0, stddev, 0) * count
+        of_stddev = Stats(count, batch.mean, total)  # its biased "variance" is stddev
         slow = layer.convention.share(self.momentum)
-        commit(of_std, layer.renorm_mean, layer.renorm_stddev, slow, **options)  # type: ignore[arg-type]
-        skipped = commit(of_std, layer.running_mean, layer.moving_stddev, share, **options)  # type: ignore[arg-type]
-        layer.running_var[...] = np.maximum(np.square(layer.moving_stddev) - layer.eps, 0)
-        return skipped
+        for mean_name, stddev_name, weight in (
+            ("renorm_mean", "renorm_stddev", slow),
+            ("running_mean", "moving_stddev", share),
+        ):
+            arrays = new[mean_name], new[stddev_name]
+            bad |= commit_checked(of_stddev, *arrays, weight, unbiased=False, nonfinite=nonfinite)
+        with np.errstate(over="ignore"):  # only where an infinity is to propagate
+            variance = np.maximum(np.square(new["moving_stddev"]) - layer.eps, 0)
+        np.copyto(var, variance, where=count > 0)
+        return bad
 
     def __repr__(self) -> str:
         return f"renorm_momentum={self.momentum} (old), renorm_clipping={self.clipping}"

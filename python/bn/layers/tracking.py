@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module
+from bn._core import core
+from bn._module import Array, Module, copy_all
 from bn.layers.choice import Choice, choices
 from bn.layers.convention import Convention, share_at
 from bn.layers.updates import updates_allowed
-from bn.values import Stats, commit
+from bn.values import Stats, commit_checked
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from bncore import Change
+
+Arrays = dict[str, Array]
 FEW_VALUES = 16  # of a channel: below, its statistics are mostly noise
 
 
@@ -36,7 +40,7 @@ class SmallBatchWarning(UserWarning):
 
 
 class NonFiniteWarning(UserWarning):
-    """A batch held infinities or NaN, and was kept out of the running statistics.
+    """The statistics of a batch were not finite, and were kept out of the running ones.
 
     Examples
     --------
@@ -65,7 +69,7 @@ class Tracking(Module):
     update_stats : bool or None
         Let batches in; None follows `train` and `eval`.
     nonfinite : {"skip", "raise", "propagate"}
-        What happens to a channel whose batch has an inf or NaN.
+        What happens to a channel whose statistics are not finite in the layer's dtype.
     nonfinite_batches : ndarray of int64, shape (C,)
         How many of them each channel has seen.
     start : {"plain", "debiased", "first", "cumulative"}
@@ -76,6 +80,7 @@ class Tracking(Module):
         "running_mean",
         "running_var",
         "num_batches_tracked",
+        "nonfinite_batches",
     )
     if TYPE_CHECKING:
         momentum: float | None
@@ -97,30 +102,35 @@ class Tracking(Module):
         self.running_var: Array | None = None
         self.num_batches_tracked: Array | None = None
         self.nonfinite_batches: Array | None = None
-        self._settled = False  # the statistics were set, by nobody knows how many batches
+        self._settled = np.array(False)  # set from elsewhere, of an unknown number of batches
         self._warned: set[type[Warning]] = set()
-        self._before: list[tuple[Array, Array]] = []  # what a batch changed, and what it held
+        self._change: Change | None = None  # what the last batch changed
 
     def observe(self, batch: Stats, training: bool = True, *, values: Array | None = None) -> None:
         """Let the statistics of a batch (with values) into the running ones, if that is allowed.
 
+        All arrays that a batch changes take their new values in one step, which no signal handler
+        interrupts: after any exception they belong to the same batches.
+
         `values` is of how many values each channel's are, where that is not the batch's count.
         """
-        self._before = []
+        self._change = None
         if training:
             self._warn_of_few(batch.count if values is None else values)
         updates = training if self.update_stats is None else self.update_stats
         if not (updates and self._tracks() and updates_allowed()):
             return
-        tracked = self.num_batches_tracked
-        batches = 1 if tracked is None else int(tracked) + 1
-        before = [(a, a.copy()) for name in self._moved if (a := getattr(self, name)) is not None]
-        skipped = self._commit_all(batch, batches)
-        self._before = before
+        arrays = {name: a for name in self._moved if (a := getattr(self, name)) is not None}
+        new = {name: array.copy() for name, array in arrays.items()}
+        tracked = new.get("num_batches_tracked")
+        bad = self._commit_all(new, batch, 1 if tracked is None else int(tracked) + 1)
         if tracked is not None:
-            tracked[...] = batches
-        if skipped:
-            self._found_nonfinite(batch)
+            tracked += 1
+        new["nonfinite_batches"] += bad
+        self._change = core.Change(list(arrays.values()), list(new.values()))
+        self._change.apply()
+        if bad.any() and self.nonfinite == "skip":
+            self._warn_of_nonfinite(np.flatnonzero(bad), arrays["running_var"].dtype)
 
     def _tracks(self) -> bool:
         return self.running_mean is not None
@@ -132,44 +142,37 @@ class Tracking(Module):
         start = "plain" if self._settled else self.start
         return share_at(start, self.convention.share(self.momentum), batches)
 
-    def _commit_all(self, batch: Stats, batches: int) -> int:
+    def _commit_all(self, new: Arrays, batch: Stats, batches: int) -> Array:
         """Commit, where the share depends on how many batches a channel has let in."""
         if self.momentum is not None and self.start == "plain":
-            return self._commit(batch, self.convention.share(self.momentum))
-        left_out = self.nonfinite_batches
-        if left_out is None or self.nonfinite != "skip" or not left_out.any():
-            return self._commit(batch, self._share(batches))
-        skipped = 0
+            return self._commit(new, batch, self.convention.share(self.momentum))
+        left_out = new["nonfinite_batches"]
+        if self.nonfinite != "skip" or not left_out.any():
+            return self._commit(new, batch, self._share(batches))
+        bad = np.zeros(left_out.shape, bool)
         for out in np.unique(left_out):
             count = np.where(left_out == out, batch.count, 0)
             part = Stats(count, batch.mean, batch.m2)
-            skipped += self._commit(part, self._share(batches - int(out)))
-        return skipped
+            bad |= self._commit(new, part, self._share(batches - int(out)))
+        return bad
 
-    def _commit(self, batch: Stats, share: float) -> int:
-        """Returns how many channels were left out for an inf or NaN."""
-        assert self.running_mean is not None and self.running_var is not None
-        return commit(
+    def _commit(self, new: Arrays, batch: Stats, share: float) -> Array:
+        """Take a batch into the new values of the arrays; returns which channels are not finite."""
+        return commit_checked(
             batch,
-            self.running_mean,
-            self.running_var,
+            new["running_mean"],
+            new["running_var"],
             share,
             unbiased=self.convention.unbiased,
             nonfinite=self.nonfinite,
         )
 
-    def _found_nonfinite(self, batch: Stats) -> None:
-        bad = ~(np.isfinite(batch.mean) & np.isfinite(batch.m2))
-        assert self.nonfinite_batches is not None
-        self._before.append((self.nonfinite_batches, self.nonfinite_batches.copy()))
-        self.nonfinite_batches += bad
-        if self.nonfinite == "skip":
-            channels = np.flatnonzero(bad)
-            try:
-                self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), channels))
-            except NonFiniteWarning:  # the user made it an error, which changes nothing
-                self.rollback()
-                raise
+    def _warn_of_nonfinite(self, channels: Array, dtype: np.dtype[Any]) -> None:
+        try:
+            self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), channels, dtype))
+        except NonFiniteWarning:  # the user made it an error, which changes nothing
+            self.rollback()
+            raise
 
     def _warn_of_few(self, values: Array) -> None:
         """Of channels with so many values each."""
@@ -186,16 +189,25 @@ class Tracking(Module):
 
     def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
         """Set the running statistics, of the channels where `where` is true."""
-        assert self.running_mean is not None and self.running_var is not None
-        np.copyto(self.running_mean, mean, where=where)
-        np.copyto(self.running_var, var, where=where)
-        self._before = []  # a rollback is of a batch, which these statistics do not have
-        self._settled = True
+        copy_all(self.running_values(mean, var, where))
 
-    def _loaded(self, names: set[str]) -> None:
-        self._before = []
+    def running_values(
+        self, mean: Array, var: Array, where: Array | bool = True
+    ) -> list[tuple[Array, Array]]:
+        """(array, its new values) of all that `set_running` sets; a rollback ends here."""
+        self._change = None  # a rollback is of a batch, which these statistics do not have
+        assert self.running_mean is not None and self.running_var is not None
+        return [
+            (self.running_mean, replaced(self.running_mean, mean, where)),
+            (self.running_var, replaced(self.running_var, var, where)),
+            (self._settled, np.array(True)),
+        ]
+
+    def _loading(self, names: set[str]) -> list[tuple[Array, Array]]:
+        self._change = None
         own = {self._state_names.get(name, name) for name in ("running_mean", "running_var")}
-        self._settled = bool(own & names) and "num_batches_tracked" not in names
+        settled = bool(own & names) and "num_batches_tracked" not in names
+        return [(self._settled, np.array(settled))]
 
     def rollback(self) -> Self:
         """Put the running statistics back to what they were before the last batch.
@@ -203,13 +215,20 @@ class Tracking(Module):
         One batch back: a second call changes nothing, nor does one after the statistics were
         loaded, set or reset.
         """
-        for array, before in self._before:
-            array[...] = before
-        self._before = []
+        if self._change is not None:
+            self._change.undo()
         return self
 
-    def _undo_forward(self) -> None:
-        self.rollback()
+    def _undo_forward(self, mark: int) -> None:
+        if self._change is not None and self._change.number > mark:
+            self._change.undo()
+        super()._undo_forward(mark)
+
+
+def replaced(old: Array, new: Array, where: Array | bool) -> Array:
+    values = old.copy()
+    np.copyto(values, new, where=where)
+    return values
 
 
 def _levels_to_the_caller() -> int:

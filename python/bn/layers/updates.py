@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator
 from contextvars import ContextVar
+
+from bn._core import core
 
 _allowed: ContextVar[bool] = ContextVar("bn_updates_allowed", default=True)
 
@@ -13,12 +14,11 @@ def updates_allowed() -> bool:
     return _allowed.get()
 
 
-@contextmanager
-def no_stat_update() -> Iterator[None]:
+class no_stat_update(core.Setting, ContextDecorator):
     """Within it no batch enters running statistics, whatever the layers' modes.
 
     For a second forward pass over the same batch (recomputed activations, adversarial examples, a
-    discriminator that only looks). It holds for this thread.
+    discriminator that only looks). It holds for this thread. It can decorate a function, too.
 
     Examples
     --------
@@ -29,8 +29,6 @@ def no_stat_update() -> Iterator[None]:
     >>> layer.running_mean, int(layer.num_batches_tracked)
     (array([0., 0., 0.], dtype=float32), 0)
     """
-    token = _allowed.set(False)
-    try:
-        yield
-    finally:
-        _allowed.reset(token)
+
+    def __init__(self) -> None:
+        super().__init__(_allowed, False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, Shape
+from bn._module import Array, Elementwise, Module, Shape
 
 
-class ReLU(Module):
+class ReLU(Elementwise):
     """The positive part, y = max(x, 0).
 
     Backward needs y only, which the next layer keeps anyway.
@@ -32,7 +32,7 @@ class ReLU(Module):
         return dx
 
 
-class LeakyReLU(Module):
+class LeakyReLU(Elementwise):
     """y = x where x > 0, otherwise negative_slope * x.
 
     Parameters
@@ -75,7 +75,7 @@ class LeakyReLU(Module):
         return f"negative_slope={self.negative_slope}"
 
 
-class Sigmoid(Module):
+class Sigmoid(Elementwise):
     """y = 1 / (1 + exp(-x)).
 
     Examples
@@ -97,7 +97,7 @@ class Sigmoid(Module):
         return dx
 
 
-class Tanh(Module):
+class Tanh(Elementwise):
     """y = tanh(x).
 
     Examples

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, overload
 
 from bn import _check
+from bn._core import core
 from bn._module import Array, Module, Shape
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ class Sequential(Module):
     Their names are "0", "1", ..., so that a state reads like that of PyTorch's container. The
     layers can be indexed, sliced (which shares them), counted and iterated.
 
-    A layer that does not fit is found when its turn comes; the running statistics of the layers
-    before it are then put back. `output_shape` and `summary` find it beforehand.
+    A layer that does not fit is found when its turn comes. After that error, as after Ctrl-C or any
+    other exception, the running statistics of all layers are what they were before the call.
+    `output_shape` and `summary` find a layer that does not fit beforehand.
 
     Parameters
     ----------
@@ -54,6 +56,9 @@ class Sequential(Module):
             yield str(i), layer
         yield from super().children()
 
+    def _attributes(self) -> Iterator[tuple[str, object]]:
+        return (item for item in super()._attributes() if item[0] != "_layers")
+
     def append(self, layer: Module) -> Self:
         """Add a layer at the end."""
         _check.instance("every layer", layer, Module)
@@ -82,6 +87,7 @@ class Sequential(Module):
             input_shape = layer.output_shape(input_shape)
 
     def output_shape(self, input_shape: Shape) -> Shape:
+        _check.own_output_shape(self, Sequential.forward)
         for layer in self._layers:
             input_shape = layer.output_shape(input_shape)
         return input_shape
@@ -92,14 +98,12 @@ class Sequential(Module):
             layer.build(shape)
 
     def forward(self, x: Array) -> Array:
-        done = []
+        mark = core.mark()
         try:
             for layer in self._layers:
                 x = layer(x)
-                done.append(layer)
-        except Exception:
-            for layer in reversed(done):
-                layer._undo_forward()
+        except BaseException:
+            self._undo_forward(mark)
             raise
         return x
 
@@ -151,6 +155,7 @@ class Residual(Module):
             yield name, child, input_shape
 
     def output_shape(self, input_shape: Shape) -> Shape:
+        _check.own_output_shape(self, Residual.forward)
         shape = self.body.output_shape(input_shape)
         other = input_shape
         if self.shortcut is not None:
@@ -164,16 +169,15 @@ class Residual(Module):
             child.build(shape)
 
     def forward(self, x: Array) -> Array:
-        y = self.body(x)
+        mark = core.mark()
         try:
+            y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
-        except Exception:
-            self.body._undo_forward()
+            _check.same_shape("body", y.shape, "shortcut", other.shape)
+            return y + other
+        except BaseException:
+            self._undo_forward(mark)
             raise
-        if y.shape != other.shape:
-            self._undo_forward()
-        _check.same_shape("body", y.shape, "shortcut", other.shape)
-        return y + other
 
     def backward(self, dy: Array) -> Array:
         _check.used_once(self.modules())

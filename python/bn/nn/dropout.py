@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bn import _check
-from bn._module import Array, Module
+from bn._module import Array, Elementwise
 from bn.nn.init import Rng, generator
 
 
-class Dropout(Module):
+class Dropout(Elementwise):
     """In training, each number is zero with probability p, the others are divided by 1 - p.
 
     In eval mode y is x.

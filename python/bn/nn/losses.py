@@ -74,7 +74,7 @@ class CrossEntropyLoss:
         _check.floating("logits", logits)
         _check.rank_at_least("logits", logits, 2)
         _check.not_empty("logits", logits)
-        target = self._probabilities(np.asarray(target), logits)
+        target = self._probabilities(_check.array("target", target), logits)
         count = logits.size // logits.shape[1]
         log_p, saved = (_log_softmax if self.from_logits else _log_clipped)(logits)
         self._saved = (saved, target, count)
@@ -162,7 +162,7 @@ class MSELoss:
         """The loss of y, an ndarray, against a target of its shape."""
         _check.floating("y", y)
         _check.not_empty("y", y)
-        target = np.asarray(target, y.dtype)
+        target = _check.array("target", target).astype(y.dtype, copy=False)
         _check.shape("target", target, y.shape)
         _check.all_finite("target", target)
         difference = y - target
