@@ -22,6 +22,7 @@ cnp.import_array()
 cdef extern from "numpy/arrayobject.h":
     cnp.ndarray PyArray_NewLikeArray(cnp.ndarray prototype, cnp.NPY_ORDER order, void *descr,
                                      int subok)
+    bint PyArray_SAMESHAPE(cnp.ndarray a, cnp.ndarray b)
 
 cdef extern from "layout.h" nogil:
     enum: BN_MAX_OPERANDS
@@ -573,14 +574,15 @@ def mark():
 
 def copy_together(list arrays, list values):
     """Copy each of the values into its array, or raise and change none."""
-    cdef Py_ssize_t i
-    for i in range(len(arrays)):
-        array, value = arrays[i], values[i]
-        if array.shape != value.shape or array.dtype != value.dtype or not array.flags.writeable:
-            raise ValueError(f"cannot copy {value.dtype} of shape {value.shape} into {array.dtype} "
-                             f"of shape {array.shape} (writeable: {array.flags.writeable})")
-    for i in range(len(arrays)):
-        cnp.PyArray_CopyInto(arrays[i], values[i])
+    cdef cnp.ndarray array, value
+    for array, value in zip(arrays, values):
+        if not (PyArray_SAMESHAPE(array, value) and cnp.PyArray_ISWRITEABLE(array)
+                and cnp.PyArray_TYPE(array) == cnp.PyArray_TYPE(value)):
+            raise ValueError(f"cannot copy {value.dtype} of shape {np.shape(value)} into "
+                             f"{array.dtype} of shape {np.shape(array)} "
+                             f"(writeable: {array.flags.writeable})")
+    for array, value in zip(arrays, values):
+        cnp.PyArray_CopyInto(array, value)
 
 
 cdef class Change:
@@ -592,7 +594,7 @@ cdef class Change:
 
     def __init__(self, list arrays, list after):
         self.arrays, self.after = arrays, after
-        self.before = [array.copy() for array in arrays]
+        self.before = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
         self.applied = False
         self.number = 0
 
