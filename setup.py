@@ -119,7 +119,7 @@ core = Extension(
 setup(
     # bncore is one extension module; its folder has no __init__.py, so that the sources in a
     # checkout never hide the module that is installed
-    packages=["bn", "bn._check", "bn.cli", "bn.layers", "bn.nn"],
+    packages=["bn", "bn._check", "bn.cli", "bn.layers", "bn.nn", "bn.tools"],
     package_dir={"bn": "python/bn"},
     package_data={"bn": ["py.typed"]},
     include_package_data=False,

@@ -7,7 +7,7 @@ import pytest
 from cli_files import write_mnist
 
 from bn.cli import main, report
-from bn.cli.fit import Trainer
+from bn.cli.training import Trainer
 
 
 def train_here(folder, *options):

@@ -14,7 +14,7 @@ from cli_files import environment, run_bn, write_cifar, write_mnist
 
 from bn import nn
 from bn.cli import main, report
-from bn.cli.fit import Trainer
+from bn.cli.training import Trainer
 
 EPOCHS = 2
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from bn import nn
-from bn.folding import fold, fold_arrays
 from bn.layers import BatchNorm1d, BatchNorm2d, BatchNormalization
-from bn.layers.base import BatchNorm
+from bn.layers.batch_norm import BatchNorm
 from bn.layers.preset import preset
+from bn.tools.folding import fold, fold_arrays
 
 CONV = (4, 6, 3)
 

@@ -6,7 +6,7 @@ import pytest
 from gradcheck import gradcheck
 
 from bn import nn
-from bn.nn.im2col import Columns
+from bn.nn.conv_im2col import Columns
 
 # (in, out, kernel, stride, padding, dilation, groups)
 CASES = [

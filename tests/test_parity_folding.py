@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bn import nn
-from bn.folding import fold, fold_arrays
 from bn.layers import BatchNorm1d, BatchNorm2d
+from bn.tools.folding import fold, fold_arrays
 
 pytestmark = pytest.mark.parity
 

@@ -7,7 +7,7 @@ import pytest
 
 import bn
 from bn import nn
-from bn.recalibration import recalibrate
+from bn.tools.recalibration import recalibrate
 
 pytestmark = pytest.mark.parity
 

@@ -5,7 +5,7 @@ import pytest
 
 import bn
 from bn import nn
-from bn.recalibration import recalibrate
+from bn.tools.recalibration import recalibrate
 
 
 def normal(*shape, seed=0):

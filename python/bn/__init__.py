@@ -7,11 +7,9 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 """
 
 from bn import memory, onnx
-from bn._module import Module, Parameter
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.double_backward import batch_norm_double_backward
-from bn.folding import Folded, fold, fold_arrays
 from bn.functional import (
     backward_apply,
     backward_batch,
@@ -21,7 +19,6 @@ from bn.functional import (
     normalize_batch,
     stats,
 )
-from bn.layer_report import LayerReport, Report, report
 from bn.layers import (
     BatchNorm,
     BatchNorm1d,
@@ -40,10 +37,13 @@ from bn.layers import (
     preset,
     unfreeze,
 )
-from bn.micro_batches import accumulate
-from bn.recalibration import recalibrate
-from bn.values import BackwardSums, Stats, commit, merge
-from bn.weights import position_weights
+from bn.layers.micro_batches import accumulate
+from bn.masking import position_weights
+from bn.module import Module, Parameter
+from bn.statistics import BackwardSums, Stats, commit, merge
+from bn.tools.folding import Folded, fold, fold_arrays
+from bn.tools.recalibration import recalibrate
+from bn.tools.report import LayerReport, Report, report
 
 __all__ = [
     "BackwardSums",

@@ -7,9 +7,9 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
-from bn._module import Array
 from bn.functional import backward_apply, backward_reduce, normalize
-from bn.values import BackwardSums, Doubles
+from bn.module import Array
+from bn.statistics import BackwardSums, Doubles
 
 
 def batch_norm_double_backward(

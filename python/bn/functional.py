@@ -16,9 +16,9 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
-from bn._module import Array
-from bn.values import BackwardSums, Stats, trusted
-from bn.weights import clean
+from bn.masking import clean
+from bn.module import Array
+from bn.statistics import BackwardSums, Stats, trusted
 
 Activation = Literal["relu", "leaky_relu"]
 ACTIVATIONS = (None, "relu", "leaky_relu")  # in the kernels' order

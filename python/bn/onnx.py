@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn._module import Array
 from bn.functional import normalize, normalize_batch
-from bn.values import commit
+from bn.module import Array
+from bn.statistics import commit
 
 __all__ = ["BatchNormalization"]
 

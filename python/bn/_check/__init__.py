@@ -8,7 +8,7 @@ from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
 from bn._check.layers import *  # noqa: F403
+from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403
 from bn._check.onnx import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
-from bn._check.weights import *  # noqa: F403

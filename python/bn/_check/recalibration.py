@@ -1,4 +1,4 @@
-"""Checks of `bn.recalibration` and `bn.layer_report`."""
+"""Checks of `bn.tools.recalibration` and `bn.tools.report`."""
 
 from __future__ import annotations
 

@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bn import _check, nn
-from bn._module import Module, Shape
 from bn.cli import models
 from bn.cli.data import Dataset, Pixels
+from bn.module import Module, Shape
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 import bn
 from bn import _check
-from bn._module import Array, Shape
+from bn.module import Array, Shape
 
 CIFAR_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 CIFAR_TEST = "test_batch.bin"

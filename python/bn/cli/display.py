@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bn.cli.fit import Epoch, Run, Watcher
+from bn.cli.training import Epoch, Run, Watcher
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -9,7 +9,7 @@ import numpy as np
 
 import bn
 from bn import _check, nn
-from bn._module import Array, Module, Shape
+from bn.module import Array, Module, Shape
 
 LEAST_SIZE = 4  # pixels on a side: two poolings halve it twice
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Shape
 from bn.cli import checkpoint, models
 from bn.cli._arguments import integer
 from bn.cli._failure import Failure, expected, require
+from bn.module import Array, Shape
 
 SUMMARY = "classify images with a network that train has saved"
 DESCRIPTION = """\

@@ -15,7 +15,7 @@ import numpy as np
 import bn
 from bn.cli.data import Dataset
 from bn.cli.display import live, percent
-from bn.cli.fit import Run
+from bn.cli.training import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from bn.cli._failure import expected, require
 from bn.cli._process import Stop, forget_output, limit_threads, stop_on_interrupt
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
 from bn.cli.display import open_display
-from bn.cli.fit import Options, Run, Trainer
+from bn.cli.training import Options, Run, Trainer
 
 SUMMARY = "train a network with batch normalization and its twin without it"
 DESCRIPTION = """\

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypeVar
 
 from bn import _check
-from bn._module import Module
-from bn.layers.base import batch_norms
+from bn.layers.batch_norm import batch_norms
+from bn.module import Module
 
 Model = TypeVar("Model", bound=Module)
 

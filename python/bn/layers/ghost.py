@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, Shape
 from bn.functional import backward_batch, normalize_batch
-from bn.layers.base import BatchNorm
-from bn.values import BackwardSums, Stats, merge
+from bn.layers.batch_norm import BatchNorm
+from bn.module import Array, Module, Shape
+from bn.statistics import BackwardSums, Stats, merge
 
 
 class GhostBatchNorm(Module):

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn._module import Array
-from bn.layers.base import BatchNorm
+from bn.layers.batch_norm import BatchNorm
 from bn.layers.convention import CONVENTIONS
+from bn.module import Array
 
 
 class PresetBatchNorm(BatchNorm):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bn import _check
-from bn._module import Array
-from bn.layers.base import Correction
-from bn.values import Stats, commit_checked
+from bn.layers.batch_norm import Correction
+from bn.module import Array
+from bn.statistics import Stats, commit_checked
 
 if TYPE_CHECKING:
-    from bn.layers.keras import BatchNormalization
+    from bn.layers.keras_style import BatchNormalization
 
 
 class Renorm:

@@ -1,18 +1,18 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
-from bn._module import Module, Parameter
+from bn.module import Module, Parameter
 from bn.nn.activations import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
+from bn.nn.flatten import Flatten
 from bn.nn.linear import Linear
 from bn.nn.losses import CrossEntropyLoss, MSELoss
 from bn.nn.optim import SGD, Adam, AdamW
 from bn.nn.optimizer import Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from bn.nn.schedules import CosineAnnealingLR, StepLR
-from bn.nn.shape import Flatten
 
 __all__ = [
     "SGD",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Elementwise, Module, Shape
+from bn.module import Array, Elementwise, Module, Shape
 
 
 class ReLU(Elementwise):

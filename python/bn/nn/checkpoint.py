@@ -13,7 +13,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module
+from bn.module import Array, Module
 
 Model = TypeVar("Model", bound=Module)
 

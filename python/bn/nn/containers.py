@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 from bn import _check
 from bn._core import core
-from bn._module import Array, Module, Shape
+from bn.module import Array, Module, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self

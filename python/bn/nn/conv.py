@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn._module import Array, Module, Shape
-from bn.nn import im2col, im2row, pointwise
-from bn.nn.im2col import Pair, Window
+from bn.module import Array, Module, Shape
+from bn.nn import conv_im2col, conv_im2row, conv_pointwise
+from bn.nn.conv_im2col import Pair, Window
 from bn.nn.init import Rng, weight_and_bias
 
 # Channels-last images with fewer channels than this are faster as columns than as rows.
@@ -134,12 +134,12 @@ class Conv2d(Module):
         weight = self._weight_matrix(x.dtype)
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
         if self._as_rows():
-            im2row.convolve(x, self._row_weight(x.dtype), bias, self._window(), y)
+            conv_im2row.convolve(x, self._row_weight(x.dtype), bias, self._window(), y)
         elif self._is_pointwise(x):
-            pointwise.convolve(x, weight, bias, y)
+            conv_pointwise.convolve(x, weight, bias, y)
         else:
             x_cf, y_cf = self._channels_first(x), self._channels_first(y)
-            im2col.convolve(x_cf, weight, bias, self._window(), y_cf)
+            conv_im2col.convolve(x_cf, weight, bias, self._window(), y_cf)
         self._keep(y, x)
         return y
 
@@ -148,16 +148,16 @@ class Conv2d(Module):
         dx = np.empty(x.shape, x.dtype)
         if self._as_rows():
             row_weight = self._row_weight(x.dtype)
-            rows = im2row.convolve_backward(x, row_weight, self._window(), dy, dx)
+            rows = conv_im2row.convolve_backward(x, row_weight, self._window(), dy, dx)
             dweight = rows.T.reshape(self.out_channels, *self.kernel_size, self.in_channels)
             self.weight.accumulate(dweight.transpose(0, 3, 1, 2))
         else:
             weight = self._weight_matrix(x.dtype)
             if self._is_pointwise(x):
-                columns = pointwise.convolve_backward(x, weight, dy, dx)
+                columns = conv_pointwise.convolve_backward(x, weight, dy, dx)
             else:
                 x_cf, dy_cf, dx_cf = map(self._channels_first, (x, dy, dx))
-                columns = im2col.convolve_backward(x_cf, dy_cf, dx_cf, weight, self._window())
+                columns = conv_im2col.convolve_backward(x_cf, dy_cf, dx_cf, weight, self._window())
             self.weight.accumulate(columns.transpose(0, 2, 1).reshape(self.weight.shape))
         if self.bias is not None:
             self.bias.accumulate(channel_sums(dy, self.axis))

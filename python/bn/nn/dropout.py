@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bn import _check
-from bn._module import Array, Elementwise
+from bn.module import Array, Elementwise
 from bn.nn.init import Rng, generator
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn._module import Array, Parameter, Shape
+from bn.module import Array, Parameter, Shape
 
 Rng: TypeAlias = int | np.random.Generator | None
 

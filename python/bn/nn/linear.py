@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn._module import Array, Module, Shape
+from bn.module import Array, Module, Shape
 from bn.nn.init import Rng, weight_and_bias
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn._module import Array
+from bn.module import Array
 
 # Keras's clipping of probabilities.
 KERAS_EPSILON = 1e-7

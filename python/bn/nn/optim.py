@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Parameter
+from bn.module import Array, Parameter
 from bn.nn.optimizer import Optimizer
 
 

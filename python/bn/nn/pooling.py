@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, Shape
-from bn.nn.im2col import Pair
+from bn.module import Array, Module, Shape
+from bn.nn.conv_im2col import Pair
 from bn.nn.windows import Pool2d
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from bn import _check
-from bn._module import Module, Shape
-from bn.layers.base import BatchNorm
+from bn.layers.batch_norm import BatchNorm
+from bn.module import Module, Shape
 
 TITLES = ("Layer (type)", "Output Shape", "Param #")
 

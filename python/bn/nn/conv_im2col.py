@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from bn import _check
-from bn._module import Array
+from bn.module import Array
 
 Pair = tuple[int, int]
 

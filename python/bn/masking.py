@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn._module import Array
+from bn.module import Array
 
 
 def position_weights(

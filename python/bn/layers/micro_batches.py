@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 from bn import _check
-from bn._module import Array
 from bn.functional import backward_apply, backward_reduce, normalize, stats
-from bn.layers.base import BatchNorm
-from bn.values import BackwardSums, Stats, merge
+from bn.layers.batch_norm import BatchNorm
+from bn.module import Array
+from bn.statistics import BackwardSums, Stats, merge
 
 PHASES = ("add", "normalize", "reduce", "apply")
 

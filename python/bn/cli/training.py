@@ -15,9 +15,9 @@ import numpy as np
 
 import bn
 from bn import nn
-from bn._module import Array
 from bn.cli.data import Dataset, Pixels
 from bn.cli.models import Recipe
+from bn.module import Array
 
 MOMENTUM = 0.9
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn._module import Array, Module, copy_all
-from bn.layers.choice import Choice, choices
+from bn.layers.checked_attribute import Choice, choices
 from bn.layers.convention import Convention, share_at
 from bn.layers.updates import updates_allowed
-from bn.values import Stats, commit_checked
+from bn.module import Array, Module, copy_all
+from bn.statistics import Stats, commit_checked
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -7,8 +7,8 @@ import pytest
 
 import bn
 from bn import nn
-from bn.layer_report import report
-from bn.recalibration import recalibrate
+from bn.tools.recalibration import recalibrate
+from bn.tools.report import report
 
 
 def normal(*shape, seed=0):

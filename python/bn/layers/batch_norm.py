@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
-from bn._module import Array, Module, Parameter, Shape, copy_all
 from bn.functional import (
     backward_apply,
     backward_batch,
@@ -19,11 +18,12 @@ from bn.functional import (
     normalize_batch,
     stats,
 )
-from bn.layers.choice import Choice, choices
+from bn.layers.checked_attribute import Choice, choices
 from bn.layers.convention import Convention
-from bn.layers.tracking import Tracking
-from bn.values import BackwardSums, Doubles, Stats
-from bn.weights import clean, position_weights
+from bn.layers.running_stats import Tracking
+from bn.masking import clean, position_weights
+from bn.module import Array, Module, Parameter, Shape, copy_all
+from bn.statistics import BackwardSums, Doubles, Stats
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.layers.base import BatchNorm
+from bn.layers.batch_norm import BatchNorm
 from bn.layers.convention import TORCH
 
 _DOC = """Batch normalization of {what}, with PyTorch's conventions.

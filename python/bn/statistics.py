@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bn import _check
 from bn._core import core
-from bn._module import Array
+from bn.module import Array
 
 Doubles = NDArray[float64]
 Made = TypeVar("Made")

@@ -13,12 +13,12 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn._module import Array, Module, Parameter, Shape
-from bn.layers.base import BatchNorm
+from bn.layers.batch_norm import BatchNorm
+from bn.module import Array, Module, Parameter, Shape
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.linear import Linear
-from bn.values import Doubles
+from bn.statistics import Doubles
 
 LIMIT = 1e-9  # of the difference between a pair and its fold, in float64
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from bn import _check
-from bn._module import Array, Module, Shape
+from bn.module import Array, Module, Shape
 
 
 class Flatten(Module):

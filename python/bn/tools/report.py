@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, Shape, unchanged
 from bn.functional import stats
-from bn.layers.base import BatchNorm, batch_norms
-from bn.layers.tracking import FEW_VALUES
+from bn.layers.batch_norm import BatchNorm, batch_norms
+from bn.layers.running_stats import FEW_VALUES
 from bn.layers.updates import no_stat_update
-from bn.values import Doubles, Stats, merge
-from bn.weights import clean, position_weights
+from bn.masking import clean, position_weights
+from bn.module import Array, Module, Shape, unchanged
+from bn.statistics import Doubles, Stats, merge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

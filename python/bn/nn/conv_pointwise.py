@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bn._module import Array
+from bn.module import Array
 
 
 def _maps(a: Array, groups: int) -> Array:

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, copy_all, unchanged
-from bn.layers.base import BatchNorm, batch_norms
-from bn.values import Stats, merge
+from bn.layers.batch_norm import BatchNorm, batch_norms
+from bn.module import Array, Module, copy_all, unchanged
+from bn.statistics import Stats, merge
 
 Model = TypeVar("Model", bound=Module)
 Progress = bool | Callable[[int], object] | None

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from bn import _check
-from bn._module import Array, Module, Shape
-from bn.layers.base import BatchNorm
+from bn.layers.batch_norm import BatchNorm
+from bn.module import Array, Module, Shape
 
 
 class FeatureAxes(Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from bn._module import Array
-from bn.nn.im2col import Window, block_size
+from bn.module import Array
+from bn.nn.conv_im2col import Window, block_size
 
 
 class Rows:

@@ -12,7 +12,7 @@ import bn
 from bn.cli import display, models, parser, report
 from bn.cli._process import limit_threads, stop_on_interrupt
 from bn.cli.data import Pixels, load_digits, load_folder
-from bn.cli.fit import Epoch, Options, Run, Trainer, split
+from bn.cli.training import Epoch, Options, Run, Trainer, split
 
 
 @pytest.fixture

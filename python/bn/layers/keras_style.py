@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
-from bn._module import Array, Parameter, Shape
-from bn.layers.base import BatchNorm, Correction
+from bn.layers.batch_norm import BatchNorm, Correction
 from bn.layers.convention import KERAS
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
-from bn.layers.tracking import replaced
-from bn.values import Stats
+from bn.layers.running_stats import replaced
+from bn.module import Array, Parameter, Shape
+from bn.statistics import Stats
 
 Initializer = str | Callable[[Shape, np.dtype[Any]], Array]
 
