@@ -62,11 +62,11 @@ class FeatureAxes(Module):
             _check.spreads("mask", mask, x.shape)
             mask = self._flat(np.broadcast_to(mask, x.shape))[0]
         y = self._back(self.layer(flat, mask=mask, **options), axes, shape)
-        self._keep(y, axes, shape)
+        self.keep(y, axes, shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        axes, shape = self._take(dy)
+        axes, shape = self.take(dy)
         return self._back(self.layer.backward(self._flat(dy)[0]), axes, shape)
 
     def _flat_shape(self, input_shape: Shape) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, overload
 
 from bn import _check
@@ -17,7 +17,7 @@ class Sequential(Module):
     """Layers one after the other.
 
     Their names are "0", "1", ..., so that a state reads like that of PyTorch's container. The
-    layers can be indexed, sliced (which shares them), counted and iterated.
+    layers can be indexed, sliced (which shares them), replaced, counted and iterated.
 
     A layer that does not fit is found when its turn comes. After that error, as after Ctrl-C or any
     other exception, the running statistics of all layers are what they were before the call.
@@ -80,6 +80,20 @@ class Sequential(Module):
             return Sequential(*self._layers[index])
         return self._layers[index]
 
+    @overload
+    def __setitem__(self, index: int, layers: Module) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, layers: Iterable[Module]) -> None: ...
+    def __setitem__(self, index: int | slice, layers: Module | Iterable[Module]) -> None:
+        """Replace one layer, or a slice of them by any number."""
+        new = [layers] if isinstance(layers, Module) else list(layers)
+        for layer in new:
+            _check.instance("every layer", layer, Module)
+        if isinstance(index, slice):
+            self._layers[index] = new
+        else:
+            (self._layers[index],) = new
+
     def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
         """(name, layer, its input's shape without the batch axis) of each layer."""
         for i, layer in enumerate(self._layers):
@@ -103,7 +117,7 @@ class Sequential(Module):
             for layer in self._layers:
                 x = layer(x)
         except BaseException:
-            self._undo_forward(mark)
+            self.undo_forward(mark)
             raise
         return x
 
@@ -176,7 +190,7 @@ class Residual(Module):
             _check.same_shape("body", y.shape, "shortcut", other.shape)
             return y + other
         except BaseException:
-            self._undo_forward(mark)
+            self.undo_forward(mark)
             raise
 
     def backward(self, dy: Array) -> Array:

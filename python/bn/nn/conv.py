@@ -140,11 +140,11 @@ class Conv2d(Module):
         else:
             x_cf, y_cf = self._channels_first(x), self._channels_first(y)
             conv_im2col.convolve(x_cf, weight, bias, self._window(), y_cf)
-        self._keep(y, x)
+        self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._take(dy)
+        (x,) = self.take(dy)
         dx = np.empty(x.shape, x.dtype)
         if self._as_rows():
             row_weight = self._row_weight(x.dtype)
