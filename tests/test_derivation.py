@@ -154,7 +154,7 @@ def test_a_constant_channel_without_eps_becomes_the_bias():
 
 @pytest.mark.parametrize("offset", [0, 3, 1e4, 1e6])
 @pytest.mark.parametrize(("shape", "axis"), LAYOUTS)
-def test_float32_has_the_kernels_bits(shape, axis, offset, rng):
+def test_float32_has_the_kernels_bits(shape, axis, offset, rng, isa):
     x, dy, weight, bias = case(shape, axis, rng, np.float32, offset)
     batch = bn.stats(x, axis)
     y = bn.normalize(x, batch.mean, batch.var, weight, bias, EPS, axis=axis)
