@@ -160,13 +160,10 @@ def commit(
     _check.running(running_mean, running_var, batch.count.size)
     _check.finite("momentum", momentum)
     _check.nonfinite("nonfinite", nonfinite)
-    return int(
-        np.count_nonzero(
-            commit_moments(
-                batch, running_mean, running_var, momentum, unbiased=unbiased, nonfinite=nonfinite
-            )
-        )
+    bad = commit_moments(
+        batch, running_mean, running_var, momentum, unbiased=unbiased, nonfinite=nonfinite
     )
+    return 0 if bad is None else int(np.count_nonzero(bad))
 
 
 def normalize(

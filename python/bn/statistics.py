@@ -115,17 +115,24 @@ def commit_moments(
     *,
     unbiased: bool,
     nonfinite: str,
-) -> Array:
+) -> Array | None:
     """`bn.commit` of arguments that were checked.
 
     Returns
     -------
-    ndarray of bool, shape (C,)
-        The channels that are not finite, and so were left alone, raised, or let in.
+    ndarray of bool, shape (C,), or None
+        The channels that are not finite, and so were left alone, raised, or let in; None for none.
     """
     moments = (batch.count, batch.mean, batch.m2)
     policy = _check.NONFINITE.index(nonfinite)
     bad = core.commit(running_mean, running_var, *moments, momentum, unbiased, policy)
-    if nonfinite == "raise":
+    if nonfinite == "raise" and bad is not None:
         _check.finite_channels(bad, running_var.dtype)
     return bad
+
+
+def either(one: Array | None, other: Array | None) -> Array | None:
+    """The channels of both results of `commit_moments`."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other

@@ -50,11 +50,12 @@ class Call(NamedTuple):
     x : ndarray
     axis : int
         The channel axis, counted from the front.
-    mean, var : ndarray, shape (C,)
     eps : float
         ``y = (x - mean) / sqrt(var + eps) · weight + bias``, but for a correction.
     batch : Stats or None
-        The statistics of the batch if they normalized; None for running ones, which are constants.
+        The statistics of the batch, if they normalized.
+    constants : tuple of ndarray or None
+        The mean and var that normalized otherwise, which do not depend on x.
     weights : ndarray or None
         How much each value counts in the batch's statistics; None for all alike.
     correction : Correction or None
@@ -62,12 +63,25 @@ class Call(NamedTuple):
 
     x: Array
     axis: int
-    mean: Array
-    var: Array
     eps: float
     batch: Stats | None = None
+    constants: tuple[Array, Array] | None = None
     weights: Array | None = None
     correction: Correction | None = None
+
+    @property
+    def mean(self) -> Array:
+        return self._normalizing()[0]
+
+    @property
+    def var(self) -> Array:
+        return self._normalizing()[1]
+
+    def _normalizing(self) -> tuple[Array, Array]:
+        if self.batch is not None:
+            return self.batch.mean, self.batch.var
+        assert self.constants is not None
+        return self.constants
 
 
 class BatchNorm(Module):
@@ -395,11 +409,11 @@ class BatchNorm(Module):
         eps = self.convention.kernel_eps(self.eps)
         if self._takes_one_pass(weights):
             y, batch = normalize_batch(x, *self.affine_arrays(), eps, axis=axis, out=out)
-            return y, Call(x, axis, batch.mean, batch.var, eps, batch)
+            return y, Call(x, axis, eps, batch)
         batch = self.statistics(x, axis, weights)
         correction = self.correction(batch)
         y = self.apply(x, batch, axis, correction, out)
-        return y, Call(x, axis, batch.mean, batch.var, eps, batch, weights, correction)
+        return y, Call(x, axis, eps, batch, weights=weights, correction=correction)
 
     def _takes_one_pass(self, weights: Array | None) -> bool:
         return weights is None and self.combine is None and not self.corrects
@@ -409,7 +423,7 @@ class BatchNorm(Module):
         mean, var, eps = self.normalizing()
         y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
         # copies, because a later batch changes the running statistics in place
-        return y, Call(x, axis, mean.copy(), var.copy(), eps)
+        return y, Call(x, axis, eps, constants=(mean.copy(), var.copy()))
 
     def normalizing(self) -> tuple[Array, Array, float]:
         """The mean, var and eps of ``(x - mean) / sqrt(var + eps)`` in eval mode."""

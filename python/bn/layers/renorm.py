@@ -11,7 +11,7 @@ from bn import _check
 from bn.layers.convention import KERAS
 from bn.layers.correction import Correction
 from bn.layers.running_stats import Pairs, RunningStats, replaced
-from bn.statistics import Stats, commit_moments
+from bn.statistics import Stats, commit_moments, either
 from bn.types import Array
 
 
@@ -109,7 +109,7 @@ class Renorm(RunningStats):
         d = np.clip(d, -bound("dmax", np.inf), bound("dmax", np.inf))
         return Correction(r, d, np.ones_like(r))
 
-    def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array:
+    def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array | None:
         """Take a batch into both pairs of averages.
 
         They are of means and standard deviations. The variance is made of its standard deviation,
@@ -117,17 +117,24 @@ class Renorm(RunningStats):
         """
         mean, var = new["mean"].copy(), new["var"].copy()
         bad = commit_moments(batch, mean, var, share, unbiased=False, nonfinite=self.nonfinite)
-        count = batch.count if self.nonfinite == "propagate" else np.where(bad, 0, batch.count)
+        count = batch.count
+        if bad is not None and self.nonfinite != "propagate":
+            count = np.where(bad, 0, count)
         stddev = np.where(count > 0, np.sqrt(batch.var + self.eps), 0)
         of_stddev = Stats(count, batch.mean, stddev * count)  # its m2 / count is stddev
         for mean_name, stddev_name, weight in (
             ("renorm_mean", "renorm_stddev", self.convention.share(self.renorm_momentum)),
             ("mean", "stddev", share),
         ):
-            arrays = new[mean_name], new[stddev_name]
-            bad |= commit_moments(
-                of_stddev, *arrays, weight, unbiased=False, nonfinite=self.nonfinite
+            new_bad = commit_moments(
+                of_stddev,
+                new[mean_name],
+                new[stddev_name],
+                weight,
+                unbiased=False,
+                nonfinite=self.nonfinite,
             )
+            bad = either(bad, new_bad)
         with np.errstate(over="ignore"):  # only where an infinity is to propagate
             made = np.maximum(np.square(new["stddev"]) - self.eps, 0)
         np.copyto(new["var"], made, where=count > 0)

@@ -16,7 +16,7 @@ from bn._core import core
 from bn.layers.checked_attribute import Checked, set_defaults
 from bn.layers.convention import TORCH, Convention, share_at
 from bn.module import copy_all
-from bn.statistics import Stats, commit_moments
+from bn.statistics import Stats, commit_moments, either
 from bn.types import Array
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class RunningStats:
 
     # ---- a batch enters ----
 
-    def update(self, batch: Stats, owner: object = None) -> Array:
+    def update(self, batch: Stats, owner: object = None) -> Array | None:
         """Let the statistics of a batch in.
 
         All arrays take their new values in one step, which no signal handler interrupts: after any
@@ -183,18 +183,20 @@ class RunningStats:
 
         Returns
         -------
-        ndarray of bool, shape (C,)
-            The channels whose batch was not finite.
+        ndarray of bool, shape (C,), or None
+            The channels whose batch was not finite; None for none.
         """
         arrays = self.arrays()
-        new = {name: array.copy() for name, array in arrays.items()}
+        change = core.Change(list(arrays.values()))
+        new = dict(zip(arrays, change.after, strict=True))
         bad = self.enter(new, batch)
         if "count" in new:
             new["count"] += 1
-        new["nonfinite_batches"] += bad
-        self._change = core.Change(list(arrays.values()), list(new.values()))
-        self._change.apply()
-        if self.nonfinite == "skip" and not self._warned and bad.any():
+        if bad is not None:
+            new["nonfinite_batches"] += bad
+        self._change = change
+        change.apply()
+        if bad is not None and self.nonfinite == "skip" and not self._warned:
             self._warn_of_nonfinite(bad, self if owner is None else owner)
         return bad
 
@@ -209,7 +211,7 @@ class RunningStats:
         }
         return arrays if self.count is None else {**arrays, "count": self.count}
 
-    def enter(self, new: dict[str, Array], batch: Stats) -> Array:
+    def enter(self, new: dict[str, Array], batch: Stats) -> Array | None:
         """Take a batch into `new`, copies of `arrays()`; returns which channels are not finite.
 
         The share depends on how many batches a channel has let in before, so channels that missed
@@ -220,11 +222,11 @@ class RunningStats:
         alike = self.start == "plain" and self.momentum is not None
         if alike or self.nonfinite != "skip" or not missed.any():
             return self.commit(new, batch, self.share(batches))
-        bad = np.zeros(missed.shape, bool)
+        bad = None
         for number in np.unique(missed):
             count = np.where(missed == number, batch.count, 0)
             part = Stats(count, batch.mean, batch.m2)
-            bad |= self.commit(new, part, self.share(batches - int(number)))
+            bad = either(bad, self.commit(new, part, self.share(batches - int(number))))
         return bad
 
     def share(self, batches: int) -> float:
@@ -234,7 +236,7 @@ class RunningStats:
         start = "plain" if self._given else self.start
         return share_at(start, self.convention.share(self.momentum), batches)
 
-    def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array:
+    def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array | None:
         """Take a batch with this share into the new mean and variance."""
         unbiased, nonfinite = self.convention.unbiased, self.nonfinite
         return commit_moments(
