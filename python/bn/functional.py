@@ -2,7 +2,7 @@
 
 forward:  `stats` → (`merge`) → `normalize`, and `commit` to the running statistics;
 backward: `backward_reduce` → (`merge`) → `backward_apply`.
-`bn.fused` has each pair in one pass over memory, to the same bits.
+`bn.fused` has each pair as one call with the same bits, which reads memory less often.
 
 float16 and ml_dtypes' bfloat16 are computed as float32 (statistics, as ever, in float64).
 """
@@ -28,8 +28,9 @@ ACTIVATIONS = (None, "relu", "leaky_relu")  # in the kernels' order
 def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
     """Statistics of each channel: count, mean and M2 = Σ(x - mean)².
 
-    They are summed in float64 whatever x's dtype, and about a point near the mean where squares
-    would lose digits. The same x gives the same bits with any number of threads.
+    Sums are in float64 for every dtype. Where the mean is large beside the standard deviation they
+    are taken about a point near the mean, because ``Σx² - M·mean²`` would cancel. The same x gives
+    the same bits with any number of threads.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
     Raises
     ------
     TypeError
-        x is not an array of float32 or float64.
+        x is not an array of a supported floating dtype.
     ValueError
         x has fewer than 2 axes, or axis is not one of them.
 
@@ -123,7 +124,7 @@ def commit(
     unbiased: bool = True,
     nonfinite: str = "skip",
 ) -> int:
-    """Take a batch's statistics into the running ones, in place.
+    """Update running statistics with those of a batch, in place.
 
     ``running = (1 - momentum)·running + momentum·batch``, computed in float64.
 
@@ -140,7 +141,8 @@ def commit(
     nonfinite : {"skip", "raise", "propagate"}, default "skip"
         What to do with a channel whose statistics would not be finite in the dtypes of the running
         ones, because its batch has an inf or NaN or its values are too large: leave its running
-        statistics alone, raise and change nothing, or let it in, as the frameworks do.
+        statistics alone, raise and change nothing, or update them all the same, as the frameworks
+        do.
 
     Returns
     -------
@@ -200,7 +202,7 @@ def normalize(
     axis : int, default 1
         The channel axis.
     out : ndarray, optional
-        Where to put y; x itself is welcome. Same shape and dtype as x.
+        Where to put y; it may be x. Same shape and dtype as x.
     residual : ndarray, optional
         Added before the activation. Same shape and dtype as x.
     activation : {"relu", "leaky_relu"}, optional
@@ -312,7 +314,7 @@ def backward_apply(
     axis : int, default 1
         The channel axis.
     out : ndarray, optional
-        Where to put dx; dy itself is welcome.
+        Where to put dx; it may be dy.
     weights : ndarray, optional
         Those of `stats`; ``sums.count`` is Σw then, and
         ``dx = weight·r·(dy - w·(Σdy / Σw + x̂·Σ(dy·x̂) / Σw))``.

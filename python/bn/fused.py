@@ -22,7 +22,9 @@ def normalize_batch(
     activation: Activation | None = None,
     negative_slope: float = 0.01,
 ) -> tuple[Array, Stats]:
-    """`stats`, then `normalize` with them: the same bits, but x is read from memory once.
+    """`stats`, then `normalize` with them: the same bits in one call.
+
+    Where a block of channels fits in a core's cache, x is read from memory once.
 
     Parameters
     ----------
@@ -72,7 +74,8 @@ def backward_batch(
 ) -> tuple[Array, BackwardSums]:
     """`backward_reduce`, then `backward_apply` with its sums: the gradient of `normalize_batch`.
 
-    The same bits as the two, but dy and x are read from memory once.
+    The same bits as the two. Where a block of channels fits in a core's cache, dy and x are read
+    from memory once.
 
     Parameters
     ----------
@@ -81,14 +84,14 @@ def backward_batch(
     batch : Stats
         Of x.
     activation, negative_slope
-        As in the forward pass. Where the activation was off is found out again from x, weight and
-        `bias`; or from the sign of y, which must be given if there was a residual.
+        As in the forward pass. The sign of the activation's input is computed again from x, weight
+        and `bias`, or taken from y. With a residual, y is needed.
     bias : ndarray of float32 or float64, shape (C,), optional
         As in the forward pass; it matters with an activation only.
     y : ndarray, optional
         What the forward pass returned.
     dresidual : ndarray, optional
-        Where to put the gradient of the residual; dy itself is welcome. Same shape and dtype as x.
+        Where to put the gradient of the residual; it may be dy. Same shape and dtype as x.
 
     Returns
     -------
@@ -149,9 +152,9 @@ def batch_norm(
 
     ``y = (x - mean) / sqrt(var + eps) · weight + bias``. In training, mean and var (biased) are
     the batch's, and the running statistics, if given, are updated in place:
-    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1);
-    but not those of a channel whose batch is not finite, or too large for their dtype. Otherwise
-    they are the running ones.
+    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1).
+    A channel whose batch statistics are not finite in their dtype keeps its running statistics.
+    In evaluation, mean and var are the running ones.
 
     Parameters
     ----------
@@ -170,7 +173,7 @@ def batch_norm(
     axis : int, default 1
         The channel axis.
     out : ndarray, optional
-        Where to put y; x itself is welcome.
+        Where to put y; it may be x.
 
     Returns
     -------

@@ -18,7 +18,7 @@ def position_weights(
     lengths: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> Array | None:
-    """How much each value of x counts, of a mask, of lengths and of sample weights: their product.
+    """The weight of each value of x: the product of those of a mask, lengths and sample weights.
 
     Parameters
     ----------
@@ -90,14 +90,18 @@ def _within(lengths: Array, x: Array, axis: int) -> Array:
 
 
 def clean(x: Array, weights: Array | None) -> Array:
-    """Copy x with 0 for what is not finite and does not count; x where there is no such value."""
+    """Replace values of weight 0 that are not finite by 0, in a copy; x itself if there are none."""
     if weights is None or np.all(weights) or np.isfinite(x).all():
         return x
     return np.where((weights == 0) & ~np.isfinite(x), x.dtype.type(0), x)
 
 
 def weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
-    """Σw·x and Σw·(x - mean)² are the sums of a backward pass whose dy is w, and w·(x - mean)."""
+    """`bn.stats` of values that have weights.
+
+    The kernel of the backward sums computes Σ dy·(x - mean): with dy = w and mean 0 it gives Σw·x,
+    and with dy = w·(x - mean) it gives m2.
+    """
     x = clean(x, weights).astype(np.float64)  # so that w keeps its digits
     w = _spread(weights, x)
     zero, one = np.zeros(x.shape[axis]), np.ones(x.shape[axis])

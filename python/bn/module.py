@@ -87,8 +87,8 @@ class Module:
     adds those of its parameters to their `grad`. Nothing records the operations in between: a
     layer keeps what its own backward pass needs with `keep`, and `backward` gets it with `take`.
 
-    Attributes that are `Parameter` or `Module` objects are found by themselves, in the order of
-    their assignment. Arrays that belong to the state without being trained are named in
+    Attributes that are `Parameter` or `Module` objects are part of the layer without further
+    registration, in the order of their assignment. Arrays that belong to the state without being trained are named in
     `buffer_names`.
 
     Attributes
@@ -207,7 +207,7 @@ class Module:
         return input_shape
 
     def build(self, input_shape: Shape) -> None:
-        """Create what waits for the input's shape (without the batch axis), if anything does."""
+        """Create the parameters that depend on the input's shape (without the batch axis)."""
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, layer) of the layers directly inside this one."""

@@ -54,7 +54,8 @@ class Stats:
     def unbiased_var(self) -> Doubles:
         """Unbiased variance, m2 / (M - 1): what PyTorch keeps (0 for a single value).
 
-        Of weights that add up to less than 2 it is twice the biased one, and no more.
+        The divisor is at least M / 2: with weights whose sum M is below 2 the result is twice the
+        biased variance.
         """
         divisor = np.maximum(self.count - 1, self.count / 2)
         return self.m2 / np.where(divisor > 0, divisor, 1)

@@ -108,10 +108,11 @@ class BatchNorm(Module):
         nonfinite_batches : ndarray of int64 or None, shape (C,)
             How many such batches each channel has seen.
         start : {"plain", "debiased", "first", "cumulative"}
-            How the first batches count: with their share; with it but for that of the initial 0
-            and 1; the first taken whole; all alike.
+            How the first batches count: "plain", each with momentum's share; "debiased", the same
+            without the share of the initial 0 and 1; "first", the first batch replaces these;
+            "cumulative", the average of all batches.
     use_batch_stats, update_stats : bool or None
-        Normalize with the batch's statistics; let it into the running ones. None follows
+        Normalize with the batch's statistics; update the running ones with them. None follows
         `train` and `eval`.
     train_affine : bool
         Let `backward` add to the gradients of weight and bias.

@@ -53,7 +53,7 @@ class Convention:
     eps_outside_root: bool = False
 
     def share(self, momentum: float) -> float:
-        """The weight of the batch's value (rounded to what was meant: 1 - 0.99 is 0.01)."""
+        """The weight of the batch's value, rounded to 15 decimals, so that 1 - 0.99 is 0.01."""
         return momentum if self.momentum_of == "new" else round(1 - momentum, 15)
 
     def kernel_eps(self, eps: float) -> float:
@@ -102,11 +102,12 @@ def share_at(start: str, share: float, batches: int) -> float:
 
     Running values begin with a guess (0 and 1), which fades slowly. The choices:
 
-    - "plain": ``share``, always: the guess is worth ``(1 - share)**n`` after n batches;
-    - "debiased": ``share / (1 - (1 - share)**n)``: the guess is worth nothing, the batches as much
-      as in "plain" (the correction of Adam, and of Haiku's and Equinox's averages);
-    - "first": 1 for the first batch, whose values are taken as they are, then ``share``;
-    - "cumulative": ``1 / n``, all batches alike (PyTorch's ``momentum=None``).
+    - "plain": ``share``, always: the guess has the weight ``(1 - share)**n`` after n batches;
+    - "debiased": ``share / (1 - (1 - share)**n)``: the guess has no weight, and the batches keep
+      their relative weights of "plain" (the correction of Adam, and of Haiku's and Equinox's
+      averages);
+    - "first": 1 for the first batch, which replaces the guess, then ``share``;
+    - "cumulative": ``1 / n``, the average of all batches (PyTorch's ``momentum=None``).
 
     Examples
     --------

@@ -15,16 +15,16 @@ from bn.types import Array, Shape
 class GhostBatchNorm(Module):
     """Normalize each `virtual_batch_size` samples with statistics of their own, in training.
 
-    What enters the running statistics are those of the whole batch, merged. In eval mode it is the
-    layer itself.
+    The running statistics are updated with the merged statistics of the whole batch. In eval mode
+    the wrapper calls the layer.
 
     Parameters
     ----------
     layer : BatchNorm
         Whose parameters, statistics and mode are used.
     virtual_batch_size : int
-        Samples in a ghost batch. The last one has what remains; a single value per channel that
-        remains joins the ghost before.
+        Samples in a ghost batch. The last ghost batch has the samples that remain; if these are a
+        single value per channel, they join the ghost batch before.
 
     Raises
     ------

@@ -30,7 +30,7 @@ _allowed: ContextVar[bool] = ContextVar("bn_updates_allowed", default=True)
 
 
 class no_stat_update(core.Setting, ContextDecorator):
-    """Within it no batch enters running statistics, whatever the layers' modes.
+    """Inside the block no running statistics are updated, whatever the layers' modes.
 
     For a second forward pass over the same batch (recomputed activations, adversarial examples, a
     discriminator that only looks). It holds for this thread. It can decorate a function, too.

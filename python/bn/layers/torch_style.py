@@ -45,7 +45,7 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
     running_mean, running_var : ndarray or None, shape (C,)
     num_batches_tracked : ndarray of int64 or None, shape ()
     use_batch_stats, update_stats, train_affine, nonfinite, start
-        What `freeze` sets, what becomes of infinities, how the first batches count: see
+        Freezing, batches that are not finite, the weight of the first batches: see
         ``help(bn.BatchNorm)``.
 
     Raises

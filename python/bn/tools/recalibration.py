@@ -23,7 +23,7 @@ Progress = bool | Callable[[int], object] | None
 def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = None) -> Model:
     """Set all running statistics to the exact ones of the layers' inputs over all batches.
 
-    The batches b of M_b values per channel are pooled in float64, however uneven they are:
+    Batches of any sizes are pooled exactly, in float64 (batch b has M_b values per channel):
     ``mean = Σ M_b·mean_b / M`` and ``m2 = Σ (m2_b + M_b·(mean_b - mean)²)``, with M = Σ M_b.
     ``running_mean = mean``, and ``running_var`` is the estimate that the layer keeps in training:
     m2 / (M - 1) for PyTorch's layers, m2 / M for Keras's.
@@ -69,7 +69,7 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
     References
     ----------
     Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3 (PreciseBN).
-    ``torch.optim.swa_utils.update_bn`` averages over batches instead, all with one weight.
+    ``torch.optim.swa_utils.update_bn`` averages over batches with equal weights instead.
 
     Examples
     --------

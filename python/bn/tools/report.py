@@ -57,7 +57,7 @@ class LayerReport:
     var_ratio : ndarray of float64, shape (C,)
         (running_var + eps) / (var + eps).
     tiny_weight : tuple of int
-        The channels with ``|weight|`` below 1e-3: beside the bias nothing is left of the input.
+        The channels with ``|weight|`` below 1e-3: the output is nearly the bias.
     tiny_var : tuple of int
         The channels whose input has a variance of at most eps / 100: eps is then nearly all that
         it is divided by, and the output is nearly constant.
@@ -296,10 +296,10 @@ def report(model: Module, x: Array) -> Report:
 
     Notes
     -----
-    A finding is: z above 0.5 or a ratio beyond 2 (with fewer than 144 samples N, what chance does
-    not explain: 6/sqrt(N), exp(6·sqrt(2/N))); fewer than 16 values per channel; ``|weight|`` below
-    1e-3; a variance of at most eps/100; anything not finite. Values that a mask leaves out do not
-    count.
+    A finding is: z above 0.5 or a ratio beyond 2 (with N < 144 samples these limits widen to
+    6/sqrt(N) and exp(6·sqrt(2/N)), beyond which chance is no explanation); fewer than 16 values per
+    channel; ``|weight|`` below 1e-3; a variance of at most eps/100; anything that is not finite.
+    Values that a mask leaves out do not count.
 
     References
     ----------
