@@ -90,7 +90,7 @@ def _within(lengths: Array, x: Array, axis: int) -> Array:
 
 
 def clean(x: Array, weights: Array | None) -> Array:
-    """Replace values of weight 0 that are not finite by 0, in a copy; x itself if there are none."""
+    """Copy x with 0 for values of weight 0 that are not finite; x itself if there are none."""
     if weights is None or np.all(weights) or np.isfinite(x).all():
         return x
     return np.where((weights == 0) & ~np.isfinite(x), x.dtype.type(0), x)

@@ -88,8 +88,8 @@ class Module:
     layer keeps what its own backward pass needs with `keep`, and `backward` gets it with `take`.
 
     Attributes that are `Parameter` or `Module` objects are part of the layer without further
-    registration, in the order of their assignment. Arrays that belong to the state without being trained are named in
-    `buffer_names`.
+    registration, in the order of their assignment. Arrays that belong to the state without being
+    trained are named in `buffer_names`.
 
     Attributes
     ----------
