@@ -424,7 +424,7 @@ class BatchNorm(Module):
         mean, var, eps = self.normalizing()
         y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
         # copies, because a later batch changes the running statistics in place
-        return y, Call(x, axis, eps, constants=(mean.copy(), var.copy()))
+        return y, Call(x, axis, eps, None, (mean.copy(), var.copy()))
 
     def normalizing(self) -> tuple[Array, Array, float]:
         """The mean, var and eps of ``(x - mean) / sqrt(var + eps)`` in eval mode."""

@@ -189,9 +189,10 @@ class RunningStats:
         arrays = self.arrays()
         change = core.Change(list(arrays.values()))
         new = dict(zip(arrays, change.after, strict=True))
-        bad = self.enter(new, batch)
+        batches = int(new["count"]) + 1 if "count" in new else 1
+        bad = self.enter(new, batch, batches)
         if "count" in new:
-            new["count"] += 1
+            new["count"][...] = batches
         if bad is not None:
             new["nonfinite_batches"] += bad
         self._change = change
@@ -211,15 +212,16 @@ class RunningStats:
         }
         return arrays if self.count is None else {**arrays, "count": self.count}
 
-    def enter(self, new: dict[str, Array], batch: Stats) -> Array | None:
-        """Take a batch into `new`, copies of `arrays()`; returns which channels are not finite.
+    def enter(self, new: dict[str, Array], batch: Stats, batches: int) -> Array | None:
+        """Take the last of so many batches into `new`, copies of `arrays()`.
+
+        Returns which channels are not finite.
 
         The share depends on how many batches a channel has let in before, so channels that missed
         different numbers of batches are committed apart.
         """
-        batches = int(new["count"]) + 1 if "count" in new else 1
-        missed = new["nonfinite_batches"]
         alike = self.start == "plain" and self.momentum is not None
+        missed = new["nonfinite_batches"]
         if alike or self.nonfinite != "skip" or not missed.any():
             return self.commit(new, batch, self.share(batches))
         bad = None
