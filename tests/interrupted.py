@@ -13,6 +13,7 @@ import sys
 import warnings
 
 import numpy as np
+from arrays import same_state, state
 
 import bn
 from bn import nn
@@ -75,20 +76,12 @@ def three_layers():
     return model
 
 
-def state(model):
-    return {name: array.copy() for name, array in model.named_state()}
-
-
-def same(one, other):
-    return all(np.array_equal(one[name], other[name]) for name in one)
-
-
 def whole(layer):
     """Whether a layer's statistics are those after as many batches as it counts."""
     twin = bn.BatchNorm1d(3)
     for _ in range(int(layer.num_batches_tracked)):
         twin(X)
-    return same(state(layer), state(twin))
+    return same_state(state(layer), state(twin))
 
 
 def storm(signals, seconds=2e-4):
@@ -112,7 +105,7 @@ def storm(signals, seconds=2e-4):
         except KeyboardInterrupt:
             interrupted += 1
         found = state(model)
-        between += not (same(found, before) or same(found, state(after)))
+        between += not (same_state(found, before) or same_state(found, state(after)))
         broken += not whole(layer)
     return interrupted, between, broken
 

@@ -15,10 +15,6 @@ def model(seed=0, features=3):
     )
 
 
-def same(a, b):
-    return all((a[name] == b[name]).all() for name in a)
-
-
 def empty(path):
     path.write_bytes(b"")
 

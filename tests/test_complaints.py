@@ -33,6 +33,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import reference
+from arrays import same_state
 from gradcheck import central_differences
 from layouts import MEMORY
 
@@ -50,10 +51,6 @@ def with_statistics(layer, rng):
         if array.shape == (layer.num_features,):
             array[...] = rng.random(layer.num_features) + ("var" in name) / 2
     return layer
-
-
-def same_state(a, b):
-    return all(np.array_equal(a[name], b[name]) for name in a | b)
 
 
 # ---- B1: eval mode gives other outputs than training ----

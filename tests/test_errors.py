@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from arrays import same_state, state
 
 import bn
 from bn import nn
@@ -193,10 +194,6 @@ def test_a_wrong_dy_leaves_the_layer_ready_for_the_right_one():
     layer.backward(x)
 
 
-def snapshot(layer):
-    return {name: array.copy() for name, array in layer.named_state()}
-
-
 @pytest.mark.parametrize(
     "bad",
     [np.ones((1, 3)), np.ones((5, 4)), np.ones((5, 3), int), np.ones(3)],
@@ -204,10 +201,10 @@ def snapshot(layer):
 )
 def test_a_bad_batch_changes_nothing_in_a_layer(bad):
     layer = bn.BatchNorm1d(3)
-    before = snapshot(layer)
+    before = state(layer)
     with pytest.raises((TypeError, ValueError)):
         layer(bad)
-    assert all((before[n] == a).all() for n, a in layer.named_state())
+    assert same_state(state(layer), before)
     assert layer._saved is None
 
 

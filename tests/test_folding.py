@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from arrays import normal
 
 from bn import nn
 from bn.layers import BatchNorm1d, BatchNorm2d, BatchNormalization
@@ -13,10 +14,6 @@ from bn.layers.preset import preset
 from bn.tools.folding import fold, fold_arrays
 
 CONV = (4, 6, 3)
-
-
-def normal(*shape, dtype=np.float32):
-    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
 
 
 def used(model):
@@ -98,12 +95,12 @@ def test_a_linear_layer_takes_over_a_batch_normalization(norm, shape, bias):
     model.build(shape[1:])
     result = fold(used(model))
     assert result.folded == (("0", "1"),)
-    assert_same(model, result.model, normal(*shape))
+    assert_same(model, result.model, normal(*shape, dtype=np.float32))
 
 
 def test_eps_outside_the_root_is_folded_as_such():
     model = used(conv_and(preset("darknet", 6, eps=0.1)))
-    assert_same(model, fold(model).model, normal(2, 4, 5, 5))
+    assert_same(model, fold(model).model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
 def block(c_in, c_out, stride=1):
@@ -148,7 +145,7 @@ def test_a_whole_network_is_folded():
     )
     assert not result.kept
     assert not any(isinstance(layer, BatchNorm) for layer in result.model.modules())
-    assert_same(model, result.model, normal(2, 3, 8, 8))
+    assert_same(model, result.model, normal(2, 3, 8, 8, dtype=np.float32))
 
 
 def test_names_are_those_of_the_original_model():
@@ -161,7 +158,7 @@ def test_batch_normalizations_in_a_row_fold_one_after_the_other():
     model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6), BatchNorm2d(6)))
     result = fold(model)
     assert result.folded == (("0", "1"), ("0", "2"))
-    assert_same(model, result.model, normal(2, 4, 5, 5))
+    assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
 def test_a_shared_block_is_folded_once():
@@ -171,19 +168,19 @@ def test_a_shared_block_is_folded_once():
     result = fold(model)
     assert result.folded == (("0.0", "0.1"),) and list(result.kept) == ["0.3"]
     assert result.model[0] is result.model[1]
-    assert_same(model, result.model, normal(2, 4, 5, 5))
+    assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
 def test_a_parameter_that_another_layer_shares_stays_as_it_is_there():
     first, second = nn.Linear(4, 4, rng=0), nn.Linear(4, 4, rng=1)
     second.weight = first.weight
     model = used(nn.Sequential(first, BatchNorm1d(4), nn.Tanh(), second))
-    assert_same(model, fold(model).model, normal(3, 4))
+    assert_same(model, fold(model).model, normal(3, 4, dtype=np.float32))
 
 
 def test_the_original_is_not_changed():
     model = used(Net())
-    model(normal(2, 3, 8, 8))
+    model(normal(2, 3, 8, 8, dtype=np.float32))
     before, text = model.state_dict(), repr(model)
     layers, modes = list(model.modules()), [m.training for m in model.modules()]
     result = fold(model)
@@ -199,7 +196,7 @@ def test_the_original_is_not_changed():
 
 def test_the_folded_model_keeps_nothing_of_the_originals_forward():
     model = used(Net())
-    model(normal(2, 3, 8, 8))
+    model(normal(2, 3, 8, 8, dtype=np.float32))
     assert all(layer._saved is None for layer in fold(model).model.modules())
 
 
@@ -217,7 +214,7 @@ def test_a_frozen_layer_folds_in_training_mode():
     model[1].use_batch_stats = model[1].update_stats = False
     result = fold(model)
     assert result.folded == (("0", "1"),)
-    assert_same(model, result.model, normal(2, 4, 5, 5))
+    assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
 def test_the_result_reads_well():
@@ -386,7 +383,11 @@ def test_arrays_are_scaled_and_shifted(shape, axis, dtype):
 
 
 def test_what_is_none_stands_for_zero_or_one():
-    weight, mean, var = normal(3, 2), normal(3), abs(normal(3))
+    weight, mean, var = (
+        normal(3, 2, dtype=np.float32),
+        normal(3, dtype=np.float32),
+        abs(normal(3, dtype=np.float32)),
+    )
     zeros, ones = np.zeros(3), np.ones(3)
     for given, full in (
         ((None, mean, var), (zeros, mean, var, ones, zeros)),
@@ -404,7 +405,7 @@ def test_a_constant_channel_without_eps_becomes_the_bias():
     np.testing.assert_array_equal(bias, [7, 7.5])
     model = used(conv_and(BatchNorm2d(6, eps=0)))
     model[1].running_var[1] = 0
-    assert_same(model, fold(model).model, normal(2, 4, 5, 5))
+    assert_same(model, fold(model).model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
 def test_arrays_are_computed_in_float64():

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from interrupted import X, same, state, storm, three_layers, wherever_a_signal_may_come, whole
+from arrays import same_state, state
+from interrupted import X, storm, three_layers, wherever_a_signal_may_come, whole
 
 import bn
 import bncore
@@ -27,13 +28,13 @@ def test_a_model_is_as_before_its_forward_pass(error):
     model(X)
     before = state(model)
     for _ in wherever_a_signal_may_come(lambda: model(X), error):
-        if not same(state(model), before):
+        if not same_state(state(model), before):
             break  # the last places, after which it is as after the forward pass
     after = three_layers()
     after(X), after(X)
     for count in wherever_a_signal_may_come(lambda: model(X), error):
         now = state(model)
-        assert same(now, before) or same(now, state(after)), f"after {count} places"
+        assert same_state(now, before) or same_state(now, state(after)), f"after {count} places"
         model.load_state_dict(before)
 
 
@@ -56,7 +57,7 @@ def test_a_state_is_loaded_as_a_whole():
     old, new = state(model), state(other)
     for count in wherever_a_signal_may_come(lambda: model.load_state_dict(new)):
         found = state(model)
-        assert same(found, old) or same(found, new), f"after {count} places"
+        assert same_state(found, old) or same_state(found, new), f"after {count} places"
 
 
 @pytest.mark.parametrize(
@@ -71,10 +72,10 @@ def test_recalibration_and_report_leave_a_model_whole(use):
     new = None
     for count in wherever_a_signal_may_come(lambda: use(model)):
         found = state(model)
-        if new is None and not same(found, old):
+        if new is None and not same_state(found, old):
             new = found
             assert all(changed(found, old, layer) for layer in ("0.", "1."))
-        assert same(found, old) or same(found, new), f"after {count} places"
+        assert same_state(found, old) or same_state(found, new), f"after {count} places"
         assert [list(vars(module)) for module in model.modules()] == names
         assert not any(module.training for module in model.modules())
     layer = bn.BatchNorm1d(3)
@@ -112,7 +113,7 @@ def test_a_backward_pass_changes_no_parameter():
     model = nn.Sequential(nn.Linear(3, 3, rng=0), bn.BatchNorm1d(3)).eval()
     before = state(model)
     for _ in wherever_a_signal_may_come(lambda: model.backward(X), prepare=lambda: model(X)):
-        assert same(state(model), before)
+        assert same_state(state(model), before)
 
 
 def test_signals_at_random_moments_break_nothing():

@@ -75,8 +75,7 @@ def test_memory_never_comes_back_while_something_refers_to_it(name):
 
 
 @pytest.mark.parity
-def test_memory_never_comes_back_while_a_tensor_refers_to_it():
-    torch = pytest.importorskip("torch")
+def test_memory_never_comes_back_while_a_tensor_refers_to_it(torch):
     assert_held_until_the_holder_dies(torch.from_numpy)
 
 

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from nn_files import DAMAGED, UNFIT, Touches, flipped, model, objects, same
+from arrays import same_state
+from nn_files import DAMAGED, UNFIT, Touches, flipped, model, objects
 
 from bn import nn
 
@@ -26,7 +27,7 @@ def test_a_model_comes_back_from_the_very_file_that_was_named(tmp_path, name):
     nn.save(tmp_path / name, saved)
     assert names(tmp_path) == [name]
     assert nn.load(str(tmp_path / name), loaded) is loaded
-    assert same(saved.state_dict(), loaded.state_dict())
+    assert same_state(saved.state_dict(), loaded.state_dict())
 
 
 def test_metadata_comes_back(path):
@@ -38,12 +39,12 @@ def test_metadata_comes_back(path):
     np.savez(path, __metadata__=np.array("null"))
     assert nn.metadata(path) == {}
     nn.save(path, model())
-    assert same(model(0).state_dict(), nn.load(path, model(1)).state_dict())
+    assert same_state(model(0).state_dict(), nn.load(path, model(1)).state_dict())
 
 
 def test_a_file_of_savez_is_a_checkpoint(path):
     np.savez(path, **model(0).state_dict())
-    assert same(model(0).state_dict(), nn.load(path, model(1)).state_dict())
+    assert same_state(model(0).state_dict(), nn.load(path, model(1)).state_dict())
     assert nn.metadata(path) == {}
 
 
@@ -105,7 +106,7 @@ def test_through_a_link_the_file_behind_it_is_written(tmp_path, path):
     for seed in (0, 1):  # the file is made, then replaced
         nn.save(path, model(seed))
         assert path.is_symlink() and names(behind.parent) == ["17.npz"]
-        assert same(model(seed).state_dict(), nn.load(behind, model(2)).state_dict())
+        assert same_state(model(seed).state_dict(), nn.load(behind, model(2)).state_dict())
 
 
 def test_a_failed_save_names_the_file_that_was_asked_for(path):
@@ -144,7 +145,7 @@ def test_a_damaged_or_foreign_file_is_refused_by_name_and_changes_nothing(path, 
     loaded = model(1)
     with pytest.raises(ValueError, match=r"model\.npz is not a usable checkpoint: ."):
         nn.load(path, loaded)
-    assert same(loaded.state_dict(), model(1).state_dict())
+    assert same_state(loaded.state_dict(), model(1).state_dict())
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
@@ -170,7 +171,7 @@ def test_the_state_of_another_model_is_refused_and_changes_nothing(path, make, m
     loaded = model(1)
     with pytest.raises(ValueError, match=rf"model\.npz is not a usable checkpoint: .*{message}"):
         nn.load(path, loaded)
-    assert same(loaded.state_dict(), model(1).state_dict())
+    assert same_state(loaded.state_dict(), model(1).state_dict())
 
 
 @pytest.mark.parametrize("value", ["{", "[1]", "3", "[]", "[" * 100_000])

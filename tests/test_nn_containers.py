@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from arrays import normal
 from gradcheck import gradcheck
 
 import bn
@@ -11,10 +12,6 @@ from bn.nn.summary import counts
 
 def f64(**more):
     return {"dtype": np.float64, "rng": 0, **more}
-
-
-def normal(*shape):
-    return np.random.default_rng(3).standard_normal(shape)
 
 
 def small_cnn():
@@ -155,8 +152,7 @@ def test_the_repr_is_nested():
 
 
 @pytest.mark.parity
-def test_a_pytorch_sequential_loads_and_agrees():
-    torch = pytest.importorskip("torch")
+def test_a_pytorch_sequential_loads_and_agrees(torch):
     theirs = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, padding=1),
         torch.nn.ReLU(),

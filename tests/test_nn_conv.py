@@ -151,11 +151,6 @@ def test_conv_without_bias_has_the_right_gradients(case, axis):
     gradcheck(layer, x, entries=20)
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parity
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 @pytest.mark.parametrize("axis", [1, -1])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from arrays import normal
 from gradcheck import gradcheck
 
 from bn import nn
@@ -21,10 +22,6 @@ ELEMENTWISE = [
     nn.Dropout(0.0),
     nn.Dropout(1.0),
 ]
-
-
-def normal(*shape, dtype=np.float64):
-    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -160,11 +157,6 @@ def test_a_channels_last_layer_says_so_in_its_repr():
     assert repr(nn.AdaptiveAvgPool2d(1, axis=-1)) == "AdaptiveAvgPool2d(output_size=1, axis=-1)"
     conv = nn.Conv2d(1, 2, 3, axis=-1)
     assert repr(conv) == "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), axis=-1)"
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
 
 
 PAIRS = [

@@ -170,8 +170,7 @@ def test_label_smoothing_is_between_0_and_1():
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("kind", ["classes", "probabilities"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_cross_entropy_equals_pytorch(shape, kind, smoothing):
-    torch = pytest.importorskip("torch")
+def test_cross_entropy_equals_pytorch(torch, shape, kind, smoothing):
     logits, target = example(shape, kind)
     tx = torch.tensor(logits, requires_grad=True)
     theirs = torch.nn.CrossEntropyLoss(label_smoothing=smoothing)(tx, torch.tensor(target))
@@ -182,16 +181,14 @@ def test_cross_entropy_equals_pytorch(shape, kind, smoothing):
 
 
 @pytest.mark.parity
-def test_a_masked_class_costs_what_it_does_in_pytorch():
-    torch = pytest.importorskip("torch")
+def test_a_masked_class_costs_what_it_does_in_pytorch(torch):
     logits = np.array([[0.0, -np.inf, 1.0]])
     theirs = torch.nn.CrossEntropyLoss()(torch.tensor(logits), torch.tensor([2]))
     assert nn.CrossEntropyLoss()(logits, [2]) == pytest.approx(theirs.item(), rel=1e-12)
 
 
 @pytest.mark.parity
-def test_mean_squared_error_equals_pytorch():
-    torch = pytest.importorskip("torch")
+def test_mean_squared_error_equals_pytorch(torch):
     y, target = example((4, 3), "probabilities")
     tx = torch.tensor(y, requires_grad=True)
     theirs = torch.nn.MSELoss()(tx, torch.tensor(target))
@@ -203,10 +200,7 @@ def test_mean_squared_error_equals_pytorch():
 
 @pytest.mark.parity
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_cross_entropy_of_probabilities_equals_keras(monkeypatch, smoothing):
-    pytest.importorskip("torch")
-    monkeypatch.setenv("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
+def test_cross_entropy_of_probabilities_equals_keras(keras, smoothing):
     logits, target = example((4, 3), "classes")
     p = softmax(logits).astype(np.float32)
     p[0] = np.eye(3)[(target[0] + 1) % 3]

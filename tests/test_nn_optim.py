@@ -239,11 +239,6 @@ def test_bad_options_are_refused(make, error, message):
         make()
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)

@@ -144,11 +144,6 @@ def test_pools_take_strided_images(axis):
         np.testing.assert_array_equal(layer.backward(y[::-1])[::-1], dx)
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", ["MaxPool2d", "AvgPool2d"])

@@ -85,8 +85,7 @@ def test_the_state_of_something_else_does_not_change_a_schedule(state, message):
         ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.01}),
     ],
 )
-def test_schedules_equal_pytorch(kind, options):
-    torch = pytest.importorskip("torch")
+def test_schedules_equal_pytorch(torch, kind, options):
     ours = nn.SGD([nn.Parameter(np.ones(1))], lr=0.3)
     theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.3)
     schedule = getattr(nn, kind)(ours, **options)

@@ -161,8 +161,7 @@ def test_a_residual_network_with_batch_norm_has_the_right_gradients(axis, traini
 
 
 @pytest.mark.parity
-def test_training_equals_pytorch_step_by_step():
-    torch = pytest.importorskip("torch")
+def test_training_equals_pytorch_step_by_step(torch):
     theirs = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3, padding=1),
         torch.nn.BatchNorm2d(16),

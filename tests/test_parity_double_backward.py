@@ -11,11 +11,6 @@ from bn.functional import stats
 pytestmark = pytest.mark.parity
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def theirs(torch, second, dy, x, weight, running, eps):
     """(ddy, dx, dweight), the last one with a weight; training is to have no running statistics."""
     affine = [] if weight is None else [weight, np.zeros_like(weight)]

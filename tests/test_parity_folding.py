@@ -10,11 +10,6 @@ from bn.tools.folding import fold, fold_arrays
 pytestmark = pytest.mark.parity
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def arrays(shape, dtype):
     """A weight, and bias, running mean and variance, scale and shift of 6 channels."""
     rng = np.random.default_rng(0)

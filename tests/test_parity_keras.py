@@ -1,7 +1,6 @@
 """`bn.BatchNormalization` beside Keras's: steps of training, options, states, errors."""
 
 import inspect
-import os
 
 import numpy as np
 import pytest
@@ -14,12 +13,6 @@ pytestmark = [
 ]
 
 LIMIT = 2e-5  # Keras computes in float32, whatever the layer's dtype
-
-
-@pytest.fixture(scope="module")
-def keras():
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return pytest.importorskip("keras")
 
 
 def pair(keras, shape, **options):
@@ -67,10 +60,10 @@ def side_by_side(theirs, ours, x, mask=None, *, limit=LIMIT, lr=0.1, **call):
             np.testing.assert_allclose(found, v.value.grad.numpy(), err_msg=v.name, **many)
             v.assign(v.value - lr * v.value.grad)
             parameters[v.name].data -= lr * found
-    same_state(theirs, ours, **tolerance)
+    assert_same_state(theirs, ours, **tolerance)
 
 
-def same_state(theirs, ours, **tolerance):
+def assert_same_state(theirs, ours, **tolerance):
     state = ours.state_dict()
     assert list(state) == [v.name for v in theirs.weights]
     for v in theirs.weights:
@@ -151,7 +144,7 @@ def test_masked_nan_reaches_no_statistic(keras):
     mask = mask_of(x.shape)
     x[~mask] = np.nan
     y, expected = ours(x, True, mask), in_keras(theirs, x, training=True, mask=mask)
-    same_state(theirs, ours, rtol=LIMIT, atol=LIMIT)
+    assert_same_state(theirs, ours, rtol=LIMIT, atol=LIMIT)
     np.testing.assert_allclose(y[mask], expected[mask], rtol=LIMIT, atol=LIMIT)
     assert np.isnan(expected[~mask]).all() and np.isfinite(y).all()  # it spreads no further here
 
@@ -217,7 +210,7 @@ def test_renorm_starts_from_the_initializers(keras):
     theirs, ours = keras.layers.BatchNormalization(**options), bn.BatchNormalization(**options)
     theirs.build((None, 3))
     ours.build((3,))
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
 
 
 # ---- modes ----
@@ -246,7 +239,7 @@ def test_the_mode_of_a_call_leaves_the_layers_own_alone(keras):
     np.testing.assert_allclose(ours(second), in_keras(theirs, second), atol=LIMIT)
     side_by_side(theirs, ours.train(), first, training=False)
     np.testing.assert_allclose(ours(second), in_keras(theirs, second, training=True), atol=LIMIT)
-    same_state(theirs, ours, atol=LIMIT)
+    assert_same_state(theirs, ours, atol=LIMIT)
 
 
 # ---- regularizers, initializers, weights ----
@@ -283,10 +276,10 @@ def test_weights_go_over_in_their_order(keras, options):
     for x in batches((6, 4), 2):
         side_by_side(theirs, ours, x, training=True)
     ours.set_weights(theirs.get_weights())
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
     ours.set_weights([w + 1 for w in ours.get_weights()])
     theirs.set_weights(ours.get_weights())
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
     for wrong in (ours.get_weights()[:-1], [np.ones(3)] * len(ours.get_weights())):
         for layer in (theirs, ours):
             with pytest.raises(ValueError):
@@ -305,7 +298,7 @@ def test_initializers_are_names_functions_and_kerass_own(keras, value):
     theirs, ours = keras.layers.BatchNormalization(**options), bn.BatchNormalization(**options)
     theirs.build((None, 5))
     ours.build((5,))
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
 
 
 def test_defaults_and_the_order_of_arguments_are_alike(keras):

@@ -4,17 +4,13 @@ import copy
 
 import numpy as np
 import pytest
+from arrays import normal, split
 
 import bn
 from bn import nn
 from bn.tools.recalibration import recalibrate
 
 pytestmark = pytest.mark.parity
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
 
 
 def pair(torch):
@@ -48,8 +44,7 @@ def pair(torch):
 
 
 def batches(*sizes):
-    x = np.random.default_rng(0).standard_normal((sum(sizes), 2, 8, 8))
-    return np.split(x, np.cumsum(sizes)[:-1])
+    return split(normal(sum(sizes), 2, 8, 8), *sizes)
 
 
 def in_torch(torch, parts):

@@ -23,11 +23,6 @@ SEEDS = st.integers(0, 999)
 ODD = st.sampled_from(["single", "empty", "rank", "channels", "integers"])
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def spread(shape, rng, dtype):
     """Random values with a variance that is far from 0 in every channel."""
     x = np.moveaxis(rng.uniform(-0.4, 0.4, shape), 1, 0).copy()
@@ -60,7 +55,9 @@ class SideBySide(RuleBasedStateMachine):
         seed=SEEDS,
     )
     def make(self, name, channels, dtype, lazy, poison, seed, tracked, **options):
-        self.torch = torch = pytest.importorskip("torch")
+        import torch
+
+        self.torch = torch
         self.ranks, self.channels, self.dtype = RANKS[name], channels, dtype
         self.poison, self.pending, self.frozen, self.largest = poison, None, False, 1.0
         options["track_running_stats"] = tracked

@@ -17,11 +17,6 @@ LAYERS["BatchNorm3d"] = [(3, 3, 2, 4, 5)]
 CASES = [(name, shape) for name, shapes in LAYERS.items() for shape in shapes]
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def pair(torch, name, dtype, **options):
     """The same layer in PyTorch and here, with the same random state."""
     theirs = getattr(torch.nn, name)(3, dtype=getattr(torch, np.dtype(dtype).name), **options)
@@ -83,8 +78,9 @@ def test_layers_train_and_evaluate_alike(torch, name, shape, options, dtype):
     eps=st.sampled_from([1e-5, 1e-3, 0.5]),
     seed=st.integers(0, 99),
 )
-def test_the_functional_form_is_pytorchs(shape, training, tracked, affine, momentum, eps, seed):
-    torch = pytest.importorskip("torch")
+def test_the_functional_form_is_pytorchs(
+    torch, shape, training, tracked, affine, momentum, eps, seed
+):
     rng = np.random.default_rng(seed)
     channels = shape[1]
     x = rng.standard_normal(shape)

@@ -4,15 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+from arrays import normal
 
 import bn
 from bn import nn
 from bn.tools.recalibration import recalibrate
 from bn.tools.report import report
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def of_one_layer(x, layer=None):
