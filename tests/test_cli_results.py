@@ -19,7 +19,7 @@ def train_here(folder, *options):
     return main([str(word) for word in (*words, *options)])
 
 
-def test_a_folder_in_the_place_of_the_checkpoint_is_named(tmp_path, capsys):
+def test_a_folder_in_the_place_of_the_checkpoint_is_named_in_the_error(tmp_path, capsys):
     path = tmp_path / "out" / "model.npz"
     path.mkdir(parents=True)
     assert train_here(tmp_path) == 1
@@ -45,7 +45,7 @@ def test_the_seed_decides_the_first_weights(tmp_path):
     assert (weights[0] != weights[2]).any()
 
 
-def test_one_epoch_is_singular(tmp_path, capsys):
+def test_a_training_of_one_epoch_is_announced_in_the_singular(tmp_path, capsys):
     assert train_here(tmp_path) == 0
     assert "digits: 1 epoch in batches of 64," in capsys.readouterr().out
 

@@ -19,7 +19,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("name", ["bn", *MODULES])
-def test_examples_of_docstrings(name):
+def test_examples_of_docstrings_run(name):
     results = doctest.testmod(importlib.import_module(name))
     assert results.failed == 0
 

@@ -129,7 +129,7 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("message", BAD_CALLS)
-def test_message(message):
+def test_a_bad_call_says_what_was_expected_and_what_came(message):
     with pytest.raises((TypeError, ValueError, RuntimeError), match=message):
         BAD_CALLS[message]()
 
@@ -167,7 +167,7 @@ def test_no_mask_of_a_masked_array_is_ignored(name):
     assert "Masked" in str(caught.value) or "mask" in str(caught.value)
 
 
-def test_a_layers_backward_refuses_a_masked_dy_too():
+def test_a_layers_backward_refuses_a_masked_dy():
     for layer in (bn.BatchNorm2d(3), nn.ReLU()):
         layer(X)
         with pytest.raises(TypeError, match="dy must be a numpy array, got MaskedArray"):

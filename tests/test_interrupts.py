@@ -13,7 +13,7 @@ ERRORS = [KeyboardInterrupt, MemoryError]
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_layers_statistics_and_its_count_belong_to_the_same_batches(error):
+def test_after_an_interrupt_a_layers_statistics_and_its_count_are_of_the_same_batches(error):
     layer = bn.BatchNorm1d(3)
     interrupted = 0
     for interrupted in wherever_a_signal_may_come(lambda: layer(X), error):
@@ -23,7 +23,7 @@ def test_a_layers_statistics_and_its_count_belong_to_the_same_batches(error):
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_model_is_as_before_its_forward_pass(error):
+def test_after_an_interrupt_a_model_is_as_before_its_forward_pass(error):
     model = three_layers()
     model(X)
     before = state(model)
@@ -51,7 +51,7 @@ def test_an_interrupt_while_channels_are_learned_leaves_a_layer_that_can_go_on(r
         layer.load_state_dict(layer.state_dict())
 
 
-def test_a_state_is_loaded_as_a_whole():
+def test_an_interrupt_leaves_a_state_loaded_as_a_whole_or_not_at_all():
     model, other = (nn.Sequential(bn.BatchNorm1d(3), bn.BatchNorm1d(3)) for _ in range(2))
     other(X)
     old, new = state(model), state(other)
@@ -65,7 +65,7 @@ def test_a_state_is_loaded_as_a_whole():
     [lambda model: bn.recalibrate(model, [X]), lambda model: bn.report(model, X)],
     ids=["recalibrate", "report"],
 )
-def test_recalibration_and_report_leave_a_model_whole(use):
+def test_an_interrupted_recalibration_or_report_leaves_a_model_whole(use):
     model = nn.Sequential(bn.BatchNorm1d(3), bn.BatchNorm1d(3)).eval()
     old = state(model)
     names = [list(vars(module)) for module in model.modules()]
@@ -83,7 +83,7 @@ def test_recalibration_and_report_leave_a_model_whole(use):
     assert layer.num_batches_tracked == 1  # batches enter statistics again
 
 
-def test_a_with_block_of_threads_always_ends():
+def test_an_interrupt_never_leaves_a_limit_of_threads_behind():
     before = bncore.threads_asked()
 
     @bn.threads(1)
@@ -100,7 +100,7 @@ def changed(one, other, layer):
     return not any(np.array_equal(one[name], other[name]) for name in names)
 
 
-def test_resetting_is_whole_too():
+def test_an_interrupt_leaves_statistics_reset_as_a_whole_or_not_at_all():
     layer = bn.BatchNorm1d(3)
     layer(X)
     for _ in wherever_a_signal_may_come(layer.reset_running_stats):
@@ -109,7 +109,7 @@ def test_resetting_is_whole_too():
         layer(X)
 
 
-def test_a_backward_pass_changes_no_parameter():
+def test_an_interrupted_backward_pass_changes_no_parameter():
     model = nn.Sequential(nn.Linear(3, 3, rng=0), bn.BatchNorm1d(3)).eval()
     before = state(model)
     for _ in wherever_a_signal_may_come(lambda: model.backward(X), prepare=lambda: model(X)):

@@ -32,7 +32,7 @@ def test_the_memory_of_an_output_that_died_serves_the_next(name):
     assert (after["hits"], after["misses"]) == (before["hits"] + 1, before["misses"])
 
 
-def test_the_latest_memory_is_the_first_to_come_back():
+def test_the_memory_that_was_given_up_last_is_the_first_to_come_back():
     arrays = [output(), output(), output()]
     addresses = [address(a) for a in arrays]
     while arrays:
@@ -87,7 +87,7 @@ def test_an_output_owns_its_memory_and_other_arrays_keep_numpys_allocator():
     assert get_handler_name() == get_handler_name(np.empty(SHAPE)) == before
 
 
-def test_the_allocator_is_restored_after_a_failure():
+def test_numpys_allocator_is_restored_after_a_failed_call():
     before = get_handler_name()
     x = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (2**50, 2), (0, 0))
     used = bn.memory.info()["used"]
@@ -118,7 +118,7 @@ def test_small_outputs_are_left_to_numpy():
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (4, 0, 5), (2, 3, 0)])
-def test_arrays_of_size_zero_are_fine(shape):
+def test_outputs_of_size_zero_have_the_shape_of_x(shape):
     x = np.ones(shape, np.float32)
     assert bn.normalize(x, np.zeros(shape[1]), np.ones(shape[1])).shape == shape
 

@@ -129,7 +129,7 @@ def test_conv_keeps_nothing_of_its_inputs_size_but_the_input():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_columns_stay_inside_their_memory(case):
+def test_the_columns_of_a_convolution_stay_inside_their_memory(case):
     layer, x = layer_and_input(case, 1)
     columns = Columns(3, x, layer._window(), layer.output_shape(x.shape[1:])[1:])
     taps, memory = columns._taps, columns._padded

@@ -118,7 +118,7 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_eval_mode():
     assert layer.eval()(x) is x
 
 
-def test_the_same_seed_gives_the_same_zeros_and_another_seed_others():
+def test_dropout_of_the_same_seed_gives_the_same_zeros_and_of_another_seed_others():
     x = np.ones((10, 10))
     first, again, other = (nn.Dropout(0.5, rng=seed)(x) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

@@ -20,7 +20,7 @@ one = nn.Parameter(np.ones(1))
         (lambda: nn.CosineAnnealingLR(nn.SGD([one], 1), 1, -1), ValueError, "eta_min must be"),
     ],
 )
-def test_bad_options_are_refused(make, error, message):
+def test_bad_options_of_a_schedule_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
@@ -45,7 +45,7 @@ def test_schedules_set_the_rate_epoch_by_epoch():
 @pytest.mark.parametrize(
     "make", [lambda opt: nn.StepLR(opt, 2, 0.5), lambda opt: nn.CosineAnnealingLR(opt, 9, 0.1)]
 )
-def test_a_loaded_schedule_goes_on_where_the_other_was(make):
+def test_a_schedule_with_a_loaded_state_goes_on_where_the_other_was(make):
     first, second = nn.SGD([one], lr=1.0), nn.SGD([one], lr=7.0)
     schedule, other = make(first), make(second)
     for _ in range(3):

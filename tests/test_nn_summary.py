@@ -28,7 +28,7 @@ class Halved(nn.Module):
 
 
 @pytest.mark.parametrize("base", [nn.Module, nn.Sequential, nn.Residual])
-def test_a_forward_of_its_own_needs_an_output_shape_of_its_own(base):
+def test_a_module_with_a_forward_of_its_own_needs_an_output_shape_of_its_own(base):
     class Net(base):
         forward = Halved.forward
 

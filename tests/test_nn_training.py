@@ -110,7 +110,7 @@ def test_a_training_loop_as_users_of_pytorch_write_it_works():
 
 
 @pytest.mark.parametrize("train", [train_torch_like, train_keras_like])
-def test_the_same_seed_gives_the_same_run(train):
+def test_trainings_of_the_same_seed_are_the_same(train):
     first, losses = train(4)
     second, again = train(4)
     assert losses == again

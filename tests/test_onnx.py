@@ -38,7 +38,9 @@ def formula(X, scale, B, mean, var, epsilon=1e-5, momentum=0.9, training_mode=0)
 @pytest.mark.parametrize("training_mode", [0, 1])
 @pytest.mark.parametrize("attributes", [{}, {"epsilon": 1e-2}, {"momentum": 0.3}], ids=str)
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7,), (6, 3), (4, 3, 5), (2, 3, 2, 3, 4)])
-def test_documented_examples_at_every_rank(shape, attributes, training_mode, rng):
+def test_the_outputs_of_onnx_are_those_of_its_formula_at_every_rank(
+    shape, attributes, training_mode, rng
+):
     given = inputs(rng, shape)
     found = BatchNormalization(*given, training_mode=training_mode, **attributes)
     expected = formula(*given, training_mode=training_mode, **attributes)
@@ -52,7 +54,9 @@ def test_documented_examples_at_every_rank(shape, attributes, training_mode, rng
 
 @pytest.mark.parametrize("training_mode", [0, 1])
 @pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=3)), ids=str)
-def test_each_output_has_the_dtype_of_its_input_and_is_rounded_once(dtypes, training_mode, rng):
+def test_each_output_of_onnx_has_the_dtype_of_its_input_and_is_rounded_once(
+    dtypes, training_mode, rng
+):
     given = inputs(rng, (5, 3, 4), *dtypes)
     found = BatchNormalization(*given, training_mode=training_mode)
     expected = formula(*given, training_mode=training_mode)
@@ -65,7 +69,7 @@ def test_each_output_has_the_dtype_of_its_input_and_is_rounded_once(dtypes, trai
 
 
 @pytest.mark.parametrize("training_mode", [0, 1])
-def test_no_input_is_changed_and_no_output_is_an_input(training_mode, rng):
+def test_no_input_of_onnx_is_changed_and_no_output_is_an_input(training_mode, rng):
     given = inputs(rng, (4, 3, 5))
     before = [a.copy() for a in given]
     for a in given:
@@ -107,7 +111,7 @@ def test_a_channel_with_a_nan_or_inf_carries_it_into_its_statistics_alone(value,
 
 
 @pytest.mark.parametrize("opset", range(7, 16))
-def test_inference_is_the_same_in_all_opsets(opset, rng):
+def test_inference_of_onnx_is_the_same_in_all_opsets(opset, rng):
     given = inputs(rng, (4, 3, 5))
     np.testing.assert_array_equal(
         BatchNormalization(*given, opset=opset), BatchNormalization(*given)
@@ -163,7 +167,7 @@ def test_bfloat16_exists_from_opset_14_on(rng):
     ],
     ids=str,
 )
-def test_attributes_that_are_errors(attributes, sentence, rng):
+def test_bad_attributes_of_onnx_are_errors(attributes, sentence, rng):
     with pytest.raises(ValueError, match=sentence):
         BatchNormalization(*inputs(rng, (4, 3)), **attributes)
 
@@ -182,7 +186,7 @@ def test_attributes_that_are_errors(attributes, sentence, rng):
         (4, None, TypeError, "input_var must be a numpy array, got NoneType"),
     ],
 )
-def test_inputs_that_are_errors(position, value, error, sentence, rng):
+def test_bad_inputs_of_onnx_are_errors(position, value, error, sentence, rng):
     given = list(inputs(rng, (4, 3)))
     given[position] = value
     with pytest.raises(error, match=sentence):

@@ -35,7 +35,7 @@ def theirs(torch, second, dy, x, weight, running, eps):
     eps=st.sampled_from([1e-5, 1e-3, 0.5]),
     seed=st.integers(0, 99),
 )
-def test_the_same_second_order_gradients(torch, shape, training, scaled, wanted, eps, seed):
+def test_second_order_gradients_equal_pytorch(torch, shape, training, scaled, wanted, eps, seed):
     channels = shape[1]
     if training and np.prod(shape) == channels:
         shape = [shape[0] + 1, *shape[1:]]

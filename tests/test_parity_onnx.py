@@ -91,7 +91,7 @@ def assert_close(found, expected, atol):
         np.testing.assert_allclose(a64, b64, rtol=rounding(a.dtype), atol=atol, err_msg=name)
 
 
-def test_onnxs_own_node_cases():
+def test_onnxs_own_node_cases_pass():
     pytest.importorskip("onnx.backend.test.case.node.batch_normalization")
     from onnx import helper
     from onnx.backend.test.case import node as cases
@@ -108,7 +108,7 @@ def test_onnxs_own_node_cases():
 
 @settings(max_examples=300, deadline=None)
 @given(call=calls(REFERENCE))
-def test_the_reference_evaluator_in_float64(call):
+def test_outputs_equal_onnxs_reference_evaluator_in_float64(call):
     reference = pytest.importorskip("onnx.reference")
     opset, arrays, attributes = call
     # its training mode has no single axis
@@ -121,7 +121,7 @@ def test_the_reference_evaluator_in_float64(call):
 
 @settings(max_examples=300, deadline=None)
 @given(call=calls(RUNTIME))
-def test_onnx_runtime(call):
+def test_outputs_equal_onnx_runtime(call):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     _, arrays, attributes = call

@@ -69,7 +69,7 @@ def layer_inputs(torch, model, parts):
 
 
 @pytest.mark.parametrize("sizes", [(8, 8, 8), (3, 17, 2, 30)])
-def test_statistics_are_those_of_what_pytorchs_layers_are_given(torch, sizes):
+def test_recalibrated_statistics_are_those_of_what_pytorchs_layers_are_given(torch, sizes):
     theirs, ours = pair(torch)
     recalibrate(ours, batches(*sizes))
     inputs = layer_inputs(torch, theirs, batches(*sizes))
@@ -80,7 +80,7 @@ def test_statistics_are_those_of_what_pytorchs_layers_are_given(torch, sizes):
         np.testing.assert_allclose(layer.running_var, x.var(1, ddof=1), rtol=1e-10)
 
 
-def test_means_are_update_bns_where_batches_are_of_one_size_and_variances_are_not(torch):
+def test_means_are_those_of_update_bn_for_batches_of_one_size_and_variances_are_not(torch):
     theirs, ours = pair(torch)
     recalibrate(ours, batches(8, 8, 8))
     torch.optim.swa_utils.update_bn(in_torch(torch, batches(8, 8, 8)), theirs)
@@ -92,7 +92,7 @@ def test_means_are_update_bns_where_batches_are_of_one_size_and_variances_are_no
         assert (ours[i].running_var != var).all()
 
 
-def test_uneven_batches_count_by_their_size_and_not_alike(torch):
+def test_uneven_batches_count_by_their_size_unlike_in_update_bn(torch):
     theirs, ours = pair(torch)
     parts = batches(40, 2)
     recalibrate(ours, parts)

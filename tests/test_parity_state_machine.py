@@ -288,7 +288,7 @@ class SideBySide(RuleBasedStateMachine):
         self.same_state()
 
 
-def test_nothing_that_happens_to_both_tells_them_apart(torch):
+def test_no_sequence_of_calls_tells_bn_from_pytorch(torch):
     run_state_machine_as_test(
         SideBySide,
         settings=settings(
@@ -305,7 +305,9 @@ def test_nothing_that_happens_to_both_tells_them_apart(torch):
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "dropped"])
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_each_row_of_the_truth_table(torch, training, tracked, kept, affine):
+def test_each_row_of_the_truth_table_of_modes_is_that_of_pytorch(
+    torch, training, tracked, kept, affine
+):
     """Which statistics normalize, and whether they change."""
     rng = np.random.default_rng(0)
     pair = (
