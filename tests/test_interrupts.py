@@ -46,9 +46,11 @@ def test_an_interrupt_while_channels_are_learned_leaves_a_layer_that_can_go_on(r
         nonlocal layer
         layer = bn.BatchNormalization(renorm=renorm)
 
-    for _ in wherever_a_signal_may_come(lambda: layer(X), prepare=prepare):
-        layer(X)
+    for count in wherever_a_signal_may_come(lambda: layer(X), prepare=prepare):
+        assert np.isfinite(layer(X)).all() and layer.num_features == 3, f"after {count} places"
+        learned = state(layer)
         layer.load_state_dict(layer.state_dict())
+        assert same_state(state(layer), learned), f"after {count} places"
 
 
 def test_an_interrupt_leaves_a_state_loaded_as_a_whole_or_not_at_all():

@@ -257,9 +257,11 @@ def test_a_state_dict_is_a_copy(rng):
 
 
 def test_an_old_checkpoint_without_num_batches_tracked_loads():
-    state = bn.BatchNorm1d(3).state_dict()
+    state = bn.BatchNorm1d(3).state_dict() | {"running_mean": np.full(3, 7.0)}
     del state["num_batches_tracked"]
-    bn.BatchNorm1d(3).load_state_dict(state)
+    layer = bn.BatchNorm1d(3)
+    layer.load_state_dict(state)
+    assert (layer.running_mean == 7).all() and layer.num_batches_tracked == 0
 
 
 def test_layers_copy_and_pickle(rng):

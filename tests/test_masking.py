@@ -165,27 +165,34 @@ def test_16_bit_values_are_weighted_in_float32(dtype, rng):
 
 
 X = np.zeros((4, 3, 5))
-BAD = {
-    "mask must be boolean, got int64": {"mask": np.ones((4, 5), int)},
-    r"mask must have shape \(4, 5\), or 3 axes that broadcast to .*, got \(4, 3\)": {
-        "mask": np.ones((4, 3), bool)
-    },
-    r"mask must have shape \(4, 5\), .* got \(4,\)": {"mask": np.ones(4, bool)},
-    "lengths must be integers, got float64": {"lengths": [1.0, 2, 3, 4]},
-    r"lengths must have shape \(4,\), got \(3,\)": {"lengths": [1, 2, 3]},
-    "lengths must be between 0 and 5, got 1 to 6": {"lengths": [1, 2, 3, 6]},
-    "lengths must be between 0 and 5, got -1 to 3": {"lengths": [1, 2, 3, -1]},
-    r"sample_weight must have shape \(4,\), got \(3,\)": {"sample_weight": [1.0, 2.0, 3.0]},
-    "sample_weight must be finite and at least 0": {"sample_weight": [1.0, 2.0, 3.0, -1.0]},
-    "sample_weight must be finite and at least 0,": {"sample_weight": [1.0, 2.0, 3.0, np.nan]},
-    "sample_weight must hold numbers, got <U1": {"sample_weight": list("abcd")},
-}
+BAD = [
+    ("mask must be boolean, got int64", {"mask": np.ones((4, 5), int)}),
+    (
+        r"mask must have shape \(4, 5\), or 3 axes that broadcast to .*, got \(4, 3\)",
+        {"mask": np.ones((4, 3), bool)},
+    ),
+    (r"mask must have shape \(4, 5\), .* got \(4,\)", {"mask": np.ones(4, bool)}),
+    ("lengths must be integers, got float64", {"lengths": [1.0, 2, 3, 4]}),
+    (r"lengths must have shape \(4,\), got \(3,\)", {"lengths": [1, 2, 3]}),
+    ("lengths must be between 0 and 5, got 1 to 6", {"lengths": [1, 2, 3, 6]}),
+    ("lengths must be between 0 and 5, got -1 to 3", {"lengths": [1, 2, 3, -1]}),
+    (r"sample_weight must have shape \(4,\), got \(3,\)", {"sample_weight": [1.0, 2.0, 3.0]}),
+    (
+        "sample_weight must be finite and at least 0, got less or NaN",
+        {"sample_weight": [1.0, 2.0, 3.0, -1.0]},
+    ),
+    (
+        "sample_weight must be finite and at least 0, got less or NaN",
+        {"sample_weight": [1.0, 2.0, 3.0, np.nan]},
+    ),
+    ("sample_weight must hold numbers, got <U1", {"sample_weight": list("abcd")}),
+]
 
 
-@pytest.mark.parametrize("message", BAD)
-def test_masks_lengths_and_weights_that_do_not_fit_are_refused(message):
+@pytest.mark.parametrize(("message", "options"), BAD, ids=[message for message, _ in BAD])
+def test_masks_lengths_and_weights_that_do_not_fit_are_refused(message, options):
     layer = bn.BatchNorm1d(3)
-    for call in (lambda: bn.position_weights(X, **BAD[message]), lambda: layer(X, **BAD[message])):
+    for call in (lambda: bn.position_weights(X, **options), lambda: layer(X, **options)):
         with pytest.raises((TypeError, ValueError), match=message):
             call()
     assert layer.num_batches_tracked == 0

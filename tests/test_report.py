@@ -286,8 +286,10 @@ def test_the_picture_of_a_report_has_a_point_per_channel_and_leaves_pyplot_alone
 @pytest.mark.parametrize("x", [np.empty((0, 3)), np.full((64, 3), 2.0)], ids=["empty", "constant"])
 def test_any_report_can_be_drawn(tmp_path, x):
     pytest.importorskip("matplotlib")
-    report(bn.BatchNorm1d(3), x).save(tmp_path / "report.png")
-    report(nn.Sequential(), x).save(tmp_path / "none.png")
+    for model in (bn.BatchNorm1d(3), nn.Sequential()):
+        report(model, x).save(tmp_path / "report.png")
+        assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "report.png").unlink()
 
 
 def test_a_picture_of_a_report_without_matplotlib_is_an_error_that_says_so(monkeypatch):
