@@ -7,7 +7,7 @@ import pytest
 import bncore
 
 hypothesis.settings.register_profile("bn", derandomize=True, deadline=None)
-hypothesis.settings.load_profile("bn")  # the same examples each time
+hypothesis.settings.load_profile("bn")  # the examples are the same each time
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def torch():
 
 @pytest.fixture(scope="session")
 def keras(torch):
-    """Keras, which computes with PyTorch unless the environment says otherwise."""
+    """Keras computes with PyTorch unless the environment says otherwise."""
     os.environ.setdefault("KERAS_BACKEND", "torch")
     return pytest.importorskip("keras")
 

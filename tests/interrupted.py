@@ -1,4 +1,4 @@
-"""Calls that are interrupted: at every place where Python may do so, or by SIGINT.
+"""Calls are interrupted here: at every place where Python may do so, or by SIGINT.
 
 Run as a program, it sends many signals at random moments of forward passes and counts what breaks:
 
@@ -41,7 +41,7 @@ def wherever_a_signal_may_come(call, error=KeyboardInterrupt, prepare=lambda: No
 
 
 def _raise_after(count, call, error):
-    last = {}  # frame -> the instruction that it has just run
+    last = {}  # it maps a frame to the instruction that has just run
 
     def trace(frame, event, arg):
         nonlocal count
@@ -77,7 +77,7 @@ def three_layers():
 
 
 def whole(layer):
-    """Whether a layer's statistics are those after as many batches as it counts."""
+    """Tell whether a layer's statistics are those after as many batches as it counts."""
     twin = bn.BatchNorm1d(3)
     for _ in range(int(layer.num_batches_tracked)):
         twin(X)
@@ -85,7 +85,7 @@ def whole(layer):
 
 
 def storm(signals, seconds=2e-4):
-    """(interrupted, containers left between two batches, layers left in pieces)."""
+    """Count interrupts, containers left between two batches, and layers left in pieces."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(0)
     interrupted = between = broken = 0

@@ -1,4 +1,4 @@
-"""Checkpoints of a small model, and files that are damaged or of something else."""
+"""These helpers write checkpoints of a small model, and files that are damaged or foreign."""
 
 import io
 import pathlib
@@ -56,7 +56,7 @@ def objects(path):
 
 
 def header(path, text):
-    """A checkpoint whose arrays start with a header that is made up."""
+    """Write a checkpoint whose arrays start with a header that is made up."""
     member = io.BytesIO()
     np.lib.format.write_array(member, np.zeros(1))
     magic = member.getvalue()[:8]

@@ -1,4 +1,4 @@
-"""The benchmark: what it measures, that it notices a wrong result, and what it reports."""
+"""The benchmark measures what it says, notices a wrong result, and reports everything."""
 
 import dataclasses
 from pathlib import Path
@@ -44,10 +44,10 @@ def our_results(data):
 
 
 def canned_result():
-    """Two tensors; bn takes 2 ms, or 1 where it writes into `out`; all else as listed."""
+    """Two tensors are measured; bn takes 2 ms, or 1 into `out`, and all else is listed."""
     names = ["one 32x64 float32", "two 64x64x64x64 float32"]
     sizes = [32 * 64 * 4, 64**4 * 4]
-    times = [  # contestant, column, layout, op, ms
+    times = [  # a row is: contestant, column, layout, op, ms
         ("bn", "plain", "first", "forward", 2.0),
         ("bn", "tuned", "first", "forward", 1.0),
         ("bn, 1 thread", "plain", "first", "forward", 3.0),

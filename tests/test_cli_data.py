@@ -1,4 +1,4 @@
-"""`--data`: what is read from well-formed folders, what is said about the others."""
+"""`--data` reads well-formed folders, and says what is wrong with the others."""
 
 import gzip
 import struct

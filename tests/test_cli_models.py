@@ -1,4 +1,4 @@
-"""The four networks of `train`: they fit any images, and each has a twin."""
+"""The four networks of `train` fit any images, and each has a twin."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ NORMS = (bn.BatchNorm2d, bn.BatchNormalization)
 
 
 def weights(model):
-    """Shapes and values of all that is not batch normalization's, in order."""
+    """Return the arrays of all that is not batch normalization's, in order."""
     layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     return [p.data for layer in layers for p in layer.parameters()]
 

@@ -1,4 +1,4 @@
-"""`python -m bn predict`: from image files to classes."""
+"""`python -m bn predict` goes from image files to classes."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def save_network(path, shape=(1, 8, 8), classes=("dark", "light")):
-    """A network that tells light images from dark ones: the sum over all pixels decides."""
+    """Save a network that tells light images from dark ones: the sum over all pixels decides."""
     model = models.build("tutorial-torch", shape, len(classes), batch_norm=True)
     conv, *_, linear = model
     for parameter in (*conv.parameters(), *linear.parameters()):

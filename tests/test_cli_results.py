@@ -1,4 +1,4 @@
-"""What `train` leaves behind and says: one epoch on a few small images, in this process."""
+"""These tests are of what `train` leaves behind and says after one epoch on a few small images."""
 
 import signal
 
@@ -11,7 +11,7 @@ from bn.cli.training import Trainer
 
 
 def train_here(folder, *options):
-    """Run `train` in this process, for one epoch on a few small images; the exit code."""
+    """Run `train` in this process for one epoch on a few small images, and return the exit code."""
     pytest.importorskip("matplotlib")
     (folder / "data").mkdir(exist_ok=True)
     data = write_mnist(folder / "data")

@@ -1,4 +1,4 @@
-"""`python -m bn train`, in a process of its own and in a temporary folder."""
+"""`python -m bn train` runs in a process of its own and in a temporary folder."""
 
 import json
 import os
@@ -21,7 +21,7 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The finished process and its working folder."""
+    """Train once, and return the finished process and its working folder."""
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("train")
@@ -128,10 +128,11 @@ def test_a_results_folder_that_cannot_be_made_is_one_sentence_before_training(tm
 
 
 def start_long_training(folder, out):
-    """A training of 1000 epochs that Ctrl-C can stop."""
+    """Start a training of 1000 epochs that Ctrl-C can stop."""
     for package in ("sklearn", "matplotlib", "PIL"):
         pytest.importorskip(package)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child may inherit less
+    # A child would inherit a signal that is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
             [
@@ -166,7 +167,7 @@ def test_ctrl_c_in_a_pipeline_ends_the_reader_and_saves_what_was_trained(tmp_pat
     with start_long_training(tmp_path, "stopped") as process:
         wait_for(process, "epoch    1/1000")
         process.send_signal(signal.SIGINT)
-        process.stdout.close()  # at once after it, as the reader gets the same signal
+        process.stdout.close()  # the reader gets the same signal and leaves
         assert process.wait(60) == 130
         assert process.stderr.read() == ""
     assert nn.metadata(tmp_path / "stopped" / "model.npz")["model"] == "digits"
@@ -192,7 +193,8 @@ def test_a_training_stopped_before_the_first_step_leaves_an_earlier_network_alon
     path.parent.mkdir(parents=True)
     path.write_bytes(b"an earlier network")
     monkeypatch.setattr(Trainer, "fit", lambda *_: signal.raise_signal(signal.SIGINT))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
+    # A background job has no handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert main(["train"]) == 130
     finally:
@@ -255,7 +257,7 @@ def test_in_a_terminal_a_row_with_a_bar_is_redrawn_for_each_network(tmp_path):
     with process:
         shown = read_all(controller)
     assert process.returncode == 0
-    assert "\x1b[" in shown and "\u2501" in shown  # escape sequences, the bar
+    assert "\x1b[" in shown and "\u2501" in shown  # there are escape sequences and the bar
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     for name in ("with batch norm", "without batch norm"):
         assert re.search(rf"{name} .*2/2 .* %", text)
@@ -264,12 +266,12 @@ def test_in_a_terminal_a_row_with_a_bar_is_redrawn_for_each_network(tmp_path):
 
 
 def read_all(controller):
-    """What was written to a pseudo-terminal until its last writer closed it."""
+    """Read what was written to a pseudo-terminal until its last writer closed it."""
     chunks = []
     while True:
         try:
             chunk = os.read(controller, 65536)
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux says so that the other end is closed
             chunk = b""
         if not chunk:
             os.close(controller)

@@ -1,4 +1,4 @@
-"""The training loop of one network, and the report that is made of it."""
+"""These tests are of the training loop of one network, and of the report that is made of it."""
 
 import json
 import signal
@@ -26,14 +26,14 @@ def trainer(data):
 
 
 def make_trainer(data, seed=0):
-    """A trainer of tutorial-keras, three epochs of three steps; `seed` decides the order only."""
+    """Make a trainer for three epochs of three steps; `seed` decides the order of images only."""
     model = models.build("tutorial-keras", data.shape, 10, batch_norm=True, seed=0)
     recipe = models.RECIPES["tutorial-keras"]
     return Trainer(model, recipe, data, Pixels.of(data), Options(3, 16, 0.05, seed))
 
 
 class Quiet:
-    """Watches nothing; asks for a stop after some steps."""
+    """It watches nothing, and asks for a stop after some steps."""
 
     def __init__(self, stop_after=10**9):
         self.left, self.requested = stop_after, False

@@ -1,4 +1,4 @@
-"""Presets, Keras's options, lazy layers, tuple axes: each framework's words and numbers."""
+"""Presets, Keras's options, lazy layers and tuple axes keep each framework's words and numbers."""
 
 import numpy as np
 import pytest
@@ -211,10 +211,10 @@ def renorm(**clipping):
 
 
 def test_renorm_normalizes_with_the_running_statistics_as_far_as_the_clipping_allows():
-    y = renorm()(X)  # no bounds: wholly
+    y = renorm()(X)  # without bounds it normalizes wholly with them
     expected = (X - np.array([[1.0], [2.0], [3.0]])) / np.array([[0.5], [1.0], [2.0]])
     np.testing.assert_allclose(y, expected, rtol=1e-12)
-    y = renorm(rmin=1, rmax=1, dmax=0)(X)  # not at all
+    y = renorm(rmin=1, rmax=1, dmax=0)(X)  # at these it does not at all
     np.testing.assert_allclose(y, bn.BatchNormalization(axis=1, dtype="f8")(X), atol=1e-12)
 
 
@@ -231,7 +231,7 @@ def test_renorm_keeps_deviations_and_a_variance_made_of_them():
 @pytest.mark.parametrize("options", [{}, {"sample_weight": np.arange(6.0)}], ids=["", "weighted"])
 def test_the_gradients_of_renorm_are_exact_where_its_correction_is_constant(options, affine, rng):
     class Clipped(bn.Module):
-        """r and d are at their bounds, and stay there."""
+        """Its r and d are at their bounds, and stay there."""
 
         def __init__(self):
             self.layer = bn.BatchNormalization(

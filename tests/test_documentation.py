@@ -18,7 +18,7 @@ README = Path(__file__).parent.parent / "README.md"
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(bn.__path__, "bn.")
-    if name != "bn.__main__"  # runs the command
+    if name != "bn.__main__"  # it runs the command
 ]
 
 
@@ -30,7 +30,7 @@ def test_examples_of_docstrings_run(name):
 
 # ---- docstrings ----
 
-SECTIONS = [  # in numpydoc's order
+SECTIONS = [  # they are in numpydoc's order
     "Parameters",
     "Attributes",
     "Methods",
@@ -49,7 +49,7 @@ SECTIONS = [  # in numpydoc's order
 
 
 def public():
-    """The public functions and classes, by their full names."""
+    """Yield the public functions and classes with their full names."""
     for module in (bn, bn.nn, bn.onnx, bn.memory):
         for name in module.__all__:
             if callable(thing := getattr(module, name)):
@@ -58,17 +58,17 @@ def public():
 
 PUBLIC = dict(public())
 
-# What is still missing; whoever adds it takes the name away from here.
-WITHOUT_PARAMETERS = {"bn.BatchNorm", "bn.PresetBatchNorm"}  # the arguments are for those within
+# This is still missing. Whoever adds it takes the name away from here.
+WITHOUT_PARAMETERS = {"bn.BatchNorm", "bn.PresetBatchNorm"}  # only bn itself makes them
 WITHOUT_EXAMPLE = {
-    *("bn.BackwardSums", "bn.Stats"),  # what functions return has its example there
+    *("bn.BackwardSums", "bn.Stats"),  # the functions that return them have examples
     *("bn.Folded", "bn.LayerReport", "bn.Report", "bn.memory.Info"),
     *("bn.BatchNorm", "bn.PresetBatchNorm"),
 }
 
 
 def sections(thing):
-    """The lines of each section of a docstring, in its order; those before have the title ""."""
+    """Return the lines of each section of a docstring in order; the title of the first is empty."""
     lines, title = inspect.cleandoc(thing.__doc__).splitlines(), ""
     found = {title: []}
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
@@ -82,7 +82,7 @@ def sections(thing):
 
 
 def documented(thing, title):
-    """The names that a section describes, such as three for ``x, weight, bias : ndarray``."""
+    """Return the names that a section describes: three for ``x, weight, bias : ndarray``."""
     names = []
     for line in sections(thing).get(title, []):
         if line and not line.startswith(" "):
@@ -91,7 +91,7 @@ def documented(thing, title):
 
 
 def arguments(thing):
-    """The names in a signature."""
+    """Return the names in a signature."""
     if typing.is_typeddict(thing):
         return list(thing.__annotations__)
     if isinstance(thing, type) and issubclass(thing, Warning):
@@ -100,14 +100,14 @@ def arguments(thing):
 
 
 def is_record(thing):
-    """Whether it is a class whose arguments are its attributes."""
+    """Tell whether it is a class whose arguments are its attributes."""
     return dataclasses.is_dataclass(thing) or typing.is_typeddict(thing)
 
 
 def undocumented(thing):
-    """How the names in a signature and the documented ones differ, as sets."""
+    """Return the names that only the signature has, and those that only the docstring has."""
     if is_record(thing) and not documented(thing, "Parameters"):
-        more = {name for name in dir(thing) if not name.startswith("_")}  # properties
+        more = set(dir(thing))  # properties may be documented too
         names = set(documented(thing, "Attributes"))
         return set(arguments(thing)) - names, names - set(arguments(thing)) - more
     names = set(documented(thing, "Parameters"))

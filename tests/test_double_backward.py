@@ -1,4 +1,4 @@
-"""The gradient of the backward pass beside central differences of a NumPy backward pass."""
+"""The gradient of the backward pass equals central differences of a backward pass in NumPy."""
 
 import itertools
 
@@ -19,7 +19,7 @@ ONE = np.ones(3, np.float32)
 
 
 def case(rng, shape, axis=1, dtype=np.float64, offset=0.0, given=(True, True, True)):
-    """(ddx, ddweight, ddbias), dy, x, weight, mean, var: all random, what is not given None."""
+    """Return (ddx, ddweight, ddbias), dy, x, weight, mean, var at random, or None in the first."""
     channels = shape[axis]
     ddx, dy, x = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
     x += np.asarray(offset, dtype)

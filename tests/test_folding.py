@@ -1,4 +1,4 @@
-"""Folding: a layer and the batch normalization behind it become one layer that does the same."""
+"""Folding makes of a layer and the batch normalization behind it one layer that does the same."""
 
 import copy
 import re
@@ -17,7 +17,7 @@ CONV = (4, 6, 3)
 
 
 def used(model):
-    """The model in eval mode, its batch normalizations as after a training."""
+    """Put a model into eval mode, its batch normalizations as after a training."""
     rng = np.random.default_rng(5)
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
@@ -34,7 +34,7 @@ def assert_same(model, folded, x, dtype=np.float32):
 
 
 def why_kept(model, name="1"):
-    """The reason for which a batch normalization was kept, in a model left as it was."""
+    """Return the reason for which a batch normalization was kept, in a model left as it was."""
     result = fold(model)
     assert not result.folded and result.error == 0
     assert repr(result.model) == repr(model)
@@ -114,7 +114,7 @@ def block(c_in, c_out, stride=1):
 
 
 class Net(nn.Sequential):
-    """As a user writes one: a subclass, with residual blocks and a head."""
+    """It is as a user writes a model: a subclass, with residual blocks and a head."""
 
     def __init__(self):
         super().__init__(
@@ -191,7 +191,7 @@ def test_folding_does_not_change_the_original():
     theirs = [array for _, array in result.model.named_state()]
     for array in before.values():
         assert not any(np.shares_memory(array, other) for other in theirs)
-    model.backward(np.ones((2, 5), np.float32))  # what forward kept is still there
+    model.backward(np.ones((2, 5), np.float32))  # the forward pass left what this needs
 
 
 def test_the_folded_model_keeps_nothing_of_the_originals_forward():
@@ -236,14 +236,14 @@ def conv_and(norm, **conv):
 
 
 class Steps(nn.Sequential):
-    """A container with a forward pass of its own."""
+    """It is a container with a forward pass of its own."""
 
     def forward(self, x):
         return super().forward(x) + self[0](x)
 
 
 class Unlike(BatchNorm2d):
-    """A batch normalization that does something else."""
+    """It is a batch normalization that does something else than others."""
 
     def forward(self, x):
         return super().forward(x) + 1e-6

@@ -1,4 +1,4 @@
-"""Activation and residual in the same pass: the same bits as one operation after the other."""
+"""Activation and residual in the same pass give the bits of one operation after the other."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def affine(channels, dtype):
 
 
 def check(x, dy, residual, axis, options):
-    """The fused calls against the plain ones and NumPy, bit by bit."""
+    """Compare the fused calls with the plain ones and with NumPy, bit by bit."""
     weight, bias = affine(x.shape[axis], x.dtype)
     plain, batch = bn.normalize_batch(x, weight, bias, axis=axis)
     z = plain if residual is None else plain + residual

@@ -83,7 +83,8 @@ def test_layers_with_float32_parameters_take_halves(dtype, rng):
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_every_half_is_read_exactly_and_every_result_rounded_to_the_nearest_even(dtype, isa):
-    weight = np.array([1, 1.5, 0.5, 1 / 3, 2.0**-14, 2.0**20, 2.0**-120, -3.0])  # ties, tiny, huge
+    # Results are ties, tiny and huge ones.
+    weight = np.array([1, 1.5, 0.5, 1 / 3, 2.0**-14, 2.0**20, 2.0**-120, -3.0])
     bits = np.arange(2**16, dtype=np.uint16)
     x = np.repeat(bits.view(dtype)[:, None], weight.size, axis=1)
     zero, one = np.zeros(weight.size), np.ones(weight.size)

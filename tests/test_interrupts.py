@@ -1,4 +1,4 @@
-"""Ctrl-C, or memory that runs out, at any moment: what belongs together stays together."""
+"""What belongs together stays together when Ctrl-C comes, or memory runs out, at any moment."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_after_an_interrupt_a_model_is_as_before_its_forward_pass(error):
     before = state(model)
     for _ in wherever_a_signal_may_come(lambda: model(X), error):
         if not same_state(state(model), before):
-            break  # the last places, after which it is as after the forward pass
+            break  # these are the last places: the forward pass is done
     after = three_layers()
     after(X), after(X)
     for count in wherever_a_signal_may_come(lambda: model(X), error):
@@ -97,7 +97,7 @@ def test_an_interrupt_never_leaves_a_limit_of_threads_behind():
 
 
 def changed(one, other, layer):
-    """Whether all running statistics of a layer differ."""
+    """Tell whether all running statistics of a layer differ."""
     names = [name for name in one if name.startswith(layer) and "running" in name]
     return not any(np.array_equal(one[name], other[name]) for name in names)
 

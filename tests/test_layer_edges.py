@@ -1,4 +1,4 @@
-"""What beside the frameworks came out as wrong at the layers' edges, once each."""
+"""What came out as wrong at the layers' edges, beside the frameworks, is tested here once each."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_kerass_mask_lacks_the_last_axis_wherever_the_channels_are():
 
 
 def _of(mask, axis, channel):
-    """The mask of a channel: without the channels' axis, if it has one."""
+    """Return the mask of a channel: without the channels' axis, if it has one."""
     return mask if axis == mask.ndim else np.take(mask, channel, axis)
 
 
@@ -199,7 +199,8 @@ def test_small_ghost_batches_are_few_values_and_small_weights_are_not():
         bn.GhostBatchNorm(bn.BatchNorm1d(3), 2)(X)
     with pytest.warns(bn.SmallBatchWarning, match="trains on 2 values"):
         bn.BatchNorm1d(3)(X[:2], sample_weight=[1e6, 1e6])
-    bn.BatchNorm1d(3)(X, sample_weight=np.full(20, 0.01))  # 20 values, whatever they weigh
+    # These are 20 values, whatever they weigh.
+    bn.BatchNorm1d(3)(X, sample_weight=np.full(20, 0.01))
 
 
 def test_an_argument_that_is_no_model_sequence_or_dict_is_told():

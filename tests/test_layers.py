@@ -1,4 +1,4 @@
-"""The layers: what the two families share, and each one's conventions."""
+"""The layers have what the two families share, and each has its own conventions."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ INPUTS = {
 
 
 def randomised(layer, rng, channels=3):
-    """Parameters and statistics that no test can confuse with the initial ones."""
+    """Give a layer parameters and statistics that no test can confuse with the initial ones."""
     for name, array in layer.named_state():
         if array.shape == (channels,):
             array[...] = rng.random(channels) + (0.5 if "var" in name else -0.5)

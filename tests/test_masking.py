@@ -1,4 +1,4 @@
-"""Masks, lengths and sample weights: which values the statistics are of."""
+"""Masks, lengths and sample weights decide which values the statistics are of."""
 
 import re
 
@@ -14,7 +14,7 @@ LAYOUTS = [((4, 3, 5), 1), ((4, 5, 3), 2), ((3, 4, 2, 3), 1), ((3, 2, 3, 4), 3),
 
 
 class Weighted(bn.Module):
-    """A layer whose calls get options."""
+    """Calls of the layer in it get options."""
 
     def __init__(self, layer, **options):
         self.layer, self.options = layer, options

@@ -1,4 +1,4 @@
-"""Outputs come from recycled memory: whose it is, when it comes back, and when it never does."""
+"""Outputs come from recycled memory, which comes back when nothing refers to it, never before."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_memory_of_an_output_that_died_serves_the_next(name):
     y = FUNCTIONS[name](x)
     first, before = address(y), bn.memory.info()
     del y
-    other = np.empty(SHAPE, np.float32)  # would take the place in malloc's memory
+    other = np.empty(SHAPE, np.float32)  # it would take the place in malloc's memory
     y = FUNCTIONS[name](x)
     after = bn.memory.info()
     assert address(y) == first != address(other)
@@ -127,7 +127,7 @@ def test_blocks_of_all_sizes_are_large_enough_and_nobody_writes_into_anothers():
     steps = [2**octave // 4 * quarter for octave in range(16, 22) for quarter in range(4, 8)]
     sizes = [step + extra for step in steps for extra in (-4, 0, 4) if step + extra >= 2**16]
     used = bn.memory.info()["used"]
-    for _ in range(2):  # the second time from recycled memory, and in another order
+    for _ in range(2):  # the second time it is recycled memory, in another order
         sizes.reverse()
         arrays = [output(columns(size), k) for k, size in enumerate(sizes)]
         assert all((a == k).all() for k, a in enumerate(arrays))

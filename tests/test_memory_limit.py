@@ -1,4 +1,4 @@
-"""How much memory waits for outputs to come, and what gives it back."""
+"""These tests are of how much memory waits for outputs to come, and of what gives it back."""
 
 import os
 import sys
@@ -78,7 +78,7 @@ def test_trimming_gives_memory_back_to_the_system():
 
 
 def test_outputs_come_from_numpys_allocator_when_recycling_is_switched_off():
-    alive = output(fill=2)  # dies while recycling is off
+    alive = output(fill=2)  # it dies while recycling is off
     bn.memory.set_limit(0)
     before = bn.memory.info()
     assert get_handler_name(output()) != "bn"

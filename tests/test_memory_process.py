@@ -1,4 +1,4 @@
-"""Recycled memory among threads, after fork, and in processes of their own."""
+"""Recycled memory works among threads, after fork, and in processes of their own."""
 
 import os
 import shutil

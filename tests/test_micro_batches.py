@@ -1,4 +1,4 @@
-"""Ghost batches, and chunks that together are one batch."""
+"""Ghost batches are parts of a batch; chunks are together one batch."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, what survives a crash, what is refused."""
+"""These tests are of what comes back from a checkpoint, survives a crash, or is refused."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Sequential and Residual: names, order, gradients, and PyTorch's state dicts."""
+"""Sequential and Residual have names, order, gradients, and PyTorch's state dicts."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Conv2d against loops, central differences and PyTorch."""
+"""Conv2d is compared with loops, central differences and PyTorch."""
 
 import nn_reference as reference
 import numpy as np

@@ -1,4 +1,4 @@
-"""Every message of the pipeline's layers, once, and that nothing is half-done after one."""
+"""Every message of the pipeline's layers comes once, and nothing is half-done after one."""
 
 import importlib
 import pkgutil

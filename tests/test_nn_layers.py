@@ -1,4 +1,4 @@
-"""Linear, activations, Flatten, Dropout and the initialisation."""
+"""These tests are of Linear, the activations, Flatten, Dropout and the initialisation."""
 
 import numpy as np
 import pytest

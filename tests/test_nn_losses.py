@@ -1,4 +1,4 @@
-"""The losses: values, gradients, PyTorch and Keras."""
+"""The losses have the right values and gradients, which are those of PyTorch and Keras."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Optimizers: PyTorch's numbers over several steps, state, and bad options."""
+"""Optimizers give PyTorch's numbers over many steps, keep their state, and refuse bad options."""
 
 import re
 
@@ -27,7 +27,7 @@ def parameters(dtype=np.float64):
 
 
 def steps(params, optimizer, count=4, seed=1):
-    """Steps with random gradients; now and then a parameter has none."""
+    """Make steps with random gradients; now and then a parameter has none."""
     rng = np.random.default_rng(seed)
     for i in range(count):
         optimizer.zero_grad()
@@ -38,7 +38,7 @@ def steps(params, optimizer, count=4, seed=1):
 
 
 def textbook(kind, p, gradients, options):
-    """The formulas of the papers, as they are written."""
+    """Compute with the formulas of the papers, as they are written."""
     lr, decay = options["lr"], options.get("weight_decay", 0.01 if kind == "AdamW" else 0)
     momentum, dampening = options.get("momentum", 0), options.get("dampening", 0)
     (beta1, beta2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)

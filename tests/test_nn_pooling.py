@@ -1,4 +1,4 @@
-"""The pools against loops, central differences and PyTorch."""
+"""The pools are compared with loops, central differences and PyTorch."""
 
 import nn_reference as reference
 import numpy as np
@@ -148,7 +148,7 @@ def test_pools_take_strided_images(axis):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", ["MaxPool2d", "AvgPool2d"])
 def test_pools_equal_pytorch(torch, kind, case):
-    x = images().round(0)  # many equal values
+    x = images().round(0)  # many values are equal
     x[0, 0, 2, 3] = x[0, 0, 3, 3] = np.nan
     ours, theirs = getattr(nn, kind)(*case), getattr(torch.nn, kind)(*case)
     tx = torch.tensor(x, requires_grad=True)

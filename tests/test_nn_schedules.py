@@ -1,4 +1,4 @@
-"""Schedules: PyTorch's rates, state, and bad options."""
+"""Schedules give PyTorch's rates, keep their state, and refuse bad options."""
 
 import re
 

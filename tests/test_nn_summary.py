@@ -1,4 +1,4 @@
-"""The table of layers, output shapes and parameter counts."""
+"""The summary is a table of layers, output shapes and parameter counts."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bn.nn.summary import summary
 
 
 class Scale(nn.Module):
-    """A layer with a buffer and a counter, made when its input's shape is known."""
+    """It has a buffer and a counter, which are made when its input's shape is known."""
 
     _buffers = ("mean", "num_batches_tracked")
     mean = num_batches_tracked = None
@@ -21,7 +21,7 @@ class Scale(nn.Module):
 
 
 class Halved(nn.Module):
-    """A layer whose own forward changes the shape."""
+    """It has a forward pass that changes the shape."""
 
     def forward(self, x):
         return x[:, ::2]

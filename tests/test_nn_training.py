@@ -1,4 +1,4 @@
-"""The two tutorial CNNs, whole: they over-fit a batch, repeat themselves and equal PyTorch."""
+"""The two tutorial CNNs over-fit a batch, repeat themselves and equal PyTorch."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bn import nn
 
 
 class CNNWithBatchNorm(nn.Sequential):
-    """The PyTorch tutorial's CNN, for small images."""
+    """It is the PyTorch tutorial's CNN, for small images."""
 
     def __init__(self, seed=None, size=8):
         rng = np.random.default_rng(seed)
@@ -24,7 +24,7 @@ class CNNWithBatchNorm(nn.Sequential):
 
 
 def keras_cnn(seed=None, size=8):
-    """The Keras tutorial's CNN, channels-last, for small images."""
+    """Make the Keras tutorial's CNN, channels-last, for small images."""
     rng = np.random.default_rng(seed)
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding="same", axis=-1, rng=rng),

@@ -1,4 +1,4 @@
-"""bn.normalize and the backward pair: values, precision, memory."""
+"""`bn.normalize` and the backward pair have the right values, precision and use of memory."""
 
 import itertools
 
@@ -14,7 +14,7 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 
 
 def close(actual, expected, dtype, scale=1):
-    """Within the promised 1e-6 × max(1, |expected|) for float32."""
+    """Assert that values are within the promised 1e-6 × max(1, |expected|) for float32."""
     assert actual.dtype == dtype
     limit = scale * TOLERANCE[dtype] * np.maximum(1, np.abs(expected))
     assert (np.abs(actual - expected) <= limit).all(), np.max(np.abs(actual - expected) / limit)
@@ -80,7 +80,7 @@ def test_any_memory_layout_of_any_argument_gives_the_same_result(shape, memory, 
 
 
 def test_the_output_keeps_the_order_of_axes_in_memory(rng):
-    x = np.moveaxis(rng.standard_normal((2, 4, 5, 3)), 3, 1)  # NCHW, channels-last in memory
+    x = np.moveaxis(rng.standard_normal((2, 4, 5, 3)), 3, 1)  # NCHW lies channels-last in memory
     y = bn.normalize(x, np.zeros(3), np.ones(3))
     assert y.strides == x.strides
     assert y.flags.owndata

@@ -1,4 +1,4 @@
-"""`bn.onnx`: the formulas of ONNX's specification, its dtypes, its opsets, its purity."""
+"""`bn.onnx` has the formulas of ONNX's specification, its dtypes, its opsets and its purity."""
 
 import itertools
 
@@ -14,7 +14,7 @@ NO_BFLOAT16 = [np.float16, np.float32, np.float64]
 
 
 def inputs(rng, shape, dtype=np.float32, parameters=None, statistics=None):
-    """X, scale, B, input_mean, input_var as in ONNX's own test cases."""
+    """Return X, scale, B, input_mean and input_var as in ONNX's own test cases."""
     channels = 1 if len(shape) == 1 else shape[1]
     X, scale, B, mean = (rng.standard_normal(s) for s in (shape, channels, channels, channels))
     var = rng.random(channels)
@@ -24,7 +24,7 @@ def inputs(rng, shape, dtype=np.float32, parameters=None, statistics=None):
 
 
 def formula(X, scale, B, mean, var, epsilon=1e-5, momentum=0.9, training_mode=0):
-    """ONNX's specification in float64."""
+    """Compute ONNX's specification in float64."""
     x = X.reshape(-1, 1) if X.ndim == 1 else X
     if not training_mode:
         return reference.forward(x, scale, B, epsilon, mean=mean, var=var).reshape(X.shape)

@@ -1,4 +1,4 @@
-"""The gradient of the backward pass beside PyTorch's, differentiated twice by its autograd."""
+"""The gradient of the backward pass equals PyTorch's, whose autograd differentiates twice."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.parity
 
 
 def theirs(torch, second, dy, x, weight, running, eps):
-    """(ddy, dx, dweight), the last one with a weight; training is to have no running statistics."""
+    """Return (ddy, dx, dweight), the last with a weight; training means no running statistics."""
     affine = [] if weight is None else [weight, np.zeros_like(weight)]
     dy, x, *affine = (torch.tensor(a, requires_grad=True) for a in (dy, x, *affine))
     statistics = [None if a is None else torch.from_numpy(a) for a in running]

@@ -1,4 +1,4 @@
-"""`fold_arrays` and `fold` beside PyTorch's `torch.nn.utils.fusion`."""
+"""`fold_arrays` and `fold` are compared with PyTorch's `torch.nn.utils.fusion`."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.parity
 
 
 def arrays(shape, dtype):
-    """A weight, and bias, running mean and variance, scale and shift of 6 channels."""
+    """Return a weight, and bias, running mean and variance, scale and shift of 6 channels."""
     rng = np.random.default_rng(0)
     vectors = [rng.random(6).astype(dtype) + 0.5 for _ in range(5)]
     return [rng.standard_normal(shape).astype(dtype), *vectors]

@@ -1,4 +1,4 @@
-"""`bn.BatchNormalization` beside Keras's: steps of training, options, states, errors."""
+"""`bn.BatchNormalization` and Keras's have the same steps, options, states and errors."""
 
 import inspect
 
@@ -9,14 +9,14 @@ import bn
 
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # Keras's get_weights
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # Keras's get_weights causes it
 ]
 
 LIMIT = 2e-5  # Keras computes in float32, whatever the layer's dtype
 
 
 def pair(keras, shape, **options):
-    """The same layer in Keras and here, with the same random state."""
+    """Make the same layer in Keras and here, with the same random state."""
     theirs = keras.layers.BatchNormalization(**options)
     theirs.build(shape)
     ours = bn.BatchNormalization(**options)
@@ -35,7 +35,7 @@ def batches(shape, n):
 
 
 def side_by_side(theirs, ours, x, mask=None, *, limit=LIMIT, lr=0.1, **call):
-    """One step of training: outputs, gradients and states are alike, before and after it."""
+    """Make one step of training in which outputs, gradients and states are alike."""
     import torch
 
     dy = np.random.default_rng(1).standard_normal(x.shape).astype(x.dtype)
@@ -52,7 +52,7 @@ def side_by_side(theirs, ours, x, mask=None, *, limit=LIMIT, lr=0.1, **call):
     np.testing.assert_allclose(y, ty.detach().numpy(), **tolerance)
     np.testing.assert_allclose(dx, tx.grad.numpy(), **tolerance)
     parameters = dict(ours.named_parameters())
-    many = {"rtol": 10 * limit, "atol": limit * np.sqrt(x.size)}  # sums of as many numbers
+    many = {"rtol": 10 * limit, "atol": limit * np.sqrt(x.size)}  # they are sums of as many numbers
     for v in theirs.weights:
         found = parameters[v.name].grad if v.name in parameters else None
         assert (found is None) == (v.value.grad is None), v.name
@@ -104,7 +104,7 @@ def test_channels_on_any_axis_train_as_in_keras(keras, shape, axis):
 
 
 def mask_of(shape, seed=4):
-    """With a value for every channel, wherever the channels are."""
+    """Return a mask that leaves a value to every channel, wherever the channels are."""
     mask = np.random.default_rng(seed).random(shape[:-1]) < 0.6
     mask[0] = True
     mask[..., 0] = True

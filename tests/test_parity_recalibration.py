@@ -1,4 +1,4 @@
-"""`recalibrate` beside PyTorch's `update_bn`, and beside what PyTorch's layers are given."""
+"""`recalibrate` is compared with PyTorch's `update_bn`, and with what PyTorch's layers get."""
 
 import copy
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.parity
 
 
 def pair(torch):
-    """The same network in PyTorch and here, in float64."""
+    """Make the same network in PyTorch and here, in float64."""
     f64 = {"dtype": torch.float64}
     torch.manual_seed(0)
     theirs = torch.nn.Sequential(
@@ -52,7 +52,7 @@ def in_torch(torch, parts):
 
 
 def layer_inputs(torch, model, parts):
-    """What each batch normalization of a PyTorch model in training mode is given, as (C, M)."""
+    """Return what each batch normalization of a PyTorch model in training mode gets, as (C, M)."""
     model = copy.deepcopy(model).train()
     seen = {}
     for name, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""`bn` beside PyTorch: outputs, gradients, running statistics, states, errors."""
+"""`bn` and PyTorch have the same outputs, gradients, running statistics, states and errors."""
 
 import contextlib
 from collections import OrderedDict
@@ -18,7 +18,7 @@ CASES = [(name, shape) for name, shapes in LAYERS.items() for shape in shapes]
 
 
 def pair(torch, name, dtype, **options):
-    """The same layer in PyTorch and here, with the same random state."""
+    """Make the same layer in PyTorch and here, with the same random state."""
     theirs = getattr(torch.nn, name)(3, dtype=getattr(torch, np.dtype(dtype).name), **options)
     ours = getattr(bn, name)(3, dtype=dtype, **options)
     rng = np.random.default_rng(3)

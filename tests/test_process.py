@@ -1,4 +1,4 @@
-"""What importing `bn` does to a process, and how it lives with fork and with other thread pools."""
+"""These tests are of what importing `bn` does to a process, beside fork and other thread pools."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ needs_openmp = pytest.mark.skipif(not bn.show_config()["openmp"], reason="built 
 
 
 def run(code, **environment):
-    """Run code in a fresh interpreter; what it printed."""
+    """Run code in a fresh interpreter, and return what it printed."""
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env=os.environ | environment,
@@ -60,7 +60,7 @@ def test_omp_num_threads_is_obeyed():
 
 def test_other_python_threads_run_during_a_call():
     row = np.ones(4096, np.float32)
-    x = np.broadcast_to(row, (1 << 16, row.size))  # a long call without the memory
+    x = np.broadcast_to(row, (1 << 16, row.size))  # the call is long and takes no memory
     count, done = 0, False
 
     def work():

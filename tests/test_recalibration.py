@@ -1,4 +1,4 @@
-"""Running statistics that are exactly those of given data, and nothing else changed."""
+"""Running statistics become exactly those of given data, and nothing else changes."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def deep(dtype=np.float64):
 
 
 def snapshot(model):
-    """All that may not change: arrays by value, the rest of the attributes by identity."""
+    """Keep all that may not change: arrays by value, the rest of the attributes by identity."""
     grads = [p.grad if p.grad is None else p.grad.copy() for p in model.parameters()]
     return state(model), grads, [dict(vars(m)) for m in model.modules()]
 
@@ -82,7 +82,7 @@ def test_a_generator_of_tuples_is_read_once_and_only_x_is_used():
 def test_recalibration_shows_layers_what_earlier_layers_normalize_with_their_batch(training):
     first, second = bn.BatchNorm1d(3, dtype=np.float64), bn.BatchNorm1d(3, dtype=np.float64)
     first.weight.data[...] = 2
-    first.running_var[...] = 100  # must not matter
+    first.running_var[...] = 100  # it must not matter
     parts = split(far_from_zero(40, 3), 15, 25)
     recalibrate(nn.Sequential(first, nn.ReLU(), second).train(training), parts)
     seen = [np.maximum(2 * bn.batch_norm(part, None, None, training=True), 0) for part in parts]
@@ -115,10 +115,10 @@ def test_recalibration_runs_other_layers_in_the_mode_that_they_are_in():
 @pytest.mark.parametrize("training", [True, False])
 def test_recalibration_changes_nothing_but_the_running_statistics(training):
     model, x = deep(), far_from_zero(20, 4)
-    model.backward(np.ones_like(model(x)))  # gradients, and statistics of a batch
+    model.backward(np.ones_like(model(x)))  # there are gradients, and statistics of a batch
     model.train(training)
     model[1].eval()
-    model(x)  # kept for backward
+    model(x)  # this keeps x for backward
     before = snapshot(model)
     recalibrate(model, [x[:8], x[8:]])
     assert_same(before, snapshot(model), statistics=False)

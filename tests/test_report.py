@@ -1,4 +1,4 @@
-"""What `report` measures, what it advises, and that it changes nothing."""
+"""These tests are of what `report` measures and advises, and that it changes nothing."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from bn.tools.report import report
 
 
 def of_one_layer(x, layer=None):
-    """A layer and its report, with statistics of x unless the layer is given."""
+    """Return a layer and its report, with statistics of x unless the layer is given."""
     if layer is None:
         layer = recalibrate(bn.BatchNorm1d(x.shape[1], dtype=np.float64), [x])
     return layer, lambda: report(layer, x).layers[0]
@@ -100,7 +100,7 @@ def test_a_report_finds_nothing_in_a_healthy_layer():
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("samples", [16, 32, 128])
 def test_a_report_takes_no_chance_for_a_finding(samples, seed):
-    layer = bn.BatchNorm1d(64, dtype=np.float64)  # 0 and 1, which x has by its making
+    layer = bn.BatchNorm1d(64, dtype=np.float64)  # its 0 and 1 are those of x by its making
     assert report(layer, normal(samples, 64, seed=seed)).advice == []
 
 
@@ -125,7 +125,7 @@ def test_running_statistics_that_are_no_numbers_are_to_be_recalibrated():
     (line,) = found.findings
     assert "3 of 4 channels (0, 1, 3) have running statistics that are NaN" in line
     assert "bn.recalibrate(" in line
-    assert found.z_max < 1e-10  # of the others
+    assert found.z_max < 1e-10  # it is that of the others
 
 
 def test_a_report_counts_values_that_are_not_finite():
@@ -163,7 +163,7 @@ def test_channels_with_a_tiny_weight_are_reported_dead():
 def test_channels_with_a_constant_input_are_reported_dead():
     x = normal(64, 3)
     x[:, 0] = 5
-    x[:, 2] *= 1e-4  # a variance of 1e-8, eps is 1e-5
+    x[:, 2] *= 1e-4  # the variance is 1e-8, eps is 1e-5
     layer, measured = of_one_layer(x)
     found = measured()
     assert found.tiny_var == found.dead == (0, 2)

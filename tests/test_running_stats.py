@@ -1,4 +1,4 @@
-"""What enters the running statistics: how much of each batch, infinities, undoing, freezing."""
+"""These tests are of what enters the running statistics: shares, infinities, undoing, freezing."""
 
 import warnings
 
@@ -142,7 +142,7 @@ def test_the_functional_forms_keep_infinities_out_of_the_running_statistics():
 
 
 HUGE = X.copy()
-HUGE[3, 1] = 1e25  # finite, and its square is not
+HUGE[3, 1] = 1e25  # it is finite, and its square is not
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_the_last_batch_is_rolled_back(make):
     for name, array in layer.named_state():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
     assert layer.num_batches_tracked == tracked
-    layer.rollback()  # once only
+    layer.rollback()  # it works once only
     np.testing.assert_array_equal(
         layer.running_mean, before["running_mean" if "running_mean" in before else "moving_mean"]
     )

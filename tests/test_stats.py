@@ -1,4 +1,4 @@
-"""bn.stats, bn.merge, bn.commit."""
+"""These tests are of `bn.stats`, `bn.merge` and `bn.commit`."""
 
 import tracemalloc
 
@@ -197,7 +197,7 @@ def test_commit_leaves_a_channel_without_values_alone():
     "x",
     [
         np.zeros((4, 3, 50, 50)),
-        np.zeros((4, 50, 50, 3)).transpose(0, 3, 1, 2),  # NCHW in channels-last memory
+        np.zeros((4, 50, 50, 3)).transpose(0, 3, 1, 2),  # NCHW lies in channels-last memory
         np.zeros((8, 3, 50, 50))[::2],
     ],
     ids=["NCHW", "channels-last memory", "every second image"],

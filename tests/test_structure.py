@@ -1,4 +1,4 @@
-"""How the parts of the package depend on each other, read from the sources without running them."""
+"""The sources, which are only read, show how the parts of the package depend on each other."""
 
 import ast
 import functools
@@ -36,16 +36,17 @@ LEVELS = [
     ["cli"],
     ["__main__"],
 ]
-SHARED = {"bn._check", "bn._core"}  # internals that the whole distribution has in common
+SHARED = {"bn._check", "bn._core"}  # the whole distribution shares them
 CHECKING = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
-NAMEDTUPLE = {"_asdict", "_fields", "_field_defaults", "_make", "_replace"}  # public in Python
+# These attributes of named tuples are public in Python.
+NAMEDTUPLE = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
 
 
 # ---- reading ----
 
 
 def modules():
-    """The path of each module by its dotted name."""
+    """Return the path of each module by its dotted name."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = ("bn", *path.relative_to(PACKAGE).with_suffix("").parts)
@@ -58,12 +59,12 @@ TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.item
 
 
 def only_for_types(node):
-    """Whether it is `if TYPE_CHECKING:`."""
+    """Tell whether it is `if TYPE_CHECKING:`."""
     return isinstance(node, ast.If) and ast.unparse(node.test) in CHECKING
 
 
 def running(node) -> Iterator[ast.AST]:
-    """The nodes below this one but for those that only a type checker reads."""
+    """Yield the nodes below this one but for those that only a type checker reads."""
     for child in ast.iter_child_nodes(node):
         if only_for_types(child):
             for other in child.orelse:
@@ -75,7 +76,7 @@ def running(node) -> Iterator[ast.AST]:
 
 
 def base_of(module, node):
-    """The dotted name behind `from`, absolute."""
+    """Return the dotted name behind `from`, absolute."""
     if not node.level:
         return node.module
     above = module.split(".")
@@ -86,7 +87,7 @@ def base_of(module, node):
 
 
 def imported_names(module):
-    """(dotted name, line) of everything that a module imports from bn when it runs."""
+    """Yield (dotted name, line) of everything that a module imports from bn when it runs."""
     for node in running(TREES[module]):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -100,14 +101,14 @@ def imported_names(module):
 
 
 def module_of(name):
-    """The module that a dotted name is, or stands in."""
+    """Return the module that a dotted name is, or stands in."""
     while name not in MODULES:
         name = name.rpartition(".")[0]
     return name
 
 
 def imports(module):
-    """The modules that a module imports, without the packages around them."""
+    """Return the modules that a module imports, without the packages around them."""
     return sorted({module_of(name) for name, _ in imported_names(module)})
 
 
@@ -115,7 +116,7 @@ def imports(module):
 
 
 def cycles(graph):
-    """The groups of nodes each of which leads to all others of its group."""
+    """Return the groups of nodes each of which leads to all others of its group."""
     reached = {}
     for start in graph:
         seen, todo = set(), [start]
@@ -144,7 +145,7 @@ def test_no_module_imports_itself_through_others():
 
 
 def level(module):
-    """The number of a module's level; the package `bn` itself has none."""
+    """Return the number of a module's level; the package `bn` itself has none."""
     parts = module.split(".")
     if len(parts) == 1:
         return None
@@ -186,7 +187,7 @@ def folder(module):
 
 
 def defined(tree):
-    """The names that a module defines: functions, classes, variables and attributes."""
+    """Yield the names that a module defines: functions, classes, variables and attributes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name
@@ -198,17 +199,17 @@ def defined(tree):
 
 @functools.cache
 def defined_in(path):
-    """The names that the modules of a folder define."""
+    """Return the names that the modules of a folder define."""
     return {name for module in TREES if folder(module) == path for name in defined(TREES[module])}
 
 
 def own(attribute):
-    """Whether it is an attribute of self, cls or super()."""
+    """Tell whether it is an attribute of self, cls or super()."""
     return ast.unparse(attribute.value) in ("self", "cls", "super()")
 
 
 def foreign_imports(module):
-    """Imports of private names, or of private modules, of another folder."""
+    """Yield imports of private names, or of private modules, of another folder."""
     for name, line in imported_names(module):
         parts = name.split(".")
         for end in range(2, len(parts) + 1):
@@ -219,7 +220,7 @@ def foreign_imports(module):
 
 
 def foreign_attributes(module):
-    """Private attributes of others that no module of the same folder defines."""
+    """Yield private attributes of others that no module of the same folder defines."""
     known = NAMEDTUPLE | {name.rpartition(".")[2] for name in SHARED} | defined_in(folder(module))
     libraries = set(foreign_modules(TREES[module]))
     for node in ast.walk(TREES[module]):
@@ -230,7 +231,7 @@ def foreign_attributes(module):
 
 
 def foreign_modules(tree):
-    """What modules of other distributions are called in this one."""
+    """Yield what modules of other distributions are called in this one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -252,18 +253,18 @@ def test_no_module_uses_private_names_of_another_folder():
 # ---- C ----
 
 
-POOL = ("pool", "threads")  # what the file with the pool of threads may be called
+POOL = ("pool", "threads")  # the file with the pool of threads is called one of these
 
 
 def c_files():
-    """All C files and headers, in whatever folder below they are."""
+    """Return all C files and headers, in whatever folder below they are."""
     files = [path for path in sorted(C_SOURCES.rglob("*")) if path.suffix in (".c", ".h")]
     assert files
     return files
 
 
 def including(header):
-    """The C files and headers that include a header of the system."""
+    """Return the C files and headers that include a header of the system."""
     include = re.compile(rf"^\s*#\s*include\s*[<\"]{re.escape(header)}[>\"]", re.MULTILINE)
     return [path for path in c_files() if include.search(path.read_text("utf-8"))]
 
