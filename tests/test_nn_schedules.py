@@ -25,21 +25,22 @@ def test_bad_options_of_a_schedule_are_refused(make, error, message):
         make()
 
 
-def test_schedules_set_the_rate_epoch_by_epoch():
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda opt: nn.StepLR(opt, step_size=2, gamma=0.5), [1, 1, 0.5, 0.5, 0.25]),
+        (lambda opt: nn.CosineAnnealingLR(opt, T_max=2, eta_min=0.5), [1, 0.75, 0.5]),
+    ],
+    ids=["StepLR", "CosineAnnealingLR"],
+)
+def test_schedules_set_the_rate_epoch_by_epoch(make, expected):
     optimizer = nn.SGD([one], lr=1.0)
-    schedule = nn.StepLR(optimizer, step_size=2, gamma=0.5)
+    schedule = make(optimizer)
     rates = []
-    for _ in range(5):
+    for _ in expected:
         rates.append(optimizer.lr)
         schedule.step()
-    assert rates == [1, 1, 0.5, 0.5, 0.25]
-    optimizer = nn.SGD([one], lr=1.0)
-    schedule = nn.CosineAnnealingLR(optimizer, T_max=2, eta_min=0.5)
-    rates = []
-    for _ in range(3):
-        rates.append(optimizer.lr)
-        schedule.step()
-    assert rates == pytest.approx([1, 0.75, 0.5])
+    assert rates == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -45,17 +45,22 @@ def batch(size=8, n=20):
     return rng.standard_normal((n, 3, size, size), dtype=np.float32), np.arange(n) % 10
 
 
-def train_torch_like(steps, seed=0):
-    model, criterion = CNNWithBatchNorm(seed), nn.CrossEntropyLoss()
-    optimizer = nn.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = batch()
+def train(model, criterion, optimizer, x, y, steps):
+    """Take steps on one batch, and return the loss before each of them."""
     losses = []
     for _ in range(steps):
         losses.append(criterion(model(x), y))
         optimizer.zero_grad()
         model.backward(criterion.backward())
         optimizer.step()
-    return model, losses
+    return losses
+
+
+def train_torch_like(steps, seed=0):
+    model, criterion = CNNWithBatchNorm(seed), nn.CrossEntropyLoss()
+    optimizer = nn.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, y = batch()
+    return model, train(model, criterion, optimizer, x, y, steps)
 
 
 def train_keras_like(steps, seed=0):
@@ -64,13 +69,7 @@ def train_keras_like(steps, seed=0):
     optimizer = nn.Adam(model.parameters())
     x, y = batch()
     x, y = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.eye(10, dtype=np.float32)[y]
-    losses = []
-    for _ in range(steps):
-        losses.append(criterion(model(x), y))
-        optimizer.zero_grad()
-        model.backward(criterion.backward())
-        optimizer.step()
-    return model, losses
+    return model, train(model, criterion, optimizer, x, y, steps)
 
 
 def test_the_pytorch_tutorials_cnn_overfits_a_batch():
