@@ -1,10 +1,10 @@
-"""Batch normalization is a few lines of float64 NumPy here, which the tests take for the truth."""
+"""Batch normalization in a few lines of float64 NumPy: the oracle of the tests."""
 
 import numpy as np
 
 
 def _spread(values, x, axis):
-    """Shape (C,) values so that they broadcast against x."""
+    """(C,) values shaped to broadcast against x."""
     shape = [1] * x.ndim
     shape[axis] = -1
     return np.asarray(values, np.float64).reshape(shape)
@@ -15,10 +15,10 @@ def _others(x, axis):
 
 
 def moments(x, axis=1):
-    """Return (count, mean, m2) of each channel."""
+    """(count, mean, m2) of each channel."""
     x = x.astype(np.float64)
     mean = x.mean(_others(x, axis), keepdims=True)
-    mean += (x - mean).mean(_others(x, axis), keepdims=True)  # the first division rounded this away
+    mean += (x - mean).mean(_others(x, axis), keepdims=True)  # what the first division rounded away
     m2 = ((x - mean) ** 2).sum(_others(x, axis))
     return x.size // x.shape[axis], mean.ravel(), m2
 
@@ -34,7 +34,7 @@ def forward(x, weight, bias, eps=1e-5, axis=1, mean=None, var=None):
 
 
 def backward(dy, x, weight, eps=1e-5, axis=1, mean=None, var=None):
-    """Return (dx, dweight, dbias); the statistics are constants where they are given."""
+    """(dx, dweight, dbias); the statistics are constants where they are given."""
     constant = mean is not None
     if not constant:
         count, mean, m2 = moments(x, axis)
