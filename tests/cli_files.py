@@ -1,4 +1,4 @@
-"""Small data folders in CIFAR-10's and MNIST's formats, and the command in a process of its own."""
+"""These helpers write small data folders as CIFAR-10 and MNIST have them, and run the command."""
 
 import gzip
 import os
@@ -14,12 +14,12 @@ CIFAR_CLASSES += ["dog", "frog", "horse", "ship", "truck"]
 
 
 def run_bn(*args, cwd=None):
-    """`python -m bn ...`."""
+    """Run `python -m bn ...` in a process of its own."""
     return run_python("-m", "bn", *args, cwd=cwd)
 
 
 def run_python(*args, cwd=None):
-    """The finished process, its output as text."""
+    """Run Python in a process of its own, and return the process with its output as text."""
     return subprocess.run(
         [sys.executable, *map(str, args)],
         cwd=cwd,
@@ -32,13 +32,13 @@ def run_python(*args, cwd=None):
 
 
 def environment():
-    """The environment of the tests, with the folders on sys.path as absolute paths."""
+    """Return the environment of the tests, with the folders on sys.path as absolute paths."""
     folders = [str(Path(folder).resolve()) for folder in sys.path if folder]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PYTHONIOENCODING": "utf-8"}
 
 
 def write_cifar(folder, per_file=4, seed=0):
-    """All seven files; the images of class k are bright in channel k % 3."""
+    """Write all seven files; the images of class k are bright in channel k % 3."""
     rng = np.random.default_rng(seed)
     names = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
     for name in names:
@@ -52,7 +52,7 @@ def write_cifar(folder, per_file=4, seed=0):
 
 
 def idx(array):
-    """The bytes of an IDX file of unsigned bytes."""
+    """Return the bytes of an IDX file of unsigned bytes."""
     head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
     return head + array.astype(np.uint8).tobytes()
 

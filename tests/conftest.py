@@ -1,3 +1,5 @@
+import os
+
 import hypothesis
 import numpy as np
 import pytest
@@ -5,12 +7,24 @@ import pytest
 import bncore
 
 hypothesis.settings.register_profile("bn", derandomize=True, deadline=None)
-hypothesis.settings.load_profile("bn")  # the same examples each time
+hypothesis.settings.load_profile("bn")  # the examples are the same each time
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def keras(torch):
+    """Keras computes with PyTorch unless the environment says otherwise."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    return pytest.importorskip("keras")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Gradients by central differences in float64, to check a layer's backward pass."""
+"""Gradients by central differences in float64 check a layer's backward pass."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def central_differences(f: Callable[[], float], array, step=1e-6, entries=None):
-    """df/d(array) at flat entries (all by default); `f` reads `array`, which is put back."""
+    """Return df/d(array) at flat entries, or at all; `f` reads `array`, which is put back."""
     flat = array.reshape(-1)
     assert np.shares_memory(flat, array) or array.size == 0, "array must be contiguous"
     entries = range(flat.size) if entries is None else entries

@@ -1,4 +1,4 @@
-"""Calls that are interrupted: at every place where Python may do so, or by SIGINT.
+"""Calls are interrupted here: at every place where Python may do so, or by SIGINT.
 
 Run as a program, it sends many signals at random moments of forward passes and counts what breaks:
 
@@ -13,6 +13,7 @@ import sys
 import warnings
 
 import numpy as np
+from arrays import same_state, state
 
 import bn
 from bn import nn
@@ -40,7 +41,7 @@ def wherever_a_signal_may_come(call, error=KeyboardInterrupt, prepare=lambda: No
 
 
 def _raise_after(count, call, error):
-    last = {}  # frame -> the instruction that it has just run
+    last = {}  # it maps a frame to the instruction that has just run
 
     def trace(frame, event, arg):
         nonlocal count
@@ -75,24 +76,16 @@ def three_layers():
     return model
 
 
-def state(model):
-    return {name: array.copy() for name, array in model.named_state()}
-
-
-def same(one, other):
-    return all(np.array_equal(one[name], other[name]) for name in one)
-
-
 def whole(layer):
-    """Whether a layer's statistics are those after as many batches as it counts."""
+    """Tell whether a layer's statistics are those after as many batches as it counts."""
     twin = bn.BatchNorm1d(3)
     for _ in range(int(layer.num_batches_tracked)):
         twin(X)
-    return same(state(layer), state(twin))
+    return same_state(state(layer), state(twin))
 
 
 def storm(signals, seconds=2e-4):
-    """(interrupted, containers left between two batches, layers left in pieces)."""
+    """Count interrupts, containers left between two batches, and layers left in pieces."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     chance = random.Random(0)
     interrupted = between = broken = 0
@@ -112,7 +105,7 @@ def storm(signals, seconds=2e-4):
         except KeyboardInterrupt:
             interrupted += 1
         found = state(model)
-        between += not (same(found, before) or same(found, state(after)))
+        between += not (same_state(found, before) or same_state(found, state(after)))
         broken += not whole(layer)
     return interrupted, between, broken
 

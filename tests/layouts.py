@@ -1,8 +1,8 @@
-"""Shapes, and the ways in which an array of one shape can lie in memory."""
+"""The tests have these shapes, and these ways in which an array of one shape can lie in memory."""
 
 import numpy as np
 
-# (shape, channel axis): every rank, channels anywhere, few and many, rows long and short
+# Shape and channel axis have every rank, channels anywhere, few and many, rows long and short.
 SHAPES = [
     ((8, 5), 1),
     ((2, 4), 1),
@@ -36,7 +36,7 @@ def fortran(x):
 
 
 def channels_last_memory(x):
-    """NCHW as PyTorch's channels_last has it in memory."""
+    """Put NCHW into memory as PyTorch's channels_last has it."""
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
 
 

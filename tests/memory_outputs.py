@@ -1,4 +1,4 @@
-"""Outputs of bn that tests of recycled memory look at."""
+"""These helpers make outputs of bn, which the tests of recycled memory look at."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ LIMIT = 2**28
 
 @pytest.fixture(autouse=True)
 def fresh_memory():
-    """For every test of the module that imports this: nothing waits before and after it."""
+    """No memory waits before and after any test of the module that imports this."""
     bn.memory.trim()
     bn.memory.set_limit(LIMIT)
     yield
@@ -20,7 +20,7 @@ def fresh_memory():
 
 
 def output(shape=SHAPE, fill=0, dtype=np.float32):
-    """An output of bn that holds `fill` everywhere."""
+    """Make an output of bn that holds `fill` everywhere."""
     channels = shape[1]
     y = bn.normalize(np.ones(shape, dtype), np.ones(channels), np.ones(channels))
     y.fill(fill)
@@ -32,5 +32,5 @@ def address(a):
 
 
 def columns(nbytes):
-    """The shape of float32 with one channel and this many bytes."""
+    """Return the shape of float32 with one channel and this many bytes."""
     return (nbytes // 4, 1)

@@ -1,4 +1,4 @@
-"""Checkpoints of a small model, and files that are damaged or of something else."""
+"""These helpers write checkpoints of a small model, and files that are damaged or foreign."""
 
 import io
 import pathlib
@@ -13,10 +13,6 @@ def model(seed=0, features=3):
     return nn.Sequential(
         nn.Conv2d(2, features, 3, rng=seed), nn.Flatten(), nn.Linear(features, 2, rng=seed)
     )
-
-
-def same(a, b):
-    return all((a[name] == b[name]).all() for name in a)
 
 
 def empty(path):
@@ -60,7 +56,7 @@ def objects(path):
 
 
 def header(path, text):
-    """A checkpoint whose arrays start with a header that is made up."""
+    """Write a checkpoint whose arrays start with a header that is made up."""
     member = io.BytesIO()
     np.lib.format.write_array(member, np.zeros(1))
     magic = member.getvalue()[:8]

@@ -1,16 +1,16 @@
-"""Convolution and pooling as loops, in float64: what the fast layers are checked against."""
+"""Convolution and pooling are loops here, in float64: the fast layers are checked against them."""
 
 import numpy as np
 
 
 def pad(x, before, after, value=0.0):
-    """(N, C, H, W) with `value` around each image."""
+    """Put `value` around each image of (N, C, H, W)."""
     sides = [(0, 0), (0, 0), *zip(before, after, strict=True)]
     return np.pad(x.astype(np.float64), sides, constant_values=value)
 
 
 def windows(size, kernel, stride, dilation):
-    """The starts of the kernel along one axis."""
+    """Return where the kernel starts along one axis."""
     return range(0, size - dilation * (kernel - 1), stride)
 
 

@@ -1,4 +1,4 @@
-"""The benchmark: what it measures, that it notices a wrong result, and what it reports."""
+"""The benchmark measures what it says, notices a wrong result, and reports everything."""
 
 import dataclasses
 from pathlib import Path
@@ -44,10 +44,10 @@ def our_results(data):
 
 
 def canned_result():
-    """Two tensors; bn takes 2 ms, or 1 where it writes into `out`; all else as listed."""
+    """Two tensors are measured; bn takes 2 ms, or 1 into `out`, and all else is listed."""
     names = ["one 32x64 float32", "two 64x64x64x64 float32"]
     sizes = [32 * 64 * 4, 64**4 * 4]
-    times = [  # contestant, column, layout, op, ms
+    times = [  # a row is: contestant, column, layout, op, ms
         ("bn", "plain", "first", "forward", 2.0),
         ("bn", "tuned", "first", "forward", 1.0),
         ("bn, 1 thread", "plain", "first", "forward", 3.0),
@@ -101,7 +101,7 @@ def test_shapes_are_chosen_by_a_pattern_and_by_quick():
     assert all(case.quick for case in quick)
 
 
-def test_both_layouts_hold_the_same_numbers():
+def test_both_layouts_of_a_shape_hold_the_same_numbers():
     first, last = small_data("first"), small_data("last")
     np.testing.assert_array_equal(np.moveaxis(last.x, -1, 1), first.x)
     np.testing.assert_array_equal(np.moveaxis(last.dy, -1, 1), first.dy)
@@ -158,7 +158,7 @@ def test_a_row_takes_the_fastest_copy_and_each_peers_best_layout():
     assert (row.fastest(), row.fastest("tuned")) == (("PyTorch cl", 3.0), ("PyTorch", 0.5))
 
 
-def test_rows_behind_are_found_and_named():
+def test_rows_that_are_slower_than_a_peer_are_found_and_named():
     import report
 
     rows = report.rows(canned_result())
@@ -187,7 +187,7 @@ def test_the_geometric_mean_leaves_out_what_is_not_known():
     assert report.geometric_mean([None]) is None
 
 
-def test_the_tables_tell_everything(capsys):
+def test_the_tables_of_a_benchmark_tell_everything(capsys):
     import tables
 
     tables.show(canned_result())
@@ -204,13 +204,13 @@ def test_the_tables_tell_everything(capsys):
         assert text in printed
 
 
-def test_a_plain_table_is_aligned():
+def test_the_columns_of_a_plain_table_are_aligned():
     import tables
 
     assert tables.plain("t", [["a", "b"], ["long", "1"]]) == "t\na     b\nlong  1"
 
 
-def test_the_picture_is_written(tmp_path):
+def test_the_picture_of_a_benchmark_is_written(tmp_path):
     pytest.importorskip("matplotlib")
     import picture
 
@@ -218,7 +218,7 @@ def test_the_picture_is_written(tmp_path):
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_wrong_option_is_named():
+def test_a_wrong_option_of_a_benchmark_is_named():
     import kernels
 
     with pytest.raises(SystemExit):

@@ -1,4 +1,4 @@
-"""`python -m bn` as a whole: the listing, `info`, exit codes, one sentence for what goes wrong."""
+"""`python -m bn` lists its commands, tells facts, and says in one sentence what goes wrong."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""`--data`: what is read from well-formed folders, what is said about the others."""
+"""`--data` reads well-formed folders, and says what is wrong with the others."""
 
 import gzip
 import struct
@@ -29,7 +29,7 @@ def refuses(folder, message):
 # scikit-learn's digits
 
 
-def test_digits_are_all_there_and_no_test_image_is_trained_on():
+def test_all_digits_are_there_and_no_test_image_is_trained_on():
     pytest.importorskip("sklearn")
     data = load_digits()
     assert data.x_train.shape == (1347, 1, 8, 8) and data.x_test.shape == (450, 1, 8, 8)
@@ -194,8 +194,12 @@ def test_a_truncated_gz_file_is_named(tmp_path):
     )
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"x" * 99)[:10] + b"\xff" * 20])
-def test_a_gz_file_that_is_none_is_named(tmp_path, content):
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"x" * 99)[:10] + b"\xff" * 20],
+    ids=["no gzip", "no data behind the head"],
+)
+def test_a_file_that_is_gz_by_name_alone_is_named(tmp_path, content):
     write_mnist(tmp_path, packed=True)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"
     path.write_bytes(content)
@@ -207,7 +211,7 @@ def test_a_gz_file_that_is_none_is_named(tmp_path, content):
 # folders that are neither
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
+def test_a_data_folder_of_neither_cifar_nor_mnist_is_refused(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     refuses(
         tmp_path,
@@ -216,7 +220,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     )
 
 
-def test_the_folder_must_be_one(tmp_path):
+def test_the_data_folder_must_be_a_folder(tmp_path):
     refuses(tmp_path / "nowhere", f"{tmp_path / 'nowhere'} must be a folder, got nothing")
     (tmp_path / "file").write_bytes(b"")
     refuses(tmp_path / "file", f"{tmp_path / 'file'} must be a folder, got a file")

@@ -1,4 +1,4 @@
-"""The four networks of `train`: they fit any images, and each has a twin."""
+"""The four networks of `train` fit any images, and each has a twin."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ NORMS = (bn.BatchNorm2d, bn.BatchNormalization)
 
 
 def weights(model):
-    """Shapes and values of all that is not batch normalization's, in order."""
+    """Return the arrays of all that is not batch normalization's, in order."""
     layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
     return [p.data for layer in layers for p in layer.parameters()]
 
@@ -30,7 +30,7 @@ def test_a_network_gives_a_number_per_class_for_images_of_any_size(name, shape):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_twin_has_the_same_weights_and_no_batch_normalization(name):
+def test_the_twin_of_a_network_has_the_same_weights_and_no_batch_normalization(name):
     model = build(name, (3, 8, 8), 10, batch_norm=True, seed=5)
     twin = build(name, (3, 8, 8), 10, batch_norm=False, seed=5)
     assert any(isinstance(m, NORMS) for m in model.modules())
@@ -40,7 +40,7 @@ def test_the_twin_has_the_same_weights_and_no_batch_normalization(name):
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_seed_decides_the_weights(name):
+def test_the_seed_decides_the_weights_of_a_network(name):
     first, again, other = (
         weights(build(name, (1, 8, 8), 10, batch_norm=True, seed=seed)) for seed in (1, 1, 2)
     )
@@ -54,7 +54,7 @@ def test_images_too_small_for_two_poolings_are_refused():
     assert str(error.value) == "images of digits must have at least 4 x 4 pixels, got 3 x 9"
 
 
-def test_the_tutorials_networks_are_theirs():
+def test_the_tutorials_networks_have_the_tutorials_parameters():
     torch_like = build("tutorial-torch", (3, 32, 32), 10, batch_norm=True)
     assert [p.shape for p in torch_like.parameters()] == [
         *[(16, 3, 3, 3), (16,)],

@@ -1,4 +1,4 @@
-"""`python -m bn predict`: from image files to classes."""
+"""`python -m bn predict` goes from image files to classes."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def save_network(path, shape=(1, 8, 8), classes=("dark", "light")):
-    """A network that tells light images from dark ones: the sum over all pixels decides."""
+    """Save a network that tells light images from dark ones: the sum over all pixels decides."""
     model = models.build("tutorial-torch", shape, len(classes), batch_norm=True)
     conv, *_, linear = model
     for parameter in (*conv.parameters(), *linear.parameters()):
@@ -49,19 +49,19 @@ def test_each_image_gets_a_line_with_class_and_probability(network, tmp_path, ca
     assert lines[1] == f"{dark}: dark 73.1 %"  # 1 / (1 + exp(-1))
 
 
-def test_top_shows_more_classes_likeliest_first(network, tmp_path, capsys):
+def test_the_option_top_shows_more_classes_likeliest_first(network, tmp_path, capsys):
     dark = picture(tmp_path / "dark.png", 0)
     assert main(["predict", str(network), str(dark), "--top", "5"]) == 0
     assert capsys.readouterr().out == f"{dark}: dark 73.1 %, light 26.9 %\n"
 
 
-def test_invert_swaps_light_and_dark(network, tmp_path, capsys):
+def test_the_option_invert_swaps_light_and_dark(network, tmp_path, capsys):
     light = picture(tmp_path / "light.png", 255)
     assert main(["predict", str(network), str(light), "--invert"]) == 0
     assert ": dark 73.1 %" in capsys.readouterr().out
 
 
-def test_colour_and_size_become_those_of_the_network(tmp_path, capsys):
+def test_an_image_gets_the_colour_and_size_of_the_network(tmp_path, capsys):
     network = save_network(tmp_path / "model.npz", (3, 16, 12))
     light = picture(tmp_path / "light.png", 255, size=(100, 30))
     clear = picture(tmp_path / "dark.png", (0, 0, 0, 255), "RGBA", (3, 3))
@@ -109,7 +109,7 @@ def test_strokes_on_a_transparent_ground_are_strokes_on_white(tmp_path, mode, ch
     np.testing.assert_array_equal(pixels, expected)
 
 
-def test_a_smaller_image_is_the_mean_over_areas(tmp_path):
+def test_an_image_is_made_smaller_by_the_mean_over_areas(tmp_path):
     pixels = np.zeros((16, 16), np.uint8)
     pixels[::2, ::2] = 200
     Image.fromarray(pixels).save(tmp_path / "image.png")
@@ -142,26 +142,26 @@ def refuses(capsys, path, words):
     assert words in error and str(path) in error and error.count("\n") == 1
 
 
-def test_a_checkpoint_that_is_none_is_one_sentence(tmp_path, capsys):
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, capsys):
     path = tmp_path / "model.npz"
     refuses(capsys, path, "No such file")
     path.write_bytes(b"no checkpoint")
     refuses(capsys, path, "is not a usable checkpoint")
 
 
-def test_a_truncated_checkpoint_is_one_sentence(network, capsys):
+def test_a_truncated_checkpoint_is_refused_in_one_sentence(network, capsys):
     network.write_bytes(network.read_bytes()[:-100])
     refuses(capsys, network, "is not a usable checkpoint")
 
 
-def test_the_checkpoint_of_a_network_that_diverged_is_one_sentence(network, capsys):
+def test_the_checkpoint_of_a_network_that_diverged_is_refused_in_one_sentence(network, capsys):
     model, _ = checkpoint.load(network)
     next(iter(model.parameters())).data[...] = np.nan
     nn.save(network, model, nn.metadata(network))
     refuses(capsys, network, "must hold a network of finite numbers, got NaN or infinity in 0.weig")
 
 
-def test_a_variance_below_0_is_one_sentence(network, capsys):
+def test_a_checkpoint_with_a_variance_below_0_is_refused_in_one_sentence(network, capsys):
     model, _ = checkpoint.load(network)
     next(a for name, a in model.named_state() if name.endswith("running_var"))[1] = -1
     nn.save(network, model, nn.metadata(network))
@@ -193,7 +193,9 @@ GOOD = {
         ({"input_shape": [1, 9, 10]}, "5.weight must have shape"),
     ],
 )
-def test_a_checkpoint_of_something_else_is_one_sentence(tmp_path, capsys, changes, words):
+def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(
+    tmp_path, capsys, changes, words
+):
     path = tmp_path / "model.npz"
     model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
     about = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What `train` leaves behind and says: one epoch on a few small images, in this process."""
+"""These tests are of what `train` leaves behind and says after one epoch on a few small images."""
 
 import signal
 
@@ -11,7 +11,7 @@ from bn.cli.training import Trainer
 
 
 def train_here(folder, *options):
-    """Run `train` in this process, for one epoch on a few small images; the exit code."""
+    """Run `train` in this process for one epoch on a few small images, and return the exit code."""
     pytest.importorskip("matplotlib")
     (folder / "data").mkdir(exist_ok=True)
     data = write_mnist(folder / "data")
@@ -19,7 +19,7 @@ def train_here(folder, *options):
     return main([str(word) for word in (*words, *options)])
 
 
-def test_a_folder_in_the_place_of_the_checkpoint_is_named(tmp_path, capsys):
+def test_a_folder_in_the_place_of_the_checkpoint_is_named_in_the_error(tmp_path, capsys):
     path = tmp_path / "out" / "model.npz"
     path.mkdir(parents=True)
     assert train_here(tmp_path) == 1
@@ -45,7 +45,7 @@ def test_the_seed_decides_the_first_weights(tmp_path):
     assert (weights[0] != weights[2]).any()
 
 
-def test_one_epoch_is_singular(tmp_path, capsys):
+def test_a_training_of_one_epoch_is_announced_in_the_singular(tmp_path, capsys):
     assert train_here(tmp_path) == 0
     assert "digits: 1 epoch in batches of 64," in capsys.readouterr().out
 

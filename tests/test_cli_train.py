@@ -1,4 +1,4 @@
-"""`python -m bn train`, in a process of its own and in a temporary folder."""
+"""`python -m bn train` runs in a process of its own and in a temporary folder."""
 
 import json
 import os
@@ -21,7 +21,7 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The finished process and its working folder."""
+    """Train once, and return the finished process and its working folder."""
     for package in ("sklearn", "matplotlib"):
         pytest.importorskip(package)
     folder = tmp_path_factory.mktemp("train")
@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
     return done, folder
 
 
-def test_both_networks_print_a_plain_line_per_epoch(trained):
+def test_training_prints_a_plain_line_per_epoch_for_both_networks(trained):
     done, _ = trained
     assert "\x1b" not in done.stdout and done.stderr == ""
     assert done.stdout.splitlines()[:2] == [
@@ -44,7 +44,7 @@ def test_both_networks_print_a_plain_line_per_epoch(trained):
     assert "epoch 2/2" in lines[1] and "loss" in lines[1] and "test accuracy" in lines[1]
 
 
-def test_the_last_lines_compare_the_networks_and_say_where_the_results_are(trained):
+def test_training_ends_with_a_comparison_and_says_where_the_results_are(trained):
     done, _ = trained
     *_, with_bn, without, _, where, how = done.stdout.splitlines()
     assert with_bn.startswith("with batch norm ") and with_bn.count("%") == 2
@@ -98,7 +98,7 @@ def test_the_checkpoint_says_how_to_rebuild_the_network_and_feed_it(trained):
 
 
 @pytest.mark.parametrize("model", ["tutorial-torch", "tutorial-keras", "resnet"])
-def test_the_other_networks_train_on_cifar(tmp_path, model):
+def test_networks_other_than_the_default_train_on_cifar(tmp_path, model):
     pytest.importorskip("matplotlib")
     data = write_cifar(tmp_path)
     done = run_bn(
@@ -110,7 +110,7 @@ def test_the_other_networks_train_on_cifar(tmp_path, model):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (3, 3)], ids=["labels wrong", "too small"])
-def test_bad_data_is_one_sentence_and_exit_code_1(tmp_path, size):
+def test_bad_training_data_is_one_sentence_and_exit_code_1(tmp_path, size):
     pytest.importorskip("matplotlib")
     write_mnist(tmp_path, size=size)
     if size == (8, 8):
@@ -120,7 +120,7 @@ def test_bad_data_is_one_sentence_and_exit_code_1(tmp_path, size):
     assert "must" in done.stderr and "got" in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence_before_training(tmp_path):
+def test_a_results_folder_that_cannot_be_made_is_one_sentence_before_training(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     done = run_bn("train", "--out", tmp_path / "file", cwd=tmp_path)
     assert done.returncode == 1 and str(tmp_path / "file") in done.stderr
@@ -128,10 +128,11 @@ def test_a_folder_that_cannot_be_made_is_one_sentence_before_training(tmp_path):
 
 
 def start_long_training(folder, out):
-    """A training of 1000 epochs that Ctrl-C can stop."""
+    """Start a training of 1000 epochs that Ctrl-C can stop."""
     for package in ("sklearn", "matplotlib", "PIL"):
         pytest.importorskip(package)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a child may inherit less
+    # A child would inherit a signal that is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
             [
@@ -162,11 +163,11 @@ def wait_for(process, words):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
-def test_ctrl_c_in_a_pipeline_ends_the_reader_too_and_saves_all_the_same(tmp_path):
+def test_ctrl_c_in_a_pipeline_ends_the_reader_and_saves_what_was_trained(tmp_path):
     with start_long_training(tmp_path, "stopped") as process:
         wait_for(process, "epoch    1/1000")
         process.send_signal(signal.SIGINT)
-        process.stdout.close()  # at once after it, as the reader gets the same signal
+        process.stdout.close()  # the reader gets the same signal and leaves
         assert process.wait(60) == 130
         assert process.stderr.read() == ""
     assert nn.metadata(tmp_path / "stopped" / "model.npz")["model"] == "digits"
@@ -182,7 +183,7 @@ def test_a_reader_that_leaves_ends_the_training_and_what_was_trained_is_saved(tm
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has other signals")
-def test_a_stop_before_the_first_step_leaves_an_earlier_network_alone(
+def test_a_training_stopped_before_the_first_step_leaves_an_earlier_network_alone(
     tmp_path, capsys, monkeypatch
 ):
     pytest.importorskip("sklearn")
@@ -192,7 +193,8 @@ def test_a_stop_before_the_first_step_leaves_an_earlier_network_alone(
     path.parent.mkdir(parents=True)
     path.write_bytes(b"an earlier network")
     monkeypatch.setattr(Trainer, "fit", lambda *_: signal.raise_signal(signal.SIGINT))
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has none
+    # A background job has no handler.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert main(["train"]) == 130
     finally:
@@ -255,7 +257,7 @@ def test_in_a_terminal_a_row_with_a_bar_is_redrawn_for_each_network(tmp_path):
     with process:
         shown = read_all(controller)
     assert process.returncode == 0
-    assert "\x1b[" in shown and "\u2501" in shown  # escape sequences, the bar
+    assert "\x1b[" in shown and "\u2501" in shown  # there are escape sequences and the bar
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
     for name in ("with batch norm", "without batch norm"):
         assert re.search(rf"{name} .*2/2 .* %", text)
@@ -264,12 +266,12 @@ def test_in_a_terminal_a_row_with_a_bar_is_redrawn_for_each_network(tmp_path):
 
 
 def read_all(controller):
-    """What was written to a pseudo-terminal until its last writer closed it."""
+    """Read what was written to a pseudo-terminal until its last writer closed it."""
     chunks = []
     while True:
         try:
             chunk = os.read(controller, 65536)
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux says so that the other end is closed
             chunk = b""
         if not chunk:
             os.close(controller)

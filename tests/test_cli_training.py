@@ -1,4 +1,4 @@
-"""The training loop of one network, and the report that is made of it."""
+"""These tests are of the training loop of one network, and of the report that is made of it."""
 
 import json
 import signal
@@ -26,14 +26,14 @@ def trainer(data):
 
 
 def make_trainer(data, seed=0):
-    """A trainer of tutorial-keras, three epochs of three steps; `seed` decides the order only."""
+    """Make a trainer for three epochs of three steps; `seed` decides the order of images only."""
     model = models.build("tutorial-keras", data.shape, 10, batch_norm=True, seed=0)
     recipe = models.RECIPES["tutorial-keras"]
     return Trainer(model, recipe, data, Pixels.of(data), Options(3, 16, 0.05, seed))
 
 
 class Quiet:
-    """Watches nothing; asks for a stop after some steps."""
+    """It watches nothing, and asks for a stop after some steps."""
 
     def __init__(self, stop_after=10**9):
         self.left, self.requested = stop_after, False
@@ -49,7 +49,7 @@ class Quiet:
         pass
 
 
-def test_the_test_with_batch_statistics_leaves_the_running_ones_alone(trainer):
+def test_testing_with_batch_statistics_leaves_the_running_statistics_alone(trainer):
     run = Run("network", True)
     trainer.fit(run, Quiet(), Quiet())
     before = trainer.model.state_dict()
@@ -70,7 +70,7 @@ def test_the_seed_decides_the_order_of_the_images(data):
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_a_stop_is_heard_between_two_steps(trainer):
+def test_training_heeds_a_stop_between_two_steps(trainer):
     watcher, run = Quiet(stop_after=4), Run("network", True)
     trainer.fit(run, watcher, watcher)
     assert trainer.steps == 3 and watcher.left == 0
@@ -87,7 +87,7 @@ def test_a_loss_that_is_no_number_ends_the_training_without_warnings(trainer):
     trainer.measure_both(run)
 
 
-def test_the_learning_rate_falls_to_zero(trainer):
+def test_the_learning_rate_of_a_training_falls_to_zero(trainer):
     run = Run("network", True)
     trainer.fit(run, Quiet(), Quiet())
     rates = [epoch.lr for epoch in run.epochs]
@@ -109,7 +109,7 @@ def test_the_default_network_reaches_98_percent_on_the_digits():
 
 @pytest.mark.parametrize("size", [2, 3, 7, 64])
 @pytest.mark.parametrize("n", [*range(2, 20), 128, 129])
-def test_batches_cover_every_image_once_and_none_is_alone(n, size):
+def test_batches_cover_every_image_once_and_none_has_one_image(n, size):
     parts = split(n, size)
     np.testing.assert_array_equal(np.concatenate([np.arange(n)[p] for p in parts]), np.arange(n))
     lengths = [p.stop - p.start for p in parts]

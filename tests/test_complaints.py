@@ -1,27 +1,26 @@
-"""What users complain about elsewhere, and that it does not happen here.
+"""What users complain about in other frameworks does not happen here.
 
-The items are those of section B of the reference page on other frameworks (B1 to B24), the
-threads are cited as repository#number.
+The complaints have numbers, B1 to B24, and their threads are cited as repository#number.
 
-Tested elsewhere: fork, threadpoolctl and Python threads (B13) in test_process.py. Tested here in
-short and there at length: padding (B7) in test_weights.py, threads and bits (B12) in
-test_same_bits.py, errors in other calls (B2, B18) in test_errors.py. Speed (B8, and the calls on
-tiny tensors of B13) is measured by bench/.
+Fork, threadpoolctl and Python threads (B13) are tested in test_process.py. Some complaints are
+tested here in short and elsewhere at length: padding (B7) in test_masking.py, threads and bits
+(B12) in test_same_bits.py, errors in other calls (B2, B18) in test_errors.py. Speed (B8, and the
+calls on tiny tensors of B13) is measured by bench/.
 
-Not cured:
+These are not cured:
 
 - B2: there is no policy for a single value per channel but the error, which does not name the
   layer. The ways out are ghost batches, `bn.accumulate`, `bn.freeze` and the pure functions.
-- B6, B21: no conversion from or to the objects of other frameworks (`from_torch`, `to_keras`);
-  arrays go over by name or in Keras's order, momentum is not converted. PyTorch's and Keras's own
-  files are not read.
+- B6, B21: there is no conversion from or to the objects of other frameworks (`from_torch`,
+  `to_keras`). Arrays go over by name or in Keras's order, momentum is not converted, and PyTorch's
+  and Keras's own files are not read.
 - B11: ghost batches are one call of the kernels each, in a Python loop.
-- B15: no batch normalization that keeps y instead of x (InPlace-ABN). Layers have no `out`, the
+- B15: no batch normalization keeps y instead of x (InPlace-ABN). Layers have no `out`, the
   functions do.
-- B19: no transport between processes; `bn.merge` is the arithmetic for it.
-- B22: transposed convolutions with groups (`fold_arrays` takes those without).
-- B23: second order only, as a pure function; there is none for a third.
-- B24: no named sets of statistics; they are exchanged through `state_dict`.
+- B19: there is no transport between processes; `bn.merge` is the arithmetic for it.
+- B22: transposed convolutions with groups are not folded; `fold_arrays` takes those without.
+- B23: the second order is the highest, as a pure function.
+- B24: there are no named sets of statistics; they are exchanged through `state_dict`.
 """
 
 import pickle
@@ -33,6 +32,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import reference
+from arrays import same_state
 from gradcheck import central_differences
 from layouts import MEMORY
 
@@ -45,22 +45,18 @@ ONE, ZERO = np.ones(3), np.zeros(3)
 
 
 def with_statistics(layer, rng):
-    """Parameters and running statistics that are not the initial ones."""
+    """Give a layer parameters and running statistics that are not the initial ones."""
     for name, array in layer.named_state():
         if array.shape == (layer.num_features,):
             array[...] = rng.random(layer.num_features) + ("var" in name) / 2
     return layer
 
 
-def same_state(a, b):
-    return all(np.array_equal(a[name], b[name]) for name in a | b)
-
-
 # ---- B1: eval mode gives other outputs than training ----
 
 
 def test_b01_eval_mode_agrees_with_training_after_recalibration(rng):
-    """pytorch#4741, pytorch#5406, pytorch#4253, pytorch#19916, tch-rs#628, schedule_free#60."""
+    """See pytorch#4741, pytorch#5406, pytorch#4253, pytorch#19916, tch-rs#628, schedule_free#60."""
     model = nn.Sequential(nn.Linear(4, 5, rng=0), bn.BatchNorm1d(5), nn.ReLU(), bn.BatchNorm1d(5))
     x = 3 * rng.standard_normal((5000, 4)) + 7
     expected = model(x)
@@ -70,7 +66,7 @@ def test_b01_eval_mode_agrees_with_training_after_recalibration(rng):
 
 
 def test_b01_recalibration_counts_each_value_once_however_uneven_the_batches(rng):
-    """pytorch#4741; torch.optim.swa_utils.update_bn gives all batches one weight."""
+    """See pytorch#4741: torch.optim.swa_utils.update_bn gives all batches one weight."""
     layer, x = bn.BatchNorm1d(3, dtype="f8"), rng.standard_normal((100, 3)) * [1, 2, 3]
     bn.recalibrate(layer, [x[:90], x[90:]])
     np.testing.assert_allclose(layer.running_mean, x.mean(0), rtol=1e-12)
@@ -78,7 +74,7 @@ def test_b01_recalibration_counts_each_value_once_however_uneven_the_batches(rng
 
 
 def test_b01_a_report_says_where_eval_mode_will_differ(rng):
-    """pytorch#5406, pytorch#100048."""
+    """See pytorch#5406, pytorch#100048."""
     model, x = nn.Sequential(nn.ReLU(), bn.BatchNorm1d(3)), 3 * rng.standard_normal((500, 3)) + 7
     (advice,) = bn.report(model, x).advice
     assert advice.startswith("1: running statistics are not those of x")
@@ -90,7 +86,7 @@ def test_b01_a_report_says_where_eval_mode_will_differ(rng):
 
 
 def test_b02_a_batch_of_one_is_an_error_that_changes_nothing(rng):
-    """pytorch#4534, pytorch#1381, pytorch#77014, fastai#1352."""
+    """See pytorch#4534, pytorch#1381, pytorch#77014, fastai#1352."""
     model = nn.Sequential(bn.BatchNorm2d(3), nn.MaxPool2d(4), nn.Flatten(), bn.BatchNorm1d(3))
     before, image = model.state_dict(), rng.standard_normal((1, 3, 4, 4))
     with pytest.raises(
@@ -102,7 +98,7 @@ def test_b02_a_batch_of_one_is_an_error_that_changes_nothing(rng):
 
 
 def test_b02_one_value_has_the_variance_0_and_not_nan():
-    """SparseConvNet#190, Flux PR#2716."""
+    """See SparseConvNet#190, Flux PR#2716."""
     y, batch = bn.normalize_batch(X[:1], bias=np.full(3, 0.5))
     assert (y == 0.5).all()
     mean, var = ZERO.copy(), ONE.copy()
@@ -112,7 +108,7 @@ def test_b02_one_value_has_the_variance_0_and_not_nan():
 
 
 def test_b02_a_last_sample_joins_the_ghost_batch_before():
-    """pytorch#13223, PyG PR#5530."""
+    """See pytorch#13223, PyG PR#5530."""
     y = bn.GhostBatchNorm(bn.BatchNorm1d(3), virtual_batch_size=4)(X[:9])
     np.testing.assert_array_equal(y[4:], bn.BatchNorm1d(3)(X[4:9]))
 
@@ -122,7 +118,7 @@ def test_b02_a_last_sample_joins_the_ghost_batch_before():
 
 @pytest.mark.parametrize("ratio", [1e3, 1e6])
 def test_b03_a_mean_far_from_zero_costs_no_digits(ratio, rng):
-    """tf#3290, keras PR#18795, onnxruntime#28463, mlx#2238."""
+    """See tf#3290, keras PR#18795, onnxruntime#28463, mlx#2238."""
     x = (rng.standard_normal((4, 3, 20, 20)) + ratio).astype(np.float32)
     y, batch = bn.normalize_batch(x)
     np.testing.assert_allclose(batch.m2, reference.moments(x)[2], rtol=1e-10)
@@ -131,7 +127,7 @@ def test_b03_a_mean_far_from_zero_costs_no_digits(ratio, rng):
 
 @pytest.mark.parametrize("value", [0.1, 1e8])
 def test_b03_a_constant_channel_is_exactly_the_bias(value):
-    """pytorch#5410, caffe#3963, pytorch#8283."""
+    """See pytorch#5410, caffe#3963, pytorch#8283."""
     bias = np.array([0.3, 0.0, -7.0], np.float32)
     y, batch = bn.normalize_batch(np.full((1001, 3), value, np.float32), bias=bias)
     assert (batch.m2 == 0).all()
@@ -139,7 +135,7 @@ def test_b03_a_constant_channel_is_exactly_the_bias(value):
 
 
 def test_b03_the_squares_of_large_values_do_not_overflow(rng):
-    """pytorch#162489."""
+    """See pytorch#162489."""
     x = (1e30 * rng.standard_normal((50, 3))).astype(np.float32)
     y, batch = bn.normalize_batch(x)
     np.testing.assert_allclose(batch.var, x.astype(float).var(0), rtol=1e-10)
@@ -151,7 +147,7 @@ def test_b03_the_squares_of_large_values_do_not_overflow(rng):
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_b04_one_infinity_does_not_poison_the_running_statistics(value):
-    """pytorch#90342, pytorch#115500, pytorch#1206."""
+    """See pytorch#90342, pytorch#115500, pytorch#1206."""
     layer, poisoned = bn.BatchNorm1d(3), X.copy()
     poisoned[3, 1] = value
     with pytest.warns(bn.NonFiniteWarning, match="got inf or NaN in channel 1"):
@@ -167,7 +163,7 @@ def test_b04_one_infinity_does_not_poison_the_running_statistics(value):
 
 
 def test_b05_frozen_layers_stay_frozen_when_their_parent_trains(rng):
-    """pytorch#86590, pytorch#10856, ultralytics PR#8753."""
+    """See pytorch#86590, pytorch#10856, ultralytics PR#8753."""
     norm = with_statistics(bn.BatchNorm1d(3), rng)
     model = nn.Sequential(nn.Linear(3, 3, rng=0), norm)
     expected, before = model.eval()(X), norm.state_dict()
@@ -179,7 +175,7 @@ def test_b05_frozen_layers_stay_frozen_when_their_parent_trains(rng):
 
 
 def test_b05_statistics_and_parameters_are_frozen_apart():
-    """pytorch#66073."""
+    """See pytorch#66073."""
     layer = bn.freeze(bn.BatchNorm1d(3), train_affine=True)
     layer.backward(layer(X))
     assert (layer.running_mean == 0).all() and layer.weight.grad is not None
@@ -189,14 +185,14 @@ def test_b05_statistics_and_parameters_are_frozen_apart():
 
 
 def test_b05_a_frozen_layer_keeps_its_eps():
-    """vision#2169, vision#2599, vision PR#2933, pytorch#43614."""
+    """See vision#2169, vision#2599, vision PR#2933, pytorch#43614."""
     layer = bn.freeze(bn.BatchNorm1d(3, eps=0.25))
     layer.running_var[...] = 0
     np.testing.assert_allclose(layer(X), X / 0.5)
 
 
 def test_b05_trainable_false_is_inference_as_in_keras():
-    """pytorch#66073."""
+    """See pytorch#66073."""
     layer = bn.BatchNormalization(epsilon=0)
     layer.build((3,))
     layer.trainable = False
@@ -212,7 +208,7 @@ def test_b05_trainable_false_is_inference_as_in_keras():
     [("torch", 0.3, 1), ("keras", 0.7, 0), ("flax", 0.7, 0), ("onnx", 0.7, 0), ("mxnet", 0.7, 0)],
 )
 def test_b06_momentum_and_running_variance_are_what_the_framework_means(framework, momentum, ddof):
-    """pytorch#1410, pytorch#77427, pytorch#60528, pytorch2keras#70, fastestimator PR#1201."""
+    """See pytorch#1410, pytorch#77427, pytorch#60528, pytorch2keras#70, fastestimator PR#1201."""
     layer = bn.preset(framework, 3, momentum=momentum, axis=1, dtype="f8")
     layer(X)
     np.testing.assert_allclose(layer.running_mean, 0.3 * X.mean(0), rtol=1e-6)
@@ -220,14 +216,14 @@ def test_b06_momentum_and_running_variance_are_what_the_framework_means(framewor
 
 
 def test_b06_a_repr_says_what_momentum_variance_and_eps_are():
-    """pytorch#1410, transformers PR#19454, nn-transfer PR#3."""
+    """See pytorch#1410, transformers PR#19454, nn-transfer PR#3."""
     words = "eps=1e-05, momentum=0.1 (new), running_var=unbiased"
     assert words in repr(bn.BatchNorm2d(3)) and words in repr(bn.preset("torch", 3))
     assert "momentum=0.99 (old), running_var=biased, epsilon=0.001" in repr(bn.BatchNormalization())
 
 
 def test_b06_arrays_go_from_pytorchs_names_to_kerass_order(rng):
-    """nn-transfer PR#3, FastNN#11."""
+    """See nn-transfer PR#3, FastNN#11."""
     state = with_statistics(bn.BatchNorm1d(3), rng).state_dict()
     keras = bn.BatchNormalization(epsilon=1e-5)
     keras.build((3,))
@@ -238,7 +234,7 @@ def test_b06_arrays_go_from_pytorchs_names_to_kerass_order(rng):
 
 
 def test_b06_mxnets_fixed_gamma_is_a_layer_without_weight():
-    """mxnet#15717."""
+    """See mxnet#15717."""
     layer = bn.preset("mxnet", 3, scale=False)
     assert list(layer.state_dict())[:2] == ["bias", "running_mean"]
 
@@ -248,10 +244,11 @@ def test_b06_mxnets_fixed_gamma_is_a_layer_without_weight():
 
 @pytest.mark.parametrize("padding", [100.0, np.nan])
 def test_b07_padding_reaches_no_statistic_and_no_gradient(padding, rng):
-    """pytorch#70529, pytorch#30414, tf#30161, deepspeech.pytorch#312, TTS#81."""
+    """See pytorch#70529, pytorch#30414, tf#30161, deepspeech.pytorch#312, TTS#81."""
     x, dy = rng.standard_normal((2, 3, 6)), rng.standard_normal((2, 3, 6))
     x[0, :, 4:], dy[0, :, 4:] = padding, 0
-    real = np.concatenate([x[0, :, :4], x[1]], axis=1)[None]  # what is left, as one sequence
+    # The values that count are one sequence.
+    real = np.concatenate([x[0, :, :4], x[1]], axis=1)[None]
     real_dy = np.concatenate([dy[0, :, :4], dy[1]], axis=1)[None]
     layer, plain = bn.BatchNorm1d(3, dtype="f8"), bn.BatchNorm1d(3, dtype="f8")
     y, expected = layer(x, lengths=[4, 6]), plain(real)
@@ -264,7 +261,7 @@ def test_b07_padding_reaches_no_statistic_and_no_gradient(padding, rng):
 
 
 def test_b07_a_mask_over_an_image_counts_exactly(rng):
-    """keras#19818, keras#19848."""
+    """See keras#19818, keras#19848."""
     x, mask = rng.standard_normal((2, 4, 5, 3)), rng.random((2, 4, 5)) < 0.2
     layer = bn.BatchNormalization(momentum=0.0, dtype="f8")
     layer(x, mask=mask)
@@ -273,7 +270,7 @@ def test_b07_a_mask_over_an_image_counts_exactly(rng):
 
 
 def test_b07_sample_weights_count_as_repetitions():
-    """pytorch#25910."""
+    """See pytorch#25910."""
     layer, plain = bn.BatchNorm1d(3, dtype="f8"), bn.BatchNorm1d(3, dtype="f8")
     layer(X[:3], sample_weight=[2, 0, 5])
     plain(np.repeat(X[:3], [2, 0, 5], axis=0))
@@ -288,12 +285,12 @@ def test_b07_sample_weights_count_as_repetitions():
     [((4, 1, 300, 300), 1), ((4, 300, 300, 1), 3), ((4, 3, 300, 300), 1), ((200000, 3), 1)],
 )
 def test_b08_few_channels_are_work_for_many_threads(shape, axis):
-    """pytorch#46234, pytorch#48919, pytorch PR#57033, mxnet#10095."""
+    """See pytorch#46234, pytorch#48919, pytorch PR#57033, mxnet#10095."""
     assert bncore.chunks(np.zeros(shape, np.float32), axis) >= 6
 
 
 def test_b08_one_kernel_serves_all_ranks(rng):
-    """onnxruntime#25599, pytorch#60620, tf#12419."""
+    """See onnxruntime#25599, pytorch#60620, tf#12419."""
     x = rng.standard_normal((50, 7, 24)).astype(np.float32)
     expected = bn.normalize_batch(x)[0].tobytes()
     for shape in ((50, 7, 24, 1), (50, 7, 4, 6), (50, 7, 2, 3, 4)):
@@ -305,7 +302,7 @@ def test_b08_one_kernel_serves_all_ranks(rng):
 
 @pytest.mark.parametrize("axis", [0, 1, 2, 3, -1, -3])
 def test_b09_channels_may_be_on_any_axis(axis, rng):
-    """Flux#1664, pytorch#74935, Paddle PR#27875, apex#194."""
+    """See Flux#1664, pytorch#74935, Paddle PR#27875, apex#194."""
     x = rng.standard_normal((4, 5, 6, 7))
     layer = with_statistics(bn.preset("torch", x.shape[axis], axis=axis, dtype="f8"), rng)
     expected = reference.forward(x, layer.weight.data, layer.bias.data, axis=axis)
@@ -314,7 +311,7 @@ def test_b09_channels_may_be_on_any_axis(axis, rng):
 
 @pytest.mark.parametrize(("shape", "axis"), [((8, 40, 40, 16), 3), ((16, 8, 40, 40), 0)])
 def test_b09_no_axis_needs_a_hidden_copy(shape, axis):
-    """mxnet#10095, Flux#1664."""
+    """See mxnet#10095, Flux#1664."""
     x = np.ones(shape, np.float32)
     tracemalloc.start()
     bn.normalize_batch(x, axis=axis, out=x)
@@ -327,7 +324,7 @@ def test_b09_no_axis_needs_a_hidden_copy(shape, axis):
 
 
 def test_b10_a_second_forward_pass_need_not_update_the_statistics():
-    """pytorch#96136, pytorch#62471, fairscale#1035, ppe PR#117, unbiased-teacher#47."""
+    """See pytorch#96136, pytorch#62471, fairscale#1035, ppe PR#117, unbiased-teacher#47."""
     layer = bn.BatchNorm1d(3)
     y, before = layer(X), layer.state_dict()
     with bn.no_stat_update():
@@ -336,7 +333,7 @@ def test_b10_a_second_forward_pass_need_not_update_the_statistics():
 
 
 def test_b10_the_pure_functions_update_nothing_until_commit():
-    """YOLO-Master#262, insightface#2053."""
+    """See YOLO-Master#262, insightface#2053."""
     mean, var = ZERO.copy(), ONE.copy()
     _, batch = bn.normalize_batch(X)
     assert not mean.any()
@@ -345,7 +342,7 @@ def test_b10_the_pure_functions_update_nothing_until_commit():
 
 
 def test_b10_the_last_batch_is_taken_back():
-    """Samudra#572."""
+    """See Samudra#572."""
     layer = bn.BatchNorm1d(3)
     layer(X)
     before = layer.state_dict()
@@ -358,7 +355,7 @@ def test_b10_the_last_batch_is_taken_back():
 
 
 def test_b11_micro_batches_equal_the_whole_batch(rng):
-    """giotto-deep#75, DeepLearningExamples#625, runai#14."""
+    """See giotto-deep#75, DeepLearningExamples#625, runai#14."""
     dy = rng.standard_normal(X.shape).astype(np.float32)
     whole, layer = (bn.BatchNorm1d(3) for _ in range(2))
     cuts = [slice(0, 1), slice(1, 30), slice(30, 40)]
@@ -377,9 +374,9 @@ def test_b11_micro_batches_equal_the_whole_batch(rng):
 
 
 def test_b11_ghost_batches_may_leave_a_remainder_and_are_off_in_eval_mode():
-    """tabnet#243, tf#23050, keras#15790."""
+    """See tabnet#243, tf#23050, keras#15790."""
     ghost = bn.GhostBatchNorm(bn.BatchNorm1d(3), virtual_batch_size=16)
-    y = ghost(X)  # 16, 16 and 8
+    y = ghost(X)  # the ghost batches have 16, 16 and 8 samples
     np.testing.assert_array_equal(y[32:], bn.BatchNorm1d(3)(X[32:]))
     np.testing.assert_array_equal(ghost.eval()(X), ghost.layer.eval()(X))
 
@@ -389,7 +386,7 @@ def test_b11_ghost_batches_may_leave_a_remainder_and_are_off_in_eval_mode():
 
 @pytest.mark.parametrize(("shape", "axis"), [((4, 3, 200, 200), 1), ((4, 200, 200, 3), 3)])
 def test_b12_the_number_of_threads_changes_no_bit(shape, axis, rng):
-    """pytorch#88718, pytorch#2201, pytorch#53691, TileOPs PR#1728."""
+    """See pytorch#88718, pytorch#2201, pytorch#53691, TileOPs PR#1728."""
     x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
     found = set()
     for threads in (1, 2, 3, 7):
@@ -418,7 +415,7 @@ for size in (4, 100):
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.skipif(not bn.show_config()["openmp"], reason="built without OpenMP")
 def test_b13_a_tiny_tensor_starts_no_thread():
-    """pytorch#75147, pytorch PR#26963, colibri PR#806, scikit-learn#14265."""
+    """See pytorch#75147, pytorch PR#26963, colibri PR#806, scikit-learn#14265."""
     command = [sys.executable, "-c", THREADS]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0", "2"]
@@ -429,8 +426,8 @@ def test_b13_a_tiny_tensor_starts_no_thread():
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_b14_16_bit_inputs_have_float32_parameters_and_statistics(dtype, rng):
-    """pytorch#70901, pytorch PR#126525, apex#133, OneTrainer#655, tinygrad PR#7025."""
-    x = (1000 * rng.standard_normal((200, 3))).astype(dtype)  # squares beyond float16
+    """See pytorch#70901, pytorch PR#126525, apex#133, OneTrainer#655, tinygrad PR#7025."""
+    x = (1000 * rng.standard_normal((200, 3))).astype(dtype)  # the squares are beyond float16
     layer = bn.BatchNorm1d(3, momentum=1.0)
     y = layer(x)
     assert y.dtype == layer.backward(y).dtype == layer.eval()(x).dtype == dtype
@@ -438,7 +435,7 @@ def test_b14_16_bit_inputs_have_float32_parameters_and_statistics(dtype, rng):
 
 
 def test_b14_float64_inputs_may_have_float32_parameters(rng):
-    """pytorch#2535."""
+    """See pytorch#2535."""
     layer, x = bn.BatchNorm1d(3), rng.standard_normal((40, 3))
     y = layer(x)
     assert y.dtype == np.float64 and layer.weight.dtype == np.float32
@@ -446,7 +443,7 @@ def test_b14_float64_inputs_may_have_float32_parameters(rng):
 
 
 def test_b14_integers_are_told_what_is_expected():
-    """pytorch#2535."""
+    """See pytorch#2535."""
     with pytest.raises(TypeError, match=r"x must be float16, .* or float64, got int64"):
         bn.BatchNorm1d(3)(X.astype(np.int64))
 
@@ -455,7 +452,7 @@ def test_b14_integers_are_told_what_is_expected():
 
 
 def test_b15_outputs_may_replace_inputs_forward_and_backward(rng):
-    """pytorch#26288, pytorch#92884, mxnet#9115."""
+    """See pytorch#26288, pytorch#92884, mxnet#9115."""
     x, dy = X.copy(), rng.standard_normal(X.shape).astype(np.float32)
     y, batch = bn.normalize_batch(x)
     dx, _ = bn.backward_batch(dy, x, batch)
@@ -466,7 +463,7 @@ def test_b15_outputs_may_replace_inputs_forward_and_backward(rng):
 
 
 def test_b15_between_forward_and_backward_a_layer_keeps_x_and_a_few_numbers(rng):
-    """pytorch#26288, darknet#3755, OREPA#8."""
+    """See pytorch#26288, darknet#3755, OREPA#8."""
     x = rng.standard_normal((16, 3, 32, 32)).astype(np.float32)
     layer = bn.BatchNorm2d(3)
     layer(x)
@@ -474,7 +471,7 @@ def test_b15_between_forward_and_backward_a_layer_keeps_x_and_a_few_numbers(rng)
 
 
 def test_b15_relu_needs_no_mask_but_y(rng):
-    """pytorch#92884."""
+    """See pytorch#92884."""
     dy, residual = (rng.standard_normal(X.shape).astype(np.float32) for _ in range(2))
     y, batch = bn.normalize_batch(X, residual=residual, activation="relu")
     dx, _ = bn.backward_batch(dy, X, batch, y=y, activation="relu")
@@ -488,7 +485,7 @@ def test_b15_relu_needs_no_mask_but_y(rng):
 @pytest.mark.parametrize("channels", [1, 3, 65, 251, 322])
 @pytest.mark.parametrize("memory", MEMORY)
 def test_b16_strides_change_no_value(memory, channels, rng):
-    """pytorch#63224, dl4j#8597, dl4j#7261, apex#1768."""
+    """See pytorch#63224, dl4j#8597, dl4j#7261, apex#1768."""
     x, dy = (rng.standard_normal((4, channels, 3, 5)).astype(np.float32) for _ in range(2))
     layer, plain = (bn.BatchNorm2d(channels, affine=False) for _ in range(2))
     tolerance = {"rtol": 1e-5, "atol": 1e-6}
@@ -498,7 +495,7 @@ def test_b16_strides_change_no_value(memory, channels, rng):
 
 
 def test_b16_the_output_keeps_the_order_of_axes_in_memory():
-    """pytorch#192668."""
+    """See pytorch#192668."""
     x = np.ones((2, 5, 6, 3), np.float32).transpose(0, 3, 1, 2)
     layer = bn.BatchNorm2d(3)
     y = layer(x)
@@ -509,9 +506,10 @@ def test_b16_the_output_keeps_the_order_of_axes_in_memory():
 
 
 def test_b17_more_than_two_to_the_31_elements_of_a_channel_are_added_up():
-    """mxnet#19065, tf#23107, pytorch#105458, rocm-libraries PR#10259."""
+    """See mxnet#19065, tf#23107, pytorch#105458, rocm-libraries PR#10259."""
     values = np.tile(np.array([1, 3], np.float32), 2**20 + 512)
-    x = np.lib.stride_tricks.sliding_window_view(values, 1024)[:, None]  # overlaps: few bytes
+    # The rows overlap, so it takes few bytes.
+    x = np.lib.stride_tricks.sliding_window_view(values, 1024)[:, None]
     batch = bn.stats(x)
     assert batch.count[0] == x.size > 2**31
     assert (batch.mean[0], batch.var[0]) == (2, 1)
@@ -523,7 +521,7 @@ def test_b17_more_than_two_to_the_31_elements_of_a_channel_are_added_up():
 
 
 def test_b18_an_empty_batch_comes_back_empty_and_changes_nothing():
-    """pytorch#12013, pytorch#36530, pytorch#120803, detectron2#366, Paddle PR#34107."""
+    """See pytorch#12013, pytorch#36530, pytorch#120803, detectron2#366, Paddle PR#34107."""
     layer = bn.BatchNorm2d(3)
     before, x = layer.state_dict(), np.empty((0, 3, 4, 4), np.float32)
     y = layer(x)
@@ -536,7 +534,7 @@ def test_b18_an_empty_batch_comes_back_empty_and_changes_nothing():
 
 
 def test_b19_uneven_and_empty_ranks_merge_to_the_whole_batch(rng):
-    """pytorch#36382, pytorch#36530; the statistics travel by pickle, as any transport may."""
+    """See pytorch#36382, pytorch#36530; the statistics travel by pickle, as any transport may."""
     x, dy = rng.standard_normal((40, 3)), rng.standard_normal((40, 3))
     ranks = [slice(0, 1), slice(1, 1), slice(1, 9), slice(9, 40)]
 
@@ -559,7 +557,7 @@ def test_b19_uneven_and_empty_ranks_merge_to_the_whole_batch(rng):
 @pytest.mark.parametrize("start", ["debiased", "first", "cumulative"])
 @pytest.mark.parametrize("framework", ["torch", "keras"])
 def test_b20_the_initial_0_and_1_have_no_share_in_the_running_statistics(framework, start):
-    """flax#1360, equinox#659, tf#2825, tf#6270, keras PR#9003."""
+    """See flax#1360, equinox#659, tf#2825, tf#6270, keras PR#9003."""
     layer = bn.preset(framework, 3, axis=1, start=start, dtype="f8")
     for _ in range(5):
         layer(X)
@@ -572,7 +570,7 @@ def test_b20_the_initial_0_and_1_have_no_share_in_the_running_statistics(framewo
 
 
 def test_b21_a_state_without_num_batches_tracked_loads(rng):
-    """pytorch#8430, pytorch#8481, pytorch#110361, inplace_abn#130."""
+    """See pytorch#8430, pytorch#8481, pytorch#110361, inplace_abn#130."""
     state = with_statistics(bn.BatchNorm1d(3), rng).state_dict()
     del state["num_batches_tracked"]
     loaded = bn.BatchNorm1d(3).load_state_dict(state).state_dict()
@@ -581,7 +579,7 @@ def test_b21_a_state_without_num_batches_tracked_loads(rng):
 
 
 def test_b21_an_npz_file_and_a_plain_dict_are_states(tmp_path):
-    """pytorch#5881."""
+    """See pytorch#5881."""
     state = {"weight": [1, 2], "bias": [3, 4], "running_mean": [5, 6], "running_var": [7, 8]}
     np.savez(tmp_path / "state.npz", **state)
     from_dict = bn.BatchNorm1d(2).load_state_dict(state)
@@ -597,7 +595,7 @@ def test_b21_an_npz_file_and_a_plain_dict_are_states(tmp_path):
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("kind", ["convolution", "groups", "linear"])
 def test_b22_folding_keeps_the_outputs(kind, bias, affine, rng):
-    """yolov3#807 (bias), mmdetection#2924, pytorch PR#45474 (affine=False), tt-metal PR#5317."""
+    """See yolov3#807 (bias), mmdetection#2924, pytorch PR#45474 (affine), tt-metal PR#5317."""
     if kind == "linear":
         layer, norm = nn.Linear(4, 6, bias=bias, rng=0), bn.BatchNorm1d(6, affine=affine)
     else:
@@ -614,7 +612,7 @@ def test_b22_folding_keeps_the_outputs(kind, bias, affine, rng):
 
 
 def test_b22_what_cannot_be_folded_stays_and_says_why():
-    """pytorch#71259 (no running statistics), pytorch#118990."""
+    """See pytorch#71259 (no running statistics), pytorch#118990."""
     norm = bn.BatchNorm1d(3, track_running_stats=False)
     result = bn.fold(nn.Sequential(nn.Linear(3, 3), norm).eval())
     assert result.kept == {"1": "it has no running statistics"} and len(result.model) == 2
@@ -623,7 +621,7 @@ def test_b22_what_cannot_be_folded_stays_and_says_why():
 
 
 def test_b22_a_transposed_convolution_has_its_channels_on_axis_1(rng):
-    """tt-metal PR#5317."""
+    """See tt-metal PR#5317."""
     weight, mean, var = rng.standard_normal((2, 3, 4, 4)), rng.random(3), rng.random(3)
     found, bias = bn.fold_arrays(weight, None, mean, var, axis=1)
     scale = 1 / np.sqrt(var + 1e-5)
@@ -635,7 +633,7 @@ def test_b22_a_transposed_convolution_has_its_channels_on_axis_1(rng):
 
 
 def test_b23_the_gradient_of_a_gradient_penalty_is_exact(rng):
-    """pytorch#4422, pytorch#2264, NNlib PR#757."""
+    """See pytorch#4422, pytorch#2264, NNlib PR#757."""
     x, dy, weight = rng.standard_normal((6, 3)), rng.standard_normal((6, 3)), rng.random(3) + 0.5
 
     def gradient():
@@ -657,7 +655,7 @@ def test_b23_the_gradient_of_a_gradient_penalty_is_exact(rng):
 
 
 def test_b24_statistics_of_another_domain_are_taken_by_channel_and_put_back(rng):
-    """adabn-pytorch#1 (channels added up), cotta#17, Dassl#53, adamatch#1."""
+    """See adabn-pytorch#1 (channels added up), cotta#17, Dassl#53, adamatch#1."""
     model = nn.Sequential(nn.ReLU(), with_statistics(bn.BatchNorm1d(3, dtype="f8"), rng)).eval()
     target = abs(rng.standard_normal((100, 3))) * [1, 10, 100]
     source = model.state_dict()

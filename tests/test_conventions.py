@@ -1,4 +1,4 @@
-"""Presets, Keras's options, lazy layers, tuple axes: each framework's words and numbers."""
+"""Presets, Keras's options, lazy layers and tuple axes keep each framework's words and numbers."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ KEPT = {
 
 
 @pytest.mark.parametrize("framework", KEPT)
-def test_a_preset_keeps_what_its_framework_keeps(framework):
+def test_a_preset_keeps_the_running_statistics_that_its_framework_keeps(framework):
     share, less, eps = KEPT[framework]
     layer = bn.preset(framework, 3, axis=1, dtype="f8")
     layer(X)
@@ -42,12 +42,12 @@ def test_every_convention_is_tested():
 
 
 @pytest.mark.parametrize("framework", [f for f in KEPT if f != "darknet"])
-def test_all_but_darknet_normalize_alike(framework):
+def test_all_frameworks_but_darknet_normalize_alike(framework):
     layer = bn.preset(framework, 3, axis=1, eps=1e-5, dtype="f8")
     np.testing.assert_allclose(layer(X), reference.forward(X, np.ones(3), np.zeros(3)), atol=1e-12)
 
 
-def test_darknet_divides_by_the_unbiased_deviation_plus_eps():
+def test_the_darknet_preset_divides_by_the_unbiased_deviation_plus_eps():
     layer = bn.preset("darknet", 3, eps=0.1, dtype="f8")
     mean, std = (f((0, 2), keepdims=True) for f in (X.mean, lambda *a, **k: X.std(*a, ddof=1, **k)))
     np.testing.assert_allclose(layer(X), (X - mean) / (std + 0.1), rtol=1e-12)
@@ -57,7 +57,7 @@ def test_darknet_divides_by_the_unbiased_deviation_plus_eps():
     assert (constant == 0).all()
 
 
-def test_a_repr_says_what_momentum_and_variance_are():
+def test_the_repr_of_a_layer_says_what_momentum_and_variance_are():
     assert "momentum=0.1 (new), running_var=unbiased" in repr(bn.BatchNorm2d(3))
     assert "momentum=None (all batches alike)" in repr(bn.BatchNorm2d(3, momentum=None))
     assert "momentum=0.99 (old), running_var=biased" in repr(bn.BatchNormalization())
@@ -67,7 +67,7 @@ def test_a_repr_says_what_momentum_and_variance_are():
     assert "eps outside the root" in repr(bn.preset("darknet"))
 
 
-def test_an_unknown_framework_is_refused():
+def test_a_preset_of_an_unknown_framework_is_refused():
     with pytest.raises(ValueError, match=r"framework must be one of torch, keras, .*, got 'caffe'"):
         bn.preset("caffe", 3)
     with pytest.raises(ValueError, match="momentum must be between 0 and 1, got 2"):
@@ -91,7 +91,7 @@ def test_channels_are_learned_from_the_first_batch(layer):
         layer(np.ones((5, 4, 2)))
 
 
-def test_or_from_build_and_options_hold():
+def test_channels_are_learned_from_build_and_options_hold():
     layer = bn.BatchNorm2d(None, affine=False, track_running_stats=False)
     layer.build((6, 4, 4))
     assert layer.num_features == 6 and list(layer.state_dict()) == []
@@ -100,7 +100,7 @@ def test_or_from_build_and_options_hold():
     assert list(built.state_dict()) == list(bn.BatchNorm2d(6, bias=False).state_dict())
 
 
-def test_a_layer_that_has_seen_nothing_evaluates_with_its_initial_statistics():
+def test_a_layer_that_has_seen_no_batch_evaluates_with_its_initial_statistics():
     x = X.astype(np.float32)
     np.testing.assert_array_equal(bn.BatchNorm1d(None).eval()(x), bn.BatchNorm1d(3).eval()(x))
 
@@ -120,7 +120,7 @@ def test_axes_taken_together_have_statistics_for_each_combination(axes, rng):
     np.testing.assert_allclose(layer.layer.running_mean, 0.01 * order, atol=1e-14)
 
 
-def test_their_gradients_are_exact_with_a_mask_too(rng):
+def test_gradients_over_axes_taken_together_with_a_mask_are_exact(rng):
     class Masked(bn.Module):
         def __init__(self):
             self.inner = bn.FeatureAxes(bn.preset("flax", 6, dtype="f8"), (1, 3))
@@ -135,7 +135,7 @@ def test_their_gradients_are_exact_with_a_mask_too(rng):
     gradcheck(Masked(), rng.standard_normal((5, 2, 4, 3)), tol=1e-5)
 
 
-def test_axes_that_are_none_are_refused():
+def test_feature_axes_that_do_not_fit_are_refused():
     for axes in ((1, 1), (), (0, 1, 2)):
         with pytest.raises(ValueError, match="axes must be some of 3 axes, each once, got"):
             bn.FeatureAxes(bn.preset("flax"), axes)(X)
@@ -153,7 +153,7 @@ def test_axes_that_are_none_are_refused():
 # ---- Keras's options ----
 
 
-def test_trainable_false_is_inference_and_no_updates():
+def test_a_keras_layer_that_is_not_trainable_infers_and_updates_nothing():
     layer = bn.BatchNormalization(axis=1, dtype="f8")
     layer.build((3, 4))
     layer.trainable = False
@@ -166,7 +166,7 @@ def test_trainable_false_is_inference_and_no_updates():
     assert layer.gamma.grad is not None and (layer.moving_mean != 0).all()
 
 
-def test_training_is_chosen_for_one_call():
+def test_the_argument_training_of_a_keras_layer_holds_for_one_call():
     layer = bn.BatchNormalization(axis=1)
     layer(X, training=False)
     assert layer.training and (layer.moving_mean == 0).all()
@@ -174,7 +174,7 @@ def test_training_is_chosen_for_one_call():
     assert not layer.training and (layer.moving_mean != 0).all()
 
 
-def test_weights_are_listed_in_kerass_order():
+def test_the_weights_of_a_keras_layer_are_listed_in_kerass_order():
     layer = bn.BatchNormalization(renorm=True)
     layer.build((3,))
     arrays = [np.full(3, float(i)) for i in range(7)]
@@ -211,10 +211,10 @@ def renorm(**clipping):
 
 
 def test_renorm_normalizes_with_the_running_statistics_as_far_as_the_clipping_allows():
-    y = renorm()(X)  # no bounds: wholly
+    y = renorm()(X)  # without bounds it normalizes wholly with them
     expected = (X - np.array([[1.0], [2.0], [3.0]])) / np.array([[0.5], [1.0], [2.0]])
     np.testing.assert_allclose(y, expected, rtol=1e-12)
-    y = renorm(rmin=1, rmax=1, dmax=0)(X)  # not at all
+    y = renorm(rmin=1, rmax=1, dmax=0)(X)  # at these it does not at all
     np.testing.assert_allclose(y, bn.BatchNormalization(axis=1, dtype="f8")(X), atol=1e-12)
 
 
@@ -231,7 +231,7 @@ def test_renorm_keeps_deviations_and_a_variance_made_of_them():
 @pytest.mark.parametrize("options", [{}, {"sample_weight": np.arange(6.0)}], ids=["", "weighted"])
 def test_the_gradients_of_renorm_are_exact_where_its_correction_is_constant(options, affine, rng):
     class Clipped(bn.Module):
-        """r and d are at their bounds, and stay there."""
+        """Its r and d are at their bounds, and stay there."""
 
         def __init__(self):
             self.layer = bn.BatchNormalization(
@@ -289,7 +289,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_options_that_do_not_fit_are_refused(message):
+def test_options_of_a_keras_layer_that_do_not_fit_are_refused(message):
     with pytest.raises(ValueError, match=message):
         bn.BatchNormalization(**BAD[message])
     with pytest.raises(ValueError, match="l1 must be a number of at least 0, got -1"):

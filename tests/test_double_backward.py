@@ -1,4 +1,4 @@
-"""The gradient of the backward pass beside central differences of a NumPy backward pass."""
+"""The gradient of the backward pass equals central differences of a backward pass in NumPy."""
 
 import itertools
 
@@ -19,7 +19,7 @@ ONE = np.ones(3, np.float32)
 
 
 def case(rng, shape, axis=1, dtype=np.float64, offset=0.0, given=(True, True, True)):
-    """(ddx, ddweight, ddbias), dy, x, weight, mean, var: all random, what is not given None."""
+    """Return (ddx, ddweight, ddbias), dy, x, weight, mean, var at random, or None in the first."""
     channels = shape[axis]
     ddx, dy, x = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
     x += np.asarray(offset, dtype)
@@ -38,7 +38,9 @@ def of_batch(second, dy, x, weight=None, eps=1e-5, axis=1):
 @pytest.mark.parametrize("scaled", [True, False], ids=["weight", "no weight"])
 @pytest.mark.parametrize(("training", "eps"), [(True, 1e-5), (True, 0), (False, 1e-5)])
 @pytest.mark.parametrize(("shape", "axis"), LAYOUTS)
-def test_it_is_the_gradient_of_the_backward_pass(shape, axis, training, eps, scaled, given, rng):
+def test_double_backward_is_the_gradient_of_the_backward_pass(
+    shape, axis, training, eps, scaled, given, rng
+):
     second, dy, x, weight, mean, var = case(rng, shape, axis, given=given)
     constants = {} if training else {"mean": mean, "var": var}
     if not scaled:
@@ -64,7 +66,7 @@ def test_it_is_the_gradient_of_the_backward_pass(shape, axis, training, eps, sca
 
 @pytest.mark.parametrize("offset", [0, 1e4])
 @pytest.mark.parametrize("training", [True, False])
-def test_float32_keeps_its_digits_far_from_zero(training, offset, rng):
+def test_double_backward_of_float32_keeps_its_digits_far_from_zero(training, offset, rng):
     second, dy, x, weight, mean, var = case(rng, (8, 3, 9, 9), dtype=np.float32, offset=offset)
     if training:
         mean, var = stats(x).mean, stats(x).var
@@ -93,7 +95,7 @@ def test_a_large_mean_of_a_gradient_costs_no_digits_of_dx_and_dweight(shift, rng
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
-def test_halves_are_float32s_rounded_a_few_times(dtype, rng):
+def test_double_backward_of_halves_is_that_of_float32_rounded_a_few_times(dtype, rng):
     second, dy, x, weight, *_ = case(rng, (8, 3, 5, 5), dtype=dtype)
     found = of_batch(second, dy, x, weight)
     single = tuple(a.astype(np.float32) for a in (second[0], dy, x))
@@ -106,7 +108,7 @@ def test_halves_are_float32s_rounded_a_few_times(dtype, rng):
 
 
 @pytest.mark.parametrize("memory", MEMORY)
-def test_any_memory_layout_gives_the_same_and_changes_no_argument(memory, rng):
+def test_double_backward_is_the_same_for_any_memory_layout_and_changes_no_argument(memory, rng):
     second, dy, x, weight, *_ = case(rng, (3, 4, 5, 6), dtype=np.float32)
     expected = of_batch(second, dy, x, weight)
     arrays = memory(second[0]), memory(dy), memory(x)
@@ -118,7 +120,7 @@ def test_any_memory_layout_gives_the_same_and_changes_no_argument(memory, rng):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
 
 
-def test_a_constant_channel_without_eps_has_no_gradient_but_that_of_the_bias(rng):
+def test_double_backward_of_a_constant_channel_without_eps_is_that_of_the_bias_alone(rng):
     second, dy, x, weight, *_ = case(rng, (6, 2))
     x[:, 1] = 1e4
     ddy, dx, dweight = of_batch(second, dy, x, weight, eps=0)
@@ -127,7 +129,7 @@ def test_a_constant_channel_without_eps_has_no_gradient_but_that_of_the_bias(rng
     assert dweight[1] == 0 and np.isfinite(dx).all()
 
 
-def test_one_value_in_a_channel_normalizes_to_a_constant(rng):
+def test_double_backward_takes_one_value_in_a_channel_for_a_constant(rng):
     second, dy, x, weight, *_ = case(rng, (1, 3))
     ddy, dx, dweight = of_batch(second, dy, x, weight)
     np.testing.assert_array_equal(ddy[0], second[2])
@@ -136,7 +138,7 @@ def test_one_value_in_a_channel_normalizes_to_a_constant(rng):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_an_empty_batch_has_empty_gradients(training):
+def test_double_backward_of_an_empty_batch_is_empty(training):
     empty = X[:0]
     ddy, dx, dweight = batch_norm_double_backward(
         empty, ONE, ONE, empty, empty, ONE, ONE, ONE, training=training
@@ -166,6 +168,6 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("message", BAD_CALLS)
-def test_an_error_says_what_was_expected_and_what_came(message):
+def test_a_bad_call_of_double_backward_says_what_was_expected_and_what_came(message):
     with pytest.raises((TypeError, ValueError), match=message):
         BAD_CALLS[message]()

@@ -1,10 +1,11 @@
-"""Folding: a layer and the batch normalization behind it become one layer that does the same."""
+"""Folding makes of a layer and the batch normalization behind it one layer that does the same."""
 
 import copy
 import re
 
 import numpy as np
 import pytest
+from arrays import normal
 
 from bn import nn
 from bn.layers import BatchNorm1d, BatchNorm2d, BatchNormalization
@@ -15,12 +16,8 @@ from bn.tools.folding import fold, fold_arrays
 CONV = (4, 6, 3)
 
 
-def normal(*shape, dtype=np.float32):
-    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
-
-
 def used(model):
-    """The model in eval mode, its batch normalizations as after a training."""
+    """Put a model into eval mode, its batch normalizations as after a training."""
     rng = np.random.default_rng(5)
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
@@ -37,7 +34,7 @@ def assert_same(model, folded, x, dtype=np.float32):
 
 
 def why_kept(model, name="1"):
-    """The reason for which a batch normalization was kept, in a model left as it was."""
+    """Return the reason for which a batch normalization was kept, in a model left as it was."""
     result = fold(model)
     assert not result.folded and result.error == 0
     assert repr(result.model) == repr(model)
@@ -98,12 +95,12 @@ def test_a_linear_layer_takes_over_a_batch_normalization(norm, shape, bias):
     model.build(shape[1:])
     result = fold(used(model))
     assert result.folded == (("0", "1"),)
-    assert_same(model, result.model, normal(*shape))
+    assert_same(model, result.model, normal(*shape, dtype=np.float32))
 
 
-def test_eps_outside_the_root_is_folded_as_such():
+def test_eps_outside_the_root_is_folded_where_it_stands():
     model = used(conv_and(preset("darknet", 6, eps=0.1)))
-    assert_same(model, fold(model).model, normal(2, 4, 5, 5))
+    assert_same(model, fold(model).model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
 def block(c_in, c_out, stride=1):
@@ -117,7 +114,7 @@ def block(c_in, c_out, stride=1):
 
 
 class Net(nn.Sequential):
-    """As a user writes one: a subclass, with residual blocks and a head."""
+    """It is as a user writes a model: a subclass, with residual blocks and a head."""
 
     def __init__(self):
         super().__init__(
@@ -148,10 +145,10 @@ def test_a_whole_network_is_folded():
     )
     assert not result.kept
     assert not any(isinstance(layer, BatchNorm) for layer in result.model.modules())
-    assert_same(model, result.model, normal(2, 3, 8, 8))
+    assert_same(model, result.model, normal(2, 3, 8, 8, dtype=np.float32))
 
 
-def test_names_are_those_of_the_original_model():
+def test_the_names_in_the_result_of_a_fold_are_those_of_the_original_model():
     model = used(Net())
     names = {name.rpartition(".")[0] for name, _ in model.named_parameters()}
     assert names.issuperset(name for pair in fold(model).folded for name in pair)
@@ -161,29 +158,29 @@ def test_batch_normalizations_in_a_row_fold_one_after_the_other():
     model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6), BatchNorm2d(6)))
     result = fold(model)
     assert result.folded == (("0", "1"), ("0", "2"))
-    assert_same(model, result.model, normal(2, 4, 5, 5))
+    assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
-def test_a_shared_block_is_folded_once():
+def test_a_block_that_is_used_twice_is_folded_once():
     conv, relu = nn.Conv2d(4, 4, 3, padding=1, rng=0), nn.ReLU()
     shared = nn.Sequential(conv, BatchNorm2d(4), relu, BatchNorm2d(4))
     model = used(nn.Sequential(shared, shared))
     result = fold(model)
     assert result.folded == (("0.0", "0.1"),) and list(result.kept) == ["0.3"]
     assert result.model[0] is result.model[1]
-    assert_same(model, result.model, normal(2, 4, 5, 5))
+    assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
-def test_a_parameter_that_another_layer_shares_stays_as_it_is_there():
+def test_folding_leaves_a_shared_parameter_as_it_is_in_the_other_layer():
     first, second = nn.Linear(4, 4, rng=0), nn.Linear(4, 4, rng=1)
     second.weight = first.weight
     model = used(nn.Sequential(first, BatchNorm1d(4), nn.Tanh(), second))
-    assert_same(model, fold(model).model, normal(3, 4))
+    assert_same(model, fold(model).model, normal(3, 4, dtype=np.float32))
 
 
-def test_the_original_is_not_changed():
+def test_folding_does_not_change_the_original():
     model = used(Net())
-    model(normal(2, 3, 8, 8))
+    model(normal(2, 3, 8, 8, dtype=np.float32))
     before, text = model.state_dict(), repr(model)
     layers, modes = list(model.modules()), [m.training for m in model.modules()]
     result = fold(model)
@@ -194,12 +191,12 @@ def test_the_original_is_not_changed():
     theirs = [array for _, array in result.model.named_state()]
     for array in before.values():
         assert not any(np.shares_memory(array, other) for other in theirs)
-    model.backward(np.ones((2, 5), np.float32))  # what forward kept is still there
+    model.backward(np.ones((2, 5), np.float32))  # the forward pass left what this needs
 
 
 def test_the_folded_model_keeps_nothing_of_the_originals_forward():
     model = used(Net())
-    model(normal(2, 3, 8, 8))
+    model(normal(2, 3, 8, 8, dtype=np.float32))
     assert all(layer._kept is None for layer in fold(model).model.modules())
 
 
@@ -217,10 +214,10 @@ def test_a_frozen_layer_folds_in_training_mode():
     model[1].use_batch_stats = model[1].update_stats = False
     result = fold(model)
     assert result.folded == (("0", "1"),)
-    assert_same(model, result.model, normal(2, 4, 5, 5))
+    assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
-def test_the_result_reads_well():
+def test_the_result_of_a_fold_reads_well():
     model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6), nn.ReLU(), BatchNorm2d(6)))
     lines = str(fold(model)).splitlines()
     assert lines[0].startswith("1 folded, largest difference ")
@@ -239,14 +236,14 @@ def conv_and(norm, **conv):
 
 
 class Steps(nn.Sequential):
-    """A container with a forward pass of its own."""
+    """It is a container with a forward pass of its own."""
 
     def forward(self, x):
         return super().forward(x) + self[0](x)
 
 
 class Unlike(BatchNorm2d):
-    """A batch normalization that does something else."""
+    """It is a batch normalization that does something else than others."""
 
     def forward(self, x):
         return super().forward(x) + 1e-6
@@ -270,28 +267,28 @@ REASONS = {
 
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.filterwarnings("ignore:.*kept by bn.fold")
-def test_the_reason_is_given_for_what_is_kept(reason):
+def test_the_reason_is_given_for_a_batch_normalization_that_is_kept(reason):
     assert re.search(reason, why_kept(REASONS[reason]().eval()))
 
 
 @pytest.mark.parametrize(
     "norm", [BatchNorm1d(5, axis=0), BatchNorm2d(5), BatchNormalization(axis=1)], ids=repr
 )
-def test_a_linear_layers_channels_are_on_the_last_axis(norm):
+def test_a_batch_normalization_on_another_axis_than_a_linear_layers_last_is_kept(norm):
     model = nn.Sequential(nn.Linear(4, 5, rng=0), norm)
     if norm.num_features is None:
         norm.build((5,))
     assert "channel axis" in why_kept(model.eval())
 
 
-def test_training_mode_is_not_folded():
+def test_a_batch_normalization_in_training_mode_is_not_folded():
     model = used(conv_and(BatchNorm2d(6)))
     assert why_kept(model.train()) == "it is in training mode: call eval() first"
     model.eval()[1].use_batch_stats = True
     assert why_kept(model).endswith("use_batch_stats is True")
 
 
-def test_the_first_of_a_nested_sequential_is_kept():
+def test_a_batch_normalization_is_kept_across_the_border_of_a_nested_sequential():
     model = nn.Sequential(nn.Conv2d(*CONV, rng=0), nn.Sequential(BatchNorm2d(6)))
     assert why_kept(model.eval(), "1.0").startswith("no convolution")
     model = nn.Sequential(nn.Sequential(nn.Conv2d(*CONV, rng=0)), BatchNorm2d(6))
@@ -299,7 +296,7 @@ def test_the_first_of_a_nested_sequential_is_kept():
 
 
 @pytest.mark.filterwarnings("ignore:.*kept by bn.fold")
-def test_what_is_not_in_a_sequential_is_kept():
+def test_a_batch_normalization_outside_a_sequential_is_kept():
     assert why_kept(BatchNorm2d(6).eval(), "").startswith("it is not in a Sequential")
     assert why_kept(nn.Residual(BatchNorm2d(6)).eval(), "body").startswith("it is not in a Seq")
     assert "the model: it is not in a Sequential" in str(fold(BatchNorm2d(6)))
@@ -324,7 +321,7 @@ def test_a_warning_says_how_many_were_kept_because_of_a_forward_and_why():
 
 
 @pytest.mark.parametrize("shared", ["convolution", "normalization"])
-def test_a_layer_that_is_used_elsewhere_too_is_kept(shared):
+def test_a_layer_with_more_than_one_use_is_kept(shared):
     conv, norm = nn.Conv2d(4, 4, 3, padding=1, rng=0), BatchNorm2d(4)
     other = copy.deepcopy(conv), copy.deepcopy(norm)
     again = (conv, other[1]) if shared == "convolution" else (other[0], norm)
@@ -335,14 +332,14 @@ def test_a_layer_that_is_used_elsewhere_too_is_kept(shared):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
-def test_what_would_not_be_finite_is_kept(value):
+def test_a_batch_normalization_whose_fold_would_not_be_finite_is_kept(value):
     model = used(conv_and(BatchNorm2d(6)))
     model[1].weight.data[2] = value
     model[1].running_var[2] = 1e-12
     assert why_kept(model) == "the folded weight and bias would not be finite"
 
 
-def test_a_fold_that_does_something_else_is_found_out():
+def test_a_fold_that_gives_other_outputs_is_an_error():
     message = r"block.0 and block.1 folded into one must give what the two gave to 1e-09, got a"
     model = nn.Residual(conv_and(Unlike(6)))
     model.block, model.body = model.body, nn.Sequential()
@@ -370,7 +367,7 @@ def direct(weight, bias, mean, var, bn_weight, bn_bias, eps, axis):
 @pytest.mark.parametrize(
     ("shape", "axis"), [((6, 4, 3, 3), 0), ((6, 4), 0), ((4, 6, 3, 2), 1), ((4, 3, 6), -1)]
 )
-def test_arrays_are_scaled_and_shifted(shape, axis, dtype):
+def test_fold_arrays_scales_and_shifts_each_channel(shape, axis, dtype):
     rng = np.random.default_rng(0)
     weight = rng.standard_normal(shape).astype(dtype)
     bias, mean, var, bn_weight, bn_bias = (rng.random(6).astype(dtype) + 0.5 for _ in range(5))
@@ -385,8 +382,12 @@ def test_arrays_are_scaled_and_shifted(shape, axis, dtype):
         np.testing.assert_allclose(array, value, rtol=np.finfo(dtype).eps, atol=1e-15)
 
 
-def test_what_is_none_stands_for_zero_or_one():
-    weight, mean, var = normal(3, 2), normal(3), abs(normal(3))
+def test_fold_arrays_takes_none_for_zeros_or_ones():
+    weight, mean, var = (
+        normal(3, 2, dtype=np.float32),
+        normal(3, dtype=np.float32),
+        abs(normal(3, dtype=np.float32)),
+    )
     zeros, ones = np.zeros(3), np.ones(3)
     for given, full in (
         ((None, mean, var), (zeros, mean, var, ones, zeros)),
@@ -397,17 +398,17 @@ def test_what_is_none_stands_for_zero_or_one():
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_constant_channel_without_eps_becomes_the_bias():
+def test_folding_a_constant_channel_without_eps_gives_the_bias():
     var, bn_bias = np.array([0.0, 4.0]), np.array([7.0, 8.0])
     weight, bias = fold_arrays(np.ones((2, 3)), None, np.ones(2), var, None, bn_bias, 0.0)
     np.testing.assert_array_equal(weight, [[0, 0, 0], [0.5, 0.5, 0.5]])
     np.testing.assert_array_equal(bias, [7, 7.5])
     model = used(conv_and(BatchNorm2d(6, eps=0)))
     model[1].running_var[1] = 0
-    assert_same(model, fold(model).model, normal(2, 4, 5, 5))
+    assert_same(model, fold(model).model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
-def test_arrays_are_computed_in_float64():
+def test_fold_arrays_computes_in_float64():
     weight, bias = np.ones((1, 1), np.float32), np.full(1, 1e8, np.float32)
     mean = np.array([1e8 - 1])  # the difference, 1, is less than the rounding of float32
     _, new = fold_arrays(weight, bias, mean, np.ones(1), eps=0.0)
@@ -438,6 +439,6 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_arrays_that_do_not_fit_raise_a_sentence(message):
+def test_fold_arrays_refuses_arrays_that_do_not_fit(message):
     with pytest.raises((TypeError, ValueError), match=message):
         BAD[message]()

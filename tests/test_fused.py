@@ -1,4 +1,4 @@
-"""Activation and residual in the same pass: the same bits as one operation after the other."""
+"""Activation and residual in the same pass give the bits of one operation after the other."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def affine(channels, dtype):
 
 
 def check(x, dy, residual, axis, options):
-    """The fused calls against the plain ones and NumPy, bit by bit."""
+    """Compare the fused calls with the plain ones and with NumPy, bit by bit."""
     weight, bias = affine(x.shape[axis], x.dtype)
     plain, batch = bn.normalize_batch(x, weight, bias, axis=axis)
     z = plain if residual is None else plain + residual
@@ -69,20 +69,22 @@ def check(x, dy, residual, axis, options):
 @pytest.mark.parametrize(("options", "adds"), CASES, ids=IDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
-def test_fused_is_the_same_as_one_after_the_other(shape, axis, dtype, options, adds, rng, isa):
+def test_fused_operations_equal_the_same_operations_one_after_the_other(
+    shape, axis, dtype, options, adds, rng, isa
+):
     x, dy, residual = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
     check(x, dy, residual if adds else None, axis, options)
 
 
 @pytest.mark.parametrize("memory", MEMORY)
-def test_fused_for_any_memory_layout(memory, rng):
+def test_fused_operations_are_exact_for_any_memory_layout(memory, rng):
     x, dy, residual = (rng.standard_normal((3, 4, 5, 6)).astype(np.float32) for _ in range(3))
     for arrays in ((memory(x), dy, residual), (x, memory(dy), memory(residual))):
         check(*arrays, 1, {"activation": "relu"})
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((4, 5, 300, 700), 1), ((4, 300, 700, 5), 3)])
-def test_fused_for_outputs_large_enough_to_go_past_the_cache(shape, axis, rng, isa):
+def test_fused_operations_are_exact_for_outputs_that_go_past_the_cache(shape, axis, rng, isa):
     x, dy, residual = (rng.standard_normal(shape, dtype=np.float32) for _ in range(3))
     assert x.nbytes > 1 << 24
     check(x, dy, residual, axis, {"activation": "relu"})
@@ -90,7 +92,7 @@ def test_fused_for_outputs_large_enough_to_go_past_the_cache(shape, axis, rng, i
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((6, 5, 301, 703), 1), ((6, 301, 703, 5), 3)])
-def test_large_outputs_are_the_same_as_small_ones(shape, axis, rng, isa):
+def test_a_large_output_is_the_same_as_that_of_its_parts(shape, axis, rng, isa):
     x, dy = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
     s = bn.stats(x, axis)
     sums = bn.backward_reduce(dy, x, s.mean, axis=axis)
@@ -119,7 +121,7 @@ def test_a_large_output_may_begin_anywhere_and_nothing_beside_it_is_written(offs
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
-def test_threads_do_not_change_a_bit(threads, rng):
+def test_threads_do_not_change_a_bit_of_fused_operations(threads, rng):
     x, dy, residual = (rng.standard_normal((8, 20, 31, 33)).astype(np.float32) for _ in range(3))
 
     def everything():
@@ -135,7 +137,7 @@ def test_threads_do_not_change_a_bit(threads, rng):
 
 
 @pytest.mark.parametrize("layout", [((7, 3, 40), 1), ((7, 40, 3), 2)])
-def test_in_place_is_the_same(layout, rng):
+def test_fused_operations_in_place_give_the_same(layout, rng):
     shape, axis = layout
     x, dy, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))
     options = {"axis": axis, "activation": "relu"}
@@ -176,7 +178,7 @@ def test_a_residual_gradient_may_overlap_dy(rng):
     np.testing.assert_array_equal(memory[1:], g)
 
 
-def test_the_gradient_is_that_of_the_whole_chain(rng):
+def test_the_gradient_of_fused_operations_is_that_of_the_whole_chain(rng):
     x, residual, dy = (rng.standard_normal((4, 3, 5)) for _ in range(3))
     weight, bias = rng.standard_normal(3), rng.standard_normal(3)
     options = {"activation": "leaky_relu", "negative_slope": 0.3}
@@ -199,7 +201,7 @@ def test_the_gradient_is_that_of_the_whole_chain(rng):
         np.testing.assert_allclose(gradient.ravel(), expected, rtol=1e-6, atol=1e-8)
 
 
-def test_relu_keeps_nan_and_stops_infinity_below():
+def test_a_fused_relu_keeps_nan_and_stops_infinity_below_zero():
     x = np.array([[np.nan], [-np.inf], [np.inf], [-1.0]])
     y = bn.normalize(x, np.zeros(1), np.ones(1), eps=0.0, activation="relu")
     np.testing.assert_array_equal(y.ravel(), [np.nan, 0, np.inf, 0])
@@ -233,6 +235,6 @@ X, ONE = np.ones((4, 3)), np.ones(3)
         ),
     ],
 )
-def test_messages(call, message):
+def test_bad_arguments_of_fused_operations_are_refused(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call()

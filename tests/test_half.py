@@ -35,7 +35,7 @@ def test_swapped_bytes_are_refused(dtype):
 
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize(("shape", "axis"), [((8, 5, 9, 9), 1), ((8, 9, 9, 5), 3), ((40, 7), 1)])
-def test_forward_and_backward_are_float32s_rounded_once(shape, axis, dtype, rng):
+def test_forward_and_backward_of_halves_are_float32s_rounded_once(shape, axis, dtype, rng):
     x, dy = ((rng.standard_normal(shape) + 3).astype(dtype) for _ in range(2))
     wide, wide_dy = x.astype(np.float32), dy.astype(np.float32)
     weight, bias = np.linspace(0.5, 2, shape[axis]), np.linspace(-1, 1, shape[axis])
@@ -51,7 +51,7 @@ def test_forward_and_backward_are_float32s_rounded_once(shape, axis, dtype, rng)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_values_whose_squares_are_beyond_the_dtype_have_a_variance(dtype, rng):
+def test_halves_whose_squares_are_beyond_their_dtype_have_a_variance(dtype, rng):
     x = (rng.standard_normal((50, 3)) * 20000).astype(dtype)
     _, mean, m2 = reference.moments(x)
     np.testing.assert_allclose(bn.stats(x).mean, mean)
@@ -60,7 +60,7 @@ def test_values_whose_squares_are_beyond_the_dtype_have_a_variance(dtype, rng):
 
 @pytest.mark.parametrize("memory", MEMORY)
 @pytest.mark.parametrize("dtype", HALVES)
-def test_any_memory_layout_and_in_place(dtype, memory, rng):
+def test_halves_give_the_same_in_any_memory_layout_and_in_place(dtype, memory, rng):
     x = rng.standard_normal((3, 4, 5, 6)).astype(dtype)
     mean, var = rng.random(4), rng.random(4) + 0.5
     expected = bn.normalize(x, mean, var)
@@ -73,7 +73,7 @@ def test_any_memory_layout_and_in_place(dtype, memory, rng):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_layers_take_them_with_float32_parameters(dtype, rng):
+def test_layers_with_float32_parameters_take_halves(dtype, rng):
     for layer in (bn.BatchNorm1d(3), bn.BatchNormalization()):
         x = rng.standard_normal((8, 3)).astype(dtype)
         y = layer(x)
@@ -82,8 +82,9 @@ def test_layers_take_them_with_float32_parameters(dtype, rng):
 
 
 @pytest.mark.parametrize("dtype", HALVES)
-def test_every_value_is_read_exactly_and_every_result_rounded_to_the_nearest_even(dtype, isa):
-    weight = np.array([1, 1.5, 0.5, 1 / 3, 2.0**-14, 2.0**20, 2.0**-120, -3.0])  # ties, tiny, huge
+def test_every_half_is_read_exactly_and_every_result_rounded_to_the_nearest_even(dtype, isa):
+    # Results are ties, tiny and huge ones.
+    weight = np.array([1, 1.5, 0.5, 1 / 3, 2.0**-14, 2.0**20, 2.0**-120, -3.0])
     bits = np.arange(2**16, dtype=np.uint16)
     x = np.repeat(bits.view(dtype)[:, None], weight.size, axis=1)
     zero, one = np.zeros(weight.size), np.ones(weight.size)

@@ -1,8 +1,9 @@
-"""Ctrl-C, or memory that runs out, at any moment: what belongs together stays together."""
+"""What belongs together stays together when Ctrl-C comes, or memory runs out, at any moment."""
 
 import numpy as np
 import pytest
-from interrupted import X, same, state, storm, three_layers, wherever_a_signal_may_come, whole
+from arrays import same_state, state
+from interrupted import X, storm, three_layers, wherever_a_signal_may_come, whole
 
 import bn
 import bncore
@@ -12,7 +13,7 @@ ERRORS = [KeyboardInterrupt, MemoryError]
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_layers_statistics_and_its_count_belong_to_the_same_batches(error):
+def test_after_an_interrupt_a_layers_statistics_and_its_count_are_of_the_same_batches(error):
     layer = bn.BatchNorm1d(3)
     interrupted = 0
     for interrupted in wherever_a_signal_may_come(lambda: layer(X), error):
@@ -22,18 +23,18 @@ def test_a_layers_statistics_and_its_count_belong_to_the_same_batches(error):
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_a_model_is_as_before_its_forward_pass(error):
+def test_after_an_interrupt_a_model_is_as_before_its_forward_pass(error):
     model = three_layers()
     model(X)
     before = state(model)
     for _ in wherever_a_signal_may_come(lambda: model(X), error):
-        if not same(state(model), before):
-            break  # the last places, after which it is as after the forward pass
+        if not same_state(state(model), before):
+            break  # these are the last places: the forward pass is done
     after = three_layers()
     after(X), after(X)
     for count in wherever_a_signal_may_come(lambda: model(X), error):
         now = state(model)
-        assert same(now, before) or same(now, state(after)), f"after {count} places"
+        assert same_state(now, before) or same_state(now, state(after)), f"after {count} places"
         model.load_state_dict(before)
 
 
@@ -45,18 +46,20 @@ def test_an_interrupt_while_channels_are_learned_leaves_a_layer_that_can_go_on(r
         nonlocal layer
         layer = bn.BatchNormalization(renorm=renorm)
 
-    for _ in wherever_a_signal_may_come(lambda: layer(X), prepare=prepare):
-        layer(X)
+    for count in wherever_a_signal_may_come(lambda: layer(X), prepare=prepare):
+        assert np.isfinite(layer(X)).all() and layer.num_features == 3, f"after {count} places"
+        learned = state(layer)
         layer.load_state_dict(layer.state_dict())
+        assert same_state(state(layer), learned), f"after {count} places"
 
 
-def test_a_state_is_loaded_as_a_whole():
+def test_an_interrupt_leaves_a_state_loaded_as_a_whole_or_not_at_all():
     model, other = (nn.Sequential(bn.BatchNorm1d(3), bn.BatchNorm1d(3)) for _ in range(2))
     other(X)
     old, new = state(model), state(other)
     for count in wherever_a_signal_may_come(lambda: model.load_state_dict(new)):
         found = state(model)
-        assert same(found, old) or same(found, new), f"after {count} places"
+        assert same_state(found, old) or same_state(found, new), f"after {count} places"
 
 
 @pytest.mark.parametrize(
@@ -64,17 +67,17 @@ def test_a_state_is_loaded_as_a_whole():
     [lambda model: bn.recalibrate(model, [X]), lambda model: bn.report(model, X)],
     ids=["recalibrate", "report"],
 )
-def test_recalibration_and_report_leave_a_model_whole(use):
+def test_an_interrupted_recalibration_or_report_leaves_a_model_whole(use):
     model = nn.Sequential(bn.BatchNorm1d(3), bn.BatchNorm1d(3)).eval()
     old = state(model)
     names = [list(vars(module)) for module in model.modules()]
     new = None
     for count in wherever_a_signal_may_come(lambda: use(model)):
         found = state(model)
-        if new is None and not same(found, old):
+        if new is None and not same_state(found, old):
             new = found
             assert all(changed(found, old, layer) for layer in ("0.", "1."))
-        assert same(found, old) or same(found, new), f"after {count} places"
+        assert same_state(found, old) or same_state(found, new), f"after {count} places"
         assert [list(vars(module)) for module in model.modules()] == names
         assert not any(module.training for module in model.modules())
     layer = bn.BatchNorm1d(3)
@@ -82,7 +85,7 @@ def test_recalibration_and_report_leave_a_model_whole(use):
     assert layer.num_batches_tracked == 1  # batches enter statistics again
 
 
-def test_a_with_block_of_threads_always_ends():
+def test_an_interrupt_never_leaves_a_limit_of_threads_behind():
     before = bncore.threads_asked()
 
     @bn.threads(1)
@@ -94,12 +97,12 @@ def test_a_with_block_of_threads_always_ends():
 
 
 def changed(one, other, layer):
-    """Whether all running statistics of a layer differ."""
+    """Tell whether all running statistics of a layer differ."""
     names = [name for name in one if name.startswith(layer) and "running" in name]
     return not any(np.array_equal(one[name], other[name]) for name in names)
 
 
-def test_resetting_is_whole_too():
+def test_an_interrupt_leaves_statistics_reset_as_a_whole_or_not_at_all():
     layer = bn.BatchNorm1d(3)
     layer(X)
     for _ in wherever_a_signal_may_come(layer.reset_running_stats):
@@ -108,11 +111,11 @@ def test_resetting_is_whole_too():
         layer(X)
 
 
-def test_a_backward_pass_changes_no_parameter():
+def test_an_interrupted_backward_pass_changes_no_parameter():
     model = nn.Sequential(nn.Linear(3, 3, rng=0), bn.BatchNorm1d(3)).eval()
     before = state(model)
     for _ in wherever_a_signal_may_come(lambda: model.backward(X), prepare=lambda: model(X)):
-        assert same(state(model), before)
+        assert same_state(state(model), before)
 
 
 def test_signals_at_random_moments_break_nothing():

@@ -1,4 +1,4 @@
-"""What beside the frameworks came out as wrong at the layers' edges, once each."""
+"""What came out as wrong at the layers' edges, beside the frameworks, is tested here once each."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_kerass_mask_lacks_the_last_axis_wherever_the_channels_are():
 
 
 def _of(mask, axis, channel):
-    """The mask of a channel: without the channels' axis, if it has one."""
+    """Return the mask of a channel: without the channels' axis, if it has one."""
     return mask if axis == mask.ndim else np.take(mask, channel, axis)
 
 
@@ -54,7 +54,7 @@ def test_a_bound_of_renorm_that_is_none_is_no_bound():
     np.testing.assert_array_equal(ours(X), plain(X))
 
 
-def test_without_a_count_the_statistics_follow_all_the_same():
+def test_statistics_without_a_count_of_batches_are_updated():
     layer, counted = bn.BatchNorm1d(3), bn.BatchNorm1d(3)
     layer.num_batches_tracked = None
     layer(X)
@@ -101,7 +101,7 @@ def test_loaded_statistics_are_not_thrown_away_by_the_next_batch(start):
     np.testing.assert_allclose(layer.moving_mean, X.mean(0), rtol=1e-4, atol=1e-6)
 
 
-def test_nor_are_recalibrated_ones():
+def test_recalibrated_statistics_are_not_thrown_away_by_the_next_batch():
     layer = bn.preset("torch", 3, start="first")
     bn.recalibrate(layer, [X + 5])
     layer(X)
@@ -149,7 +149,7 @@ def test_only_batch_normalization_can_be_frozen():
         assert layer.trainable
 
 
-def test_trainable_is_every_layers_word():
+def test_every_batch_normalization_has_the_switch_trainable():
     for layer in (bn.BatchNorm1d(3), bn.preset("keras", 3)):
         layer.trainable = False
         layer.backward(layer(X))
@@ -157,7 +157,7 @@ def test_trainable_is_every_layers_word():
         assert not layer.trainable
 
 
-def test_several_axes_are_built_from_a_shape():
+def test_feature_axes_are_built_from_a_shape():
     model = bn.nn.Sequential(bn.FeatureAxes(bn.preset("flax"), (1, 2)), bn.nn.Flatten())
     model.summary((3, 4, 5))
     assert model[0].layer.num_features == 12
@@ -172,7 +172,7 @@ def test_several_axes_are_built_from_a_shape():
     ("name", "value"),
     [("momentum", 5), ("update_stats", "no"), ("use_batch_stats", 1), ("train_affine", None)],
 )
-def test_attributes_are_checked_when_they_are_set(name, value):
+def test_attributes_of_a_layer_are_checked_when_they_are_set(name, value):
     layer = bn.BatchNorm1d(3)
     with pytest.raises((TypeError, ValueError), match=f"{name} must be .*got {value!r}"):
         setattr(layer, name, value)
@@ -189,20 +189,21 @@ def test_parameters_are_assigned_by_index_and_are_parameters():
         layer(X)
 
 
-def test_momentum_none_is_a_choice_of_a_preset_too():
+def test_a_preset_takes_momentum_none():
     assert bn.preset("torch", 3, momentum=None).momentum is None
     assert bn.preset("torch", 3).momentum == 0.1
 
 
-def test_small_ghosts_and_small_weights_are_few_values_or_not():
+def test_small_ghost_batches_are_few_values_and_small_weights_are_not():
     with pytest.warns(bn.SmallBatchWarning, match="trains on 2 values"):
         bn.GhostBatchNorm(bn.BatchNorm1d(3), 2)(X)
     with pytest.warns(bn.SmallBatchWarning, match="trains on 2 values"):
         bn.BatchNorm1d(3)(X[:2], sample_weight=[1e6, 1e6])
-    bn.BatchNorm1d(3)(X, sample_weight=np.full(20, 0.01))  # 20 values, whatever they weigh
+    # These are 20 values, whatever they weigh.
+    bn.BatchNorm1d(3)(X, sample_weight=np.full(20, 0.01))
 
 
-def test_what_is_no_model_or_no_sequence_is_told():
+def test_an_argument_that_is_no_model_sequence_or_dict_is_told():
     with pytest.raises(TypeError, match="model must be of type Module, got list"):
         bn.freeze([bn.BatchNorm1d(3)])
     with pytest.raises(TypeError, match="parts must be an iterable of values, got one Stats"):
@@ -211,7 +212,7 @@ def test_what_is_no_model_or_no_sequence_is_told():
         bn.BatchNormalization(renorm=True, renorm_clipping=3)
 
 
-def test_reprs_tell_what_was_chosen():
+def test_the_repr_of_a_layer_tells_what_was_chosen():
     layer = bn.freeze(bn.preset("flax", 3, start="first"))
     for words in ("update_stats=False", "train_affine=False", "start='first'"):
         assert words in repr(layer)

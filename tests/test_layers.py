@@ -1,4 +1,4 @@
-"""The layers: what the two families share, and each one's conventions."""
+"""The layers have what the two families share, and each has its own conventions."""
 
 import copy
 import pickle
@@ -19,7 +19,7 @@ INPUTS = {
 
 
 def randomised(layer, rng, channels=3):
-    """Parameters and statistics that no test can confuse with the initial ones."""
+    """Give a layer parameters and statistics that no test can confuse with the initial ones."""
     for name, array in layer.named_state():
         if array.shape == (channels,):
             array[...] = rng.random(channels) + (0.5 if "var" in name else -0.5)
@@ -37,7 +37,7 @@ def make(kind, rng, **options):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kind", INPUTS)
-def test_gradients_of_every_torch_layer(kind, training, rng):
+def test_the_gradients_of_every_torch_layer_are_exact(kind, training, rng):
     for options in ({}, {"affine": False}, {"bias": False}, {"track_running_stats": False}):
         layer = make(kind, rng, **options).train(training)
         gradcheck(layer, rng.standard_normal(INPUTS[kind]))
@@ -45,7 +45,7 @@ def test_gradients_of_every_torch_layer(kind, training, rng):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("axis", [-1, 1, 2])
-def test_gradients_of_the_keras_layer(axis, training, rng):
+def test_the_gradients_of_the_keras_layer_are_exact(axis, training, rng):
     for options in ({}, {"center": False}, {"scale": False}):
         layer = bn.BatchNormalization(axis=axis, dtype=np.float64, **options)
         layer.build((3, 3, 3))
@@ -54,7 +54,7 @@ def test_gradients_of_the_keras_layer(axis, training, rng):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
-def test_gradients_with_the_channels_on_any_axis(axis, rng):
+def test_the_gradients_with_the_channels_on_any_axis_are_exact(axis, rng):
     layer = make(bn.BatchNorm1d, rng, axis=axis)
     shape = [5, 4, 6]
     shape[axis] = 3
@@ -62,7 +62,7 @@ def test_gradients_with_the_channels_on_any_axis(axis, rng):
 
 
 @pytest.mark.parametrize("kind", INPUTS)
-def test_a_fresh_layer_starts_as_pytorchs(kind):
+def test_a_new_torch_layer_starts_as_pytorchs(kind):
     layer = kind(3)
     assert (layer.weight.data == 1).all()
     assert (layer.bias.data == 0).all()
@@ -76,7 +76,7 @@ def test_a_fresh_layer_starts_as_pytorchs(kind):
     assert state["num_batches_tracked"].dtype == np.int64
 
 
-def test_a_fresh_keras_layer_starts_as_kerass():
+def test_a_new_keras_layer_starts_as_kerass():
     layer = bn.BatchNormalization()
     layer.build((3,))
     assert (layer.axis, layer.momentum, layer.epsilon) == (-1, 0.99, 1e-3)
@@ -119,7 +119,7 @@ def test_pytorchs_documented_eps_and_keras_documented_epsilon_count(rng):
         np.testing.assert_allclose(y.var(0), x.var(0) / (x.var(0) + eps), rtol=1e-4)
 
 
-def test_eval_uses_the_running_statistics_and_leaves_them_alone(rng):
+def test_eval_mode_uses_the_running_statistics_and_does_not_change_them(rng):
     layer = make(bn.BatchNorm2d, rng).eval()
     before, x = layer.state_dict(), rng.standard_normal((2, 3, 4, 4))
     expected = reference.forward(
@@ -130,14 +130,14 @@ def test_eval_uses_the_running_statistics_and_leaves_them_alone(rng):
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_without_running_statistics_eval_uses_the_batch(rng):
+def test_eval_mode_without_running_statistics_uses_the_batch(rng):
     layer, x = bn.BatchNorm1d(3, track_running_stats=False), rng.standard_normal((9, 3))
     assert layer.running_mean is None and layer.num_batches_tracked is None
     np.testing.assert_array_equal(layer.train()(x), layer.eval()(x))
     assert list(layer.state_dict()) == ["weight", "bias"]
 
 
-def test_tracking_switched_off_later_keeps_the_statistics_for_eval(rng):
+def test_running_statistics_serve_eval_mode_after_tracking_is_switched_off(rng):
     layer, x = make(bn.BatchNorm1d, rng), rng.standard_normal((6, 3))
     layer.track_running_stats = False
     before = layer.state_dict()
@@ -224,7 +224,7 @@ def test_between_forward_and_backward_a_layer_keeps_x_and_little_else(rng):
     assert layer._kept is None
 
 
-def test_eval_statistics_are_those_of_the_forward_pass(rng):
+def test_backward_in_eval_mode_uses_the_statistics_of_the_forward_pass(rng):
     layer, x = make(bn.BatchNorm1d, rng).eval(), rng.standard_normal((5, 3))
     layer(x)
     expected = layer.weight.data / np.sqrt(layer.running_var + layer.eps)
@@ -241,7 +241,7 @@ def test_a_parameter_is_an_array_to_numpy():
     assert [p.shape for p in layer.parameters()] == [(2,), (2,)]
 
 
-def test_a_state_goes_round(rng):
+def test_a_state_that_is_loaded_is_the_state_that_was_saved(rng):
     layer = make(bn.BatchNorm1d, rng)
     layer(rng.standard_normal((5, 3)))
     other = bn.BatchNorm1d(3, dtype=np.float64)
@@ -257,9 +257,11 @@ def test_a_state_dict_is_a_copy(rng):
 
 
 def test_an_old_checkpoint_without_num_batches_tracked_loads():
-    state = bn.BatchNorm1d(3).state_dict()
+    state = bn.BatchNorm1d(3).state_dict() | {"running_mean": np.full(3, 7.0)}
     del state["num_batches_tracked"]
-    bn.BatchNorm1d(3).load_state_dict(state)
+    layer = bn.BatchNorm1d(3)
+    layer.load_state_dict(state)
+    assert (layer.running_mean == 7).all() and layer.num_batches_tracked == 0
 
 
 def test_layers_copy_and_pickle(rng):
@@ -291,7 +293,7 @@ def test_keras_parameters_answer_to_keras_names(rng):
     np.testing.assert_allclose(layer.beta.grad, x.sum(0))
 
 
-def test_reprs_read_like_their_frameworks():
+def test_the_reprs_of_layers_read_like_those_of_their_frameworks():
     assert repr(bn.BatchNorm2d(16)) == (
         "BatchNorm2d(16, eps=1e-05, momentum=0.1 (new), running_var=unbiased, affine=True, "
         "bias=True, track_running_stats=True)"

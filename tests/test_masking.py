@@ -1,4 +1,4 @@
-"""Masks, lengths and sample weights: which values the statistics are of."""
+"""Masks, lengths and sample weights decide which values the statistics are of."""
 
 import re
 
@@ -14,7 +14,7 @@ LAYOUTS = [((4, 3, 5), 1), ((4, 5, 3), 2), ((3, 4, 2, 3), 1), ((3, 2, 3, 4), 3),
 
 
 class Weighted(bn.Module):
-    """A layer whose calls get options."""
+    """Calls of the layer in it get options."""
 
     def __init__(self, layer, **options):
         self.layer, self.options = layer, options
@@ -31,7 +31,7 @@ def without_channels(shape, axis):
 
 
 @pytest.mark.parametrize(("shape", "axis"), LAYOUTS)
-def test_masked_statistics_are_those_of_what_is_left(shape, axis, rng):
+def test_masked_statistics_are_those_of_the_values_that_count(shape, axis, rng):
     x = rng.standard_normal(shape) + 5
     mask = rng.random(without_channels(shape, axis)) < 0.6
     s = bn.stats(x, axis, weights=bn.position_weights(x, axis, mask=mask))
@@ -62,7 +62,7 @@ def test_lengths_are_a_mask_along_the_sequence(rng):
         np.testing.assert_array_equal(by_length, by_mask)
 
 
-def test_float32_far_from_zero_keeps_its_digits(rng):
+def test_weighted_statistics_of_float32_far_from_zero_keep_their_digits(rng):
     x = (rng.standard_normal((50, 3, 7)) + 1e5).astype(np.float32)
     weights = bn.position_weights(x, sample_weight=rng.random(50))
     s = bn.stats(x, weights=weights)
@@ -100,7 +100,9 @@ OPTIONS = {
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize(("shape", "axis"), LAYOUTS)
-def test_gradients_are_exact(shape, axis, affine, training, kind, rng):
+def test_gradients_with_masks_lengths_and_weights_are_exact(
+    shape, axis, affine, training, kind, rng
+):
     if kind == "lengths" and len(shape) < 3:
         pytest.skip("no sequence axis")
     layer = bn.preset("flax", shape[axis], axis=axis, scale=affine, center=affine, dtype="f8")
@@ -109,7 +111,7 @@ def test_gradients_are_exact(shape, axis, affine, training, kind, rng):
 
 
 @pytest.mark.parametrize("framework", ["torch", "darknet"])
-def test_gradients_are_exact_for_other_conventions(framework, rng):
+def test_gradients_with_weights_are_exact_for_other_conventions(framework, rng):
     layer = bn.preset(framework, 3, dtype="f8")
     gradcheck(
         Weighted(layer, sample_weight=rng.random(6)), rng.standard_normal((6, 3, 4)), tol=1e-5
@@ -134,7 +136,7 @@ def test_nan_where_nothing_counts_reaches_no_statistic_no_output_and_no_gradient
     assert np.isfinite(layer.eval()(dirty, lengths=lengths)).all()
 
 
-def test_where_nothing_counts_at_all_the_statistics_stay(rng):
+def test_a_batch_of_which_nothing_counts_leaves_the_statistics_alone(rng):
     layer = bn.BatchNorm1d(3)
     x = rng.standard_normal((4, 3)).astype(np.float32)
     y = layer(x, mask=np.zeros(4, bool))
@@ -143,7 +145,7 @@ def test_where_nothing_counts_at_all_the_statistics_stay(rng):
     assert (layer.running_var == 1).all() and layer.num_batches_tracked == 0
 
 
-def test_all_values_counting_once_is_no_mask(rng):
+def test_a_mask_that_keeps_everything_changes_nothing(rng):
     x = rng.standard_normal((6, 3, 4)).astype(np.float32)
     plain, masked = bn.BatchNorm1d(3), bn.BatchNorm1d(3)
     np.testing.assert_allclose(masked(x, mask=np.ones((6, 4), bool)), plain(x), atol=1e-6)
@@ -163,27 +165,34 @@ def test_16_bit_values_are_weighted_in_float32(dtype, rng):
 
 
 X = np.zeros((4, 3, 5))
-BAD = {
-    "mask must be boolean, got int64": {"mask": np.ones((4, 5), int)},
-    r"mask must have shape \(4, 5\), or 3 axes that broadcast to .*, got \(4, 3\)": {
-        "mask": np.ones((4, 3), bool)
-    },
-    r"mask must have shape \(4, 5\), .* got \(4,\)": {"mask": np.ones(4, bool)},
-    "lengths must be integers, got float64": {"lengths": [1.0, 2, 3, 4]},
-    r"lengths must have shape \(4,\), got \(3,\)": {"lengths": [1, 2, 3]},
-    "lengths must be between 0 and 5, got 1 to 6": {"lengths": [1, 2, 3, 6]},
-    "lengths must be between 0 and 5, got -1 to 3": {"lengths": [1, 2, 3, -1]},
-    r"sample_weight must have shape \(4,\), got \(3,\)": {"sample_weight": [1.0, 2.0, 3.0]},
-    "sample_weight must be finite and at least 0": {"sample_weight": [1.0, 2.0, 3.0, -1.0]},
-    "sample_weight must be finite and at least 0,": {"sample_weight": [1.0, 2.0, 3.0, np.nan]},
-    "sample_weight must hold numbers, got <U1": {"sample_weight": list("abcd")},
-}
+BAD = [
+    ("mask must be boolean, got int64", {"mask": np.ones((4, 5), int)}),
+    (
+        r"mask must have shape \(4, 5\), or 3 axes that broadcast to .*, got \(4, 3\)",
+        {"mask": np.ones((4, 3), bool)},
+    ),
+    (r"mask must have shape \(4, 5\), .* got \(4,\)", {"mask": np.ones(4, bool)}),
+    ("lengths must be integers, got float64", {"lengths": [1.0, 2, 3, 4]}),
+    (r"lengths must have shape \(4,\), got \(3,\)", {"lengths": [1, 2, 3]}),
+    ("lengths must be between 0 and 5, got 1 to 6", {"lengths": [1, 2, 3, 6]}),
+    ("lengths must be between 0 and 5, got -1 to 3", {"lengths": [1, 2, 3, -1]}),
+    (r"sample_weight must have shape \(4,\), got \(3,\)", {"sample_weight": [1.0, 2.0, 3.0]}),
+    (
+        "sample_weight must be finite and at least 0, got less or NaN",
+        {"sample_weight": [1.0, 2.0, 3.0, -1.0]},
+    ),
+    (
+        "sample_weight must be finite and at least 0, got less or NaN",
+        {"sample_weight": [1.0, 2.0, 3.0, np.nan]},
+    ),
+    ("sample_weight must hold numbers, got <U1", {"sample_weight": list("abcd")}),
+]
 
 
-@pytest.mark.parametrize("message", BAD)
-def test_what_does_not_fit_is_refused(message):
+@pytest.mark.parametrize(("message", "options"), BAD, ids=[message for message, _ in BAD])
+def test_masks_lengths_and_weights_that_do_not_fit_are_refused(message, options):
     layer = bn.BatchNorm1d(3)
-    for call in (lambda: bn.position_weights(X, **BAD[message]), lambda: layer(X, **BAD[message])):
+    for call in (lambda: bn.position_weights(X, **options), lambda: layer(X, **options)):
         with pytest.raises((TypeError, ValueError), match=message):
             call()
     assert layer.num_batches_tracked == 0

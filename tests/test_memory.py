@@ -1,4 +1,4 @@
-"""Outputs come from recycled memory: whose it is, when it comes back, and when it never does."""
+"""Outputs come from recycled memory, which comes back when nothing refers to it, never before."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def test_the_memory_of_an_output_that_died_serves_the_next(name):
     y = FUNCTIONS[name](x)
     first, before = address(y), bn.memory.info()
     del y
-    other = np.empty(SHAPE, np.float32)  # would take the place in malloc's memory
+    other = np.empty(SHAPE, np.float32)  # it would take the place in malloc's memory
     y = FUNCTIONS[name](x)
     after = bn.memory.info()
     assert address(y) == first != address(other)
     assert (after["hits"], after["misses"]) == (before["hits"] + 1, before["misses"])
 
 
-def test_the_latest_memory_is_the_first_to_come_back():
+def test_the_memory_that_was_given_up_last_is_the_first_to_come_back():
     arrays = [output(), output(), output()]
     addresses = [address(a) for a in arrays]
     while arrays:
@@ -75,8 +75,7 @@ def test_memory_never_comes_back_while_something_refers_to_it(name):
 
 
 @pytest.mark.parity
-def test_memory_never_comes_back_while_a_tensor_refers_to_it():
-    torch = pytest.importorskip("torch")
+def test_memory_never_comes_back_while_a_tensor_refers_to_it(torch):
     assert_held_until_the_holder_dies(torch.from_numpy)
 
 
@@ -88,7 +87,7 @@ def test_an_output_owns_its_memory_and_other_arrays_keep_numpys_allocator():
     assert get_handler_name() == get_handler_name(np.empty(SHAPE)) == before
 
 
-def test_the_allocator_is_restored_after_a_failure():
+def test_numpys_allocator_is_restored_after_a_failed_call():
     before = get_handler_name()
     x = np.lib.stride_tricks.as_strided(np.ones(1, np.float32), (2**50, 2), (0, 0))
     used = bn.memory.info()["used"]
@@ -119,7 +118,7 @@ def test_small_outputs_are_left_to_numpy():
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (4, 0, 5), (2, 3, 0)])
-def test_arrays_of_size_zero_are_fine(shape):
+def test_outputs_of_size_zero_have_the_shape_of_x(shape):
     x = np.ones(shape, np.float32)
     assert bn.normalize(x, np.zeros(shape[1]), np.ones(shape[1])).shape == shape
 
@@ -128,7 +127,7 @@ def test_blocks_of_all_sizes_are_large_enough_and_nobody_writes_into_anothers():
     steps = [2**octave // 4 * quarter for octave in range(16, 22) for quarter in range(4, 8)]
     sizes = [step + extra for step in steps for extra in (-4, 0, 4) if step + extra >= 2**16]
     used = bn.memory.info()["used"]
-    for _ in range(2):  # the second time from recycled memory, and in another order
+    for _ in range(2):  # the second time it is recycled memory, in another order
         sizes.reverse()
         arrays = [output(columns(size), k) for k, size in enumerate(sizes)]
         assert all((a == k).all() for k, a in enumerate(arrays))

@@ -1,4 +1,4 @@
-"""How much memory waits for outputs to come, and what gives it back."""
+"""These tests are of how much memory waits for outputs to come, and of what gives it back."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from numpy._core.multiarray import get_handler_name
 import bn
 
 
-def test_counts_tell_what_waits_and_what_is_used():
+def test_the_counts_of_memory_tell_what_waits_and_what_is_used():
     before = bn.memory.info()
     y = output()
     during = bn.memory.info()
@@ -23,7 +23,7 @@ def test_counts_tell_what_waits_and_what_is_used():
     assert (after["used"], after["held"]) == (before["used"], 2**21)
 
 
-def test_no_more_than_the_limit_waits_and_the_oldest_goes_first():
+def test_no_more_memory_than_the_limit_waits_and_the_oldest_goes_first():
     bn.memory.set_limit(3 * 2**20)
     old, young, size = output(columns(2**20)), output(columns(2**20)), 2**21
     addresses = [address(old), address(young)]
@@ -37,7 +37,7 @@ def test_no_more_than_the_limit_waits_and_the_oldest_goes_first():
     assert bn.memory.info()["hits"] == hits + 1
 
 
-def test_what_is_larger_than_the_limit_does_not_wait_nor_drive_others_out():
+def test_memory_larger_than_the_limit_does_not_wait_nor_drive_others_out():
     bn.memory.set_limit(2**20)
     small = output(columns(2**20))
     del small
@@ -46,7 +46,7 @@ def test_what_is_larger_than_the_limit_does_not_wait_nor_drive_others_out():
     assert bn.memory.info()["held"] == 2**20
 
 
-def test_a_lower_limit_acts_at_once_on_what_waits():
+def test_a_lower_limit_acts_at_once_on_memory_that_waits():
     arrays = [output(columns(2**20)) for _ in range(4)]
     del arrays
     assert bn.memory.info()["held"] == 2**22
@@ -77,8 +77,8 @@ def test_trimming_gives_memory_back_to_the_system():
     assert before - resident() > 0.9 * 2**26
 
 
-def test_switched_off_outputs_come_from_numpys_allocator():
-    alive = output(fill=2)  # dies while recycling is off
+def test_outputs_come_from_numpys_allocator_when_recycling_is_switched_off():
+    alive = output(fill=2)  # it dies while recycling is off
     bn.memory.set_limit(0)
     before = bn.memory.info()
     assert get_handler_name(output()) != "bn"
@@ -88,7 +88,7 @@ def test_switched_off_outputs_come_from_numpys_allocator():
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, "1", 2**63])
-def test_a_limit_that_is_none_is_an_error_and_changes_nothing(value):
+def test_a_limit_that_is_no_size_is_an_error_and_changes_nothing(value):
     with pytest.raises(ValueError, match="nbytes must be a whole number of bytes, 0 or more, got"):
         bn.memory.set_limit(value)
     assert bn.memory.info()["limit"] == LIMIT

@@ -1,4 +1,4 @@
-"""Recycled memory among threads, after fork, and in processes of their own."""
+"""Recycled memory works among threads, after fork, and in processes of their own."""
 
 import os
 import shutil
@@ -26,16 +26,16 @@ REPORT = """
 """
 
 
-def test_the_environment_sets_the_limit_and_switches_recycling_off():
+def test_the_environment_sets_the_limit_of_memory_and_switches_recycling_off():
     assert run(REPORT, BN_MEMORY_LIMIT="0") == "0 0 0 0 0"
     assert run(REPORT, BN_MEMORY_LIMIT=str(2**22)) == f"{2**22} {2**20} {2**20} 1 2"
 
 
-def test_without_the_environment_there_is_a_limit_of_at_most_2_gib():
+def test_without_the_environment_the_limit_of_memory_is_at_most_2_gib():
     assert 2**24 < int(run(REPORT, BN_MEMORY_LIMIT="").split()[0]) <= 2**31
 
 
-def test_a_limit_in_the_environment_that_is_none_is_an_error():
+def test_a_limit_in_the_environment_that_is_no_size_is_an_error():
     code = """
         try: import bn
         except ValueError as e: print(e)
@@ -116,7 +116,7 @@ def test_a_forked_child_recycles_its_own_copies():
 
 
 @linux
-def test_a_steady_loop_faults_no_pages_in_and_one_without_recycling_many():
+def test_a_steady_loop_has_no_page_faults_with_recycling_and_many_without():
     code = """
         import resource, numpy as np, bn
         bn.set_num_threads(1)
@@ -134,7 +134,7 @@ def test_a_steady_loop_faults_no_pages_in_and_one_without_recycling_many():
 
 
 @linux
-def test_what_waits_is_given_up_before_memory_runs_out():
+def test_memory_that_waits_is_given_up_before_memory_runs_out():
     code = """
         import resource, numpy as np, bn
         bn.set_num_threads(1)
@@ -153,7 +153,7 @@ def test_what_waits_is_given_up_before_memory_runs_out():
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not shutil.which("cc"), reason="no C compiler here")
-def test_the_allocator_holds_without_python(tmp_path):
+def test_the_allocator_passes_its_checks_in_a_program_without_python(tmp_path):
     here = Path(__file__).parent
     core, program = here.parent / "bncore", tmp_path / "memory_check"
     sources = [here / "memory_check.c", core / "memory.c"]

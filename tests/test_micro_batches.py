@@ -1,4 +1,4 @@
-"""Ghost batches, and chunks that together are one batch."""
+"""Ghost batches are parts of a batch; chunks are together one batch."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ X = np.random.default_rng(5).standard_normal((21, 3, 4)) + 2
 
 
 @pytest.mark.parametrize("size", [4, 7, 21, 100])
-def test_each_ghost_is_normalized_by_itself(size):
+def test_each_ghost_batch_is_normalized_by_itself(size):
     y = bn.GhostBatchNorm(bn.BatchNorm1d(3, dtype="f8"), size)(X)
     for k in range(0, 21, size):
         np.testing.assert_array_equal(
@@ -24,7 +24,7 @@ def test_each_ghost_is_normalized_by_itself(size):
         )
 
 
-def test_the_running_statistics_are_those_of_the_whole_batch():
+def test_the_running_statistics_of_ghost_batches_are_those_of_the_whole_batch():
     ghost, whole = (
         bn.GhostBatchNorm(bn.BatchNorm1d(3, dtype="f8"), 4),
         bn.BatchNorm1d(3, dtype="f8"),
@@ -38,25 +38,25 @@ def test_the_running_statistics_are_those_of_the_whole_batch():
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("axis", [1, -1])
-def test_the_gradients_of_ghosts_are_exact(training, affine, axis, rng):
+def test_the_gradients_of_ghost_batches_are_exact(training, affine, axis, rng):
     layer = bn.BatchNorm1d(3, affine=affine, axis=axis, dtype="f8")
     x = rng.standard_normal((7, 3, 2) if axis == 1 else (7, 2, 3))
     gradcheck(bn.GhostBatchNorm(layer, 3).train(training), x, tol=1e-5)
 
 
-def test_in_eval_mode_it_is_the_layer():
+def test_a_ghost_batch_norm_in_eval_mode_is_its_layer():
     ghost = bn.GhostBatchNorm(bn.BatchNorm1d(3), 4).eval()
     np.testing.assert_array_equal(ghost(X), bn.BatchNorm1d(3).eval()(X))
     assert "virtual_batch_size=4" not in repr(ghost.layer)
 
 
-def test_a_single_value_that_remains_joins_the_ghost_before():
+def test_a_single_value_that_remains_joins_the_ghost_batch_before():
     x = X[:9, :, 0]
     y = bn.GhostBatchNorm(bn.BatchNorm1d(3, dtype="f8"), 4)(x)
     np.testing.assert_array_equal(y[4:], bn.BatchNorm1d(3, dtype="f8")(x[4:]))
 
 
-def test_ghosts_that_cannot_be_are_refused():
+def test_ghost_batches_that_cannot_be_are_refused():
     with pytest.raises(ValueError, match="virtual_batch_size must be a positive integer, got 0"):
         bn.GhostBatchNorm(bn.BatchNorm1d(3), 0)
     with pytest.raises(TypeError, match="layer must be of type BatchNorm, got Sequential"):
@@ -92,7 +92,7 @@ def cut(array, *at):
     "make",
     [lambda: bn.BatchNorm1d(3, dtype="f8"), lambda: bn.BatchNormalization(axis=1, dtype="f8")],
 )
-def test_chunks_equal_the_whole_batch(make, at, rng):
+def test_accumulated_chunks_equal_the_whole_batch(make, at, rng):
     dy = rng.standard_normal(X.shape)
     whole, layer = make(), make()
     y, dx = whole(X), whole.backward(dy)
@@ -112,7 +112,7 @@ def test_chunks_equal_the_whole_batch(make, at, rng):
         np.testing.assert_allclose(p.grad, q.grad, rtol=1e-12)
 
 
-def test_passes_that_come_too_early_or_do_not_match_are_refused():
+def test_passes_over_chunks_that_come_too_early_or_do_not_match_are_refused():
     steps = bn.accumulate(bn.BatchNorm1d(3))
     with pytest.raises(RuntimeError, match="normalize comes after all chunks went through add"):
         steps.normalize(X)

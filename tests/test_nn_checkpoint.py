@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, what survives a crash, what is refused."""
+"""These tests are of what comes back from a checkpoint, survives a crash, or is refused."""
 
 import os
 import stat
@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import pytest
-from nn_files import DAMAGED, UNFIT, Touches, flipped, model, objects, same
+from arrays import same_state
+from nn_files import DAMAGED, UNFIT, Touches, flipped, model, objects
 
 from bn import nn
 
@@ -26,10 +27,10 @@ def test_a_model_comes_back_from_the_very_file_that_was_named(tmp_path, name):
     nn.save(tmp_path / name, saved)
     assert names(tmp_path) == [name]
     assert nn.load(str(tmp_path / name), loaded) is loaded
-    assert same(saved.state_dict(), loaded.state_dict())
+    assert same_state(saved.state_dict(), loaded.state_dict())
 
 
-def test_metadata_comes_back(path):
+def test_the_metadata_of_a_checkpoint_comes_back(path):
     fields = {"epochs": 3, "classes": ["a", "ü"], "mean": [0.5], "nested": {"x": None}}
     nn.save(path, model(), fields)
     assert nn.metadata(path) == fields
@@ -38,12 +39,12 @@ def test_metadata_comes_back(path):
     np.savez(path, __metadata__=np.array("null"))
     assert nn.metadata(path) == {}
     nn.save(path, model())
-    assert same(model(0).state_dict(), nn.load(path, model(1)).state_dict())
+    assert same_state(model(0).state_dict(), nn.load(path, model(1)).state_dict())
 
 
-def test_a_file_of_savez_is_a_checkpoint(path):
+def test_a_file_of_numpys_savez_is_a_checkpoint(path):
     np.savez(path, **model(0).state_dict())
-    assert same(model(0).state_dict(), nn.load(path, model(1)).state_dict())
+    assert same_state(model(0).state_dict(), nn.load(path, model(1)).state_dict())
     assert nn.metadata(path) == {}
 
 
@@ -76,7 +77,7 @@ def test_a_failed_save_leaves_the_old_checkpoint_whole_and_nothing_else(
     assert names(tmp_path) == [path.name]
 
 
-def test_the_file_is_on_the_disk_before_it_gets_its_name(monkeypatch, path):
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(monkeypatch, path):
     order = []
     fsync, replace = os.fsync, type(path).replace
     monkeypatch.setattr(os, "fsync", lambda fd: (order.append("fsync"), fsync(fd)))
@@ -98,14 +99,14 @@ def test_a_parameter_of_any_name_is_saved(path, name):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
-def test_through_a_link_the_file_behind_it_is_written(tmp_path, path):
+def test_saving_to_a_link_writes_the_file_behind_it(tmp_path, path):
     behind = tmp_path / "runs" / "17.npz"
     behind.parent.mkdir()
     path.symlink_to(behind)
     for seed in (0, 1):  # the file is made, then replaced
         nn.save(path, model(seed))
         assert path.is_symlink() and names(behind.parent) == ["17.npz"]
-        assert same(model(seed).state_dict(), nn.load(behind, model(2)).state_dict())
+        assert same_state(model(seed).state_dict(), nn.load(behind, model(2)).state_dict())
 
 
 def test_a_failed_save_names_the_file_that_was_asked_for(path):
@@ -126,25 +127,25 @@ def test_only_modules_are_saved_and_loaded(tmp_path, path, call):
     assert names(tmp_path) == []
 
 
-def test_a_missing_file_is_not_found(path):
+def test_loading_a_missing_checkpoint_says_that_it_is_not_found(path):
     with pytest.raises(FileNotFoundError):
         nn.load(path, model())
     with pytest.raises(FileNotFoundError):
         nn.metadata(path)
 
 
-def test_a_missing_folder_is_not_found(tmp_path):
+def test_saving_into_a_missing_folder_says_that_it_is_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         nn.save(tmp_path / "none" / "model.npz", model())
 
 
 @pytest.mark.parametrize("damage", [*DAMAGED, flipped, objects])
-def test_a_damaged_or_foreign_file_is_refused_by_name_and_changes_nothing(path, damage):
+def test_a_damaged_or_foreign_checkpoint_is_refused_by_name_and_changes_nothing(path, damage):
     damage(path)
     loaded = model(1)
     with pytest.raises(ValueError, match=r"model\.npz is not a usable checkpoint: ."):
         nn.load(path, loaded)
-    assert same(loaded.state_dict(), model(1).state_dict())
+    assert same_state(loaded.state_dict(), model(1).state_dict())
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
@@ -154,7 +155,7 @@ def test_metadata_of_a_damaged_or_foreign_file_is_refused(path, damage):
         nn.metadata(path)
 
 
-def test_no_pickle_in_a_file_is_ever_run(tmp_path, path):
+def test_no_pickle_in_a_checkpoint_is_ever_run(tmp_path, path):
     touched = tmp_path / "touched"
     pickles = np.array([Touches(touched)])
     np.savez(path, **{**model().state_dict(), "0.bias": pickles, "__metadata__": pickles})
@@ -170,7 +171,7 @@ def test_the_state_of_another_model_is_refused_and_changes_nothing(path, make, m
     loaded = model(1)
     with pytest.raises(ValueError, match=rf"model\.npz is not a usable checkpoint: .*{message}"):
         nn.load(path, loaded)
-    assert same(loaded.state_dict(), model(1).state_dict())
+    assert same_state(loaded.state_dict(), model(1).state_dict())
 
 
 @pytest.mark.parametrize("value", ["{", "[1]", "3", "[]", "[" * 100_000])
@@ -189,7 +190,7 @@ def test_metadata_that_json_cannot_write_is_refused_before_anything_is_written(t
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe in a folder")
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path):
+def test_saving_replaces_nothing_that_is_no_file(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(ValueError, match="pipe must be a file, got a device, a pipe or a socket"):

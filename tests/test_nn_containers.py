@@ -1,7 +1,8 @@
-"""Sequential and Residual: names, order, gradients, and PyTorch's state dicts."""
+"""Sequential and Residual have names, order, gradients, and PyTorch's state dicts."""
 
 import numpy as np
 import pytest
+from arrays import normal
 from gradcheck import gradcheck
 
 import bn
@@ -11,10 +12,6 @@ from bn.nn.summary import counts
 
 def f64(**more):
     return {"dtype": np.float64, "rng": 0, **more}
-
-
-def normal(*shape):
-    return np.random.default_rng(3).standard_normal(shape)
 
 
 def small_cnn():
@@ -55,7 +52,7 @@ def test_residual_changes_neither_x_nor_what_its_parts_gave():
     np.testing.assert_array_equal(x, kept)
 
 
-def test_parameters_are_named_by_their_place():
+def test_parameters_are_named_by_their_place_in_the_model():
     assert list(small_cnn().state_dict()) == [
         "0.weight",
         "0.bias",
@@ -104,7 +101,7 @@ def test_a_sequential_is_indexed_sliced_counted_iterated_and_appended_to():
     assert nn.Sequential()(x := normal(1, 2)) is x
 
 
-def test_output_shapes_go_through_containers():
+def test_containers_tell_the_output_shape_of_their_layers():
     assert small_cnn().output_shape((2, 4, 4)) == (3,)
     assert small_cnn()[:3].output_shape((2, 5, 7)) == (4, 3, 4)
 
@@ -135,19 +132,19 @@ def test_build_gives_each_layer_the_shape_it_will_see():
     ],
     ids=["sequential", "residual"],
 )
-def test_build_builds_all_layers_or_none(model):
+def test_building_a_model_builds_all_layers_or_none(model):
     with pytest.raises(ValueError, match="Linear takes 7 features"):
         model.build((5,))
     assert next(m for m in model.modules() if hasattr(m, "gamma")).num_features is None
 
 
-def test_train_and_eval_reach_the_layers_inside():
+def test_train_and_eval_reach_the_layers_inside_containers():
     model = nn.Sequential(nn.Residual(nn.Sequential(nn.Dropout(0.5))))
     assert not model.eval()[0].body[0].training
     assert model.train()[0].body[0].training
 
 
-def test_the_repr_is_nested():
+def test_the_repr_of_containers_is_nested():
     model = nn.Sequential(nn.Residual(nn.Sequential(nn.ReLU())))
     assert repr(model) == (
         "Sequential(\n  (0): Residual(\n    (body): Sequential(\n      (0): ReLU()\n    )\n  )\n)"
@@ -155,8 +152,7 @@ def test_the_repr_is_nested():
 
 
 @pytest.mark.parity
-def test_a_pytorch_sequential_loads_and_agrees():
-    torch = pytest.importorskip("torch")
+def test_a_pytorch_sequential_loads_and_agrees(torch):
     theirs = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3, padding=1),
         torch.nn.ReLU(),
@@ -207,7 +203,7 @@ def batch_norm_and(*layers):
     ],
     ids=["linear", "nested", "in residual", "shapes differ", "shortcut", "keras"],
 )
-def test_an_error_further_down_leaves_the_running_statistics_alone(model):
+def test_an_error_in_a_later_layer_leaves_the_running_statistics_alone(model):
     x = np.random.default_rng(0).standard_normal((8, 3))
     if not isinstance(model, nn.Residual):
         model[0](x)  # what happened before stays

@@ -1,4 +1,4 @@
-"""Conv2d against loops, central differences and PyTorch."""
+"""Conv2d is compared with loops, central differences and PyTorch."""
 
 import nn_reference as reference
 import numpy as np
@@ -129,7 +129,7 @@ def test_conv_keeps_nothing_of_its_inputs_size_but_the_input():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_columns_stay_inside_their_memory(case):
+def test_the_columns_of_a_convolution_stay_inside_their_memory(case):
     layer, x = layer_and_input(case, 1)
     columns = Columns(3, x, layer._window(), layer.output_shape(x.shape[1:])[1:])
     taps, memory = columns._taps, columns._padded
@@ -149,11 +149,6 @@ def test_conv_without_bias_has_the_right_gradients(case, axis):
     layer = nn.Conv2d(*case, bias=False, axis=axis, dtype=np.float64, rng=0)
     _, x = layer_and_input(case, axis)
     gradcheck(layer, x, entries=20)
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
 
 
 @pytest.mark.parity

@@ -1,4 +1,4 @@
-"""Every message of the pipeline's layers, once, and that nothing is half-done after one."""
+"""Every message of the pipeline's layers comes once, and nothing is half-done after one."""
 
 import importlib
 import pkgutil
@@ -143,7 +143,7 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=lambda v: type(v).__name__)
-def test_backward_follows_each_forward_once(layer, x):
+def test_backward_of_a_layer_follows_each_forward_once(layer, x):
     name = type(layer).__name__
     sentence = f"{name}.backward must follow {name}'s forward, once for each call"
     with pytest.raises(RuntimeError, match=sentence):
@@ -169,7 +169,7 @@ def test_a_wrong_dy_is_refused_and_the_right_one_still_taken(layer, x):
 
 
 @pytest.mark.parametrize(("layer", "x"), LAYERS, ids=lambda v: type(v).__name__)
-def test_integers_and_objects_are_refused(layer, x):
+def test_layers_refuse_integers_and_objects(layer, x):
     for dtype in (np.int64, object, np.float16):
         with pytest.raises(TypeError, match=f"x must be float32 or float64, got {np.dtype(dtype)}"):
             layer(x.astype(dtype))

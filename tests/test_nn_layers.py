@@ -1,7 +1,8 @@
-"""Linear, activations, Flatten, Dropout and the initialisation."""
+"""These tests are of Linear, the activations, Flatten, Dropout and the initialisation."""
 
 import numpy as np
 import pytest
+from arrays import normal
 from gradcheck import gradcheck
 
 from bn import nn
@@ -21,10 +22,6 @@ ELEMENTWISE = [
     nn.Dropout(0.0),
     nn.Dropout(1.0),
 ]
-
-
-def normal(*shape, dtype=np.float64):
-    return np.random.default_rng(3).standard_normal(shape).astype(dtype)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -121,7 +118,7 @@ def test_dropout_keeps_the_mean_and_does_nothing_in_eval_mode():
     assert layer.eval()(x) is x
 
 
-def test_the_same_seed_gives_the_same_zeros_and_another_seed_others():
+def test_dropout_of_the_same_seed_gives_the_same_zeros_and_of_another_seed_others():
     x = np.ones((10, 10))
     first, again, other = (nn.Dropout(0.5, rng=seed)(x) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
@@ -160,11 +157,6 @@ def test_a_channels_last_layer_says_so_in_its_repr():
     assert repr(nn.AdaptiveAvgPool2d(1, axis=-1)) == "AdaptiveAvgPool2d(output_size=1, axis=-1)"
     conv = nn.Conv2d(1, 2, 3, axis=-1)
     assert repr(conv) == "Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), axis=-1)"
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
 
 
 PAIRS = [

@@ -1,4 +1,4 @@
-"""Optimizers: PyTorch's numbers over several steps, state, and bad options."""
+"""Optimizers give PyTorch's numbers over many steps, keep their state, and refuse bad options."""
 
 import re
 
@@ -27,7 +27,7 @@ def parameters(dtype=np.float64):
 
 
 def steps(params, optimizer, count=4, seed=1):
-    """Steps with random gradients; now and then a parameter has none."""
+    """Make steps with random gradients; now and then a parameter has none."""
     rng = np.random.default_rng(seed)
     for i in range(count):
         optimizer.zero_grad()
@@ -38,7 +38,7 @@ def steps(params, optimizer, count=4, seed=1):
 
 
 def textbook(kind, p, gradients, options):
-    """The formulas of the papers, as they are written."""
+    """Compute with the formulas of the papers, as they are written."""
     lr, decay = options["lr"], options.get("weight_decay", 0.01 if kind == "AdamW" else 0)
     momentum, dampening = options.get("momentum", 0), options.get("dampening", 0)
     (beta1, beta2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
@@ -86,7 +86,7 @@ def test_optimizers_update_in_place_and_keep_the_dtype(kind, options, dtype):
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
-def test_a_step_leaves_gradients_alone_and_skips_what_has_none(kind, options):
+def test_a_step_leaves_gradients_alone_and_skips_parameters_without_one(kind, options):
     params = parameters()
     optimizer = getattr(nn, kind)(params, **{"lr": 0.1, **options})
     kept = params[1].data.copy()
@@ -140,7 +140,7 @@ def test_zero_grad_forgets_all_gradients():
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
-def test_a_loaded_state_goes_on_as_if_nothing_had_happened(kind, options):
+def test_an_optimizer_with_a_loaded_state_goes_on_as_if_nothing_had_happened(kind, options):
     options = {"lr": 0.1, **options}
     params = parameters()
     optimizer = getattr(nn, kind)(params, **options)
@@ -155,7 +155,7 @@ def test_a_loaded_state_goes_on_as_if_nothing_had_happened(kind, options):
         np.testing.assert_array_equal(p.data, copy.data)
 
 
-def test_a_state_is_a_copy():
+def test_the_state_of_an_optimizer_is_a_copy():
     params = parameters()
     optimizer = nn.SGD(params, lr=0.1, momentum=0.9)
     steps(params, optimizer)
@@ -165,7 +165,7 @@ def test_a_state_is_a_copy():
     np.testing.assert_array_equal(state["state"][0]["momentum_buffer"], kept)
 
 
-def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+def test_an_optimizer_refuses_a_state_that_does_not_fit_and_changes_nothing():
     params = parameters()
     optimizer = nn.Adam(params, lr=0.5)
     steps(params, optimizer)
@@ -234,14 +234,9 @@ one = nn.Parameter(np.ones(1))
         (lambda: nn.Adam([one], eps=-1), ValueError, "eps must be a number of at least 0"),
     ],
 )
-def test_bad_options_are_refused(make, error, message):
+def test_bad_options_of_an_optimizer_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
-
-
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
 
 
 @pytest.mark.parity

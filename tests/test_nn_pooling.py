@@ -1,4 +1,4 @@
-"""The pools against loops, central differences and PyTorch."""
+"""The pools are compared with loops, central differences and PyTorch."""
 
 import nn_reference as reference
 import numpy as np
@@ -83,7 +83,7 @@ def test_adaptive_pool_has_the_right_gradient(axis):
     gradcheck(nn.AdaptiveAvgPool2d(1, axis=axis), images(axis, size=(3, 4)))
 
 
-def test_the_first_of_equal_values_gets_the_gradient():
+def test_the_first_of_equal_values_gets_the_gradient_of_a_max_pool():
     layer = nn.MaxPool2d(2)
     x = np.array([[[[1.0, 1.0], [1.0, 1.0]]], [[[0.0, 1.0], [1.0, 0.0]]]])
     layer(x)
@@ -92,14 +92,14 @@ def test_the_first_of_equal_values_gets_the_gradient():
 
 
 @pytest.mark.parametrize("kernel", [(2, 2), (2, 1)], ids=["apart", "overlapping"])
-def test_an_infinite_gradient_goes_to_the_largest_value_alone(kernel):
+def test_an_infinite_gradient_of_a_max_pool_goes_to_the_largest_value_alone(kernel):
     layer = nn.MaxPool2d(*kernel)
     layer(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
     dx = layer.backward(np.full((1, 1, 1, 1), np.inf))
     np.testing.assert_array_equal(dx, [[[[0, 0], [0, np.inf]]]])
 
 
-def test_nan_is_the_largest_and_the_last_of_them_gets_the_gradient():
+def test_nan_is_the_largest_value_of_a_max_pool_and_the_last_nan_gets_the_gradient():
     layer = nn.MaxPool2d(2)
     x = np.array([[[[np.nan, np.nan, 1.0, 2.0], [9.0, 9.0, 3.0, 4.0]]]])
     np.testing.assert_array_equal(layer(x), [[[[np.nan, 4.0]]]])
@@ -107,7 +107,7 @@ def test_nan_is_the_largest_and_the_last_of_them_gets_the_gradient():
     np.testing.assert_array_equal(dx, [[[[0, 1, 0, 0], [0, 0, 0, 1]]]])
 
 
-def test_the_padding_never_wins_not_even_over_minus_infinity():
+def test_the_padding_of_a_max_pool_wins_over_no_value_not_even_minus_infinity():
     layer = nn.MaxPool2d(2, stride=2, padding=1)
     x = np.full((1, 1, 2, 2), -np.inf)
     assert (layer(x) == -np.inf).all()
@@ -144,16 +144,11 @@ def test_pools_take_strided_images(axis):
         np.testing.assert_array_equal(layer.backward(y[::-1])[::-1], dx)
 
 
-@pytest.fixture
-def torch():
-    return pytest.importorskip("torch")
-
-
 @pytest.mark.parity
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("kind", ["MaxPool2d", "AvgPool2d"])
 def test_pools_equal_pytorch(torch, kind, case):
-    x = images().round(0)  # many equal values
+    x = images().round(0)  # many values are equal
     x[0, 0, 2, 3] = x[0, 0, 3, 3] = np.nan
     ours, theirs = getattr(nn, kind)(*case), getattr(torch.nn, kind)(*case)
     tx = torch.tensor(x, requires_grad=True)
@@ -166,7 +161,7 @@ def test_pools_equal_pytorch(torch, kind, case):
 
 
 @pytest.mark.parity
-def test_pools_without_the_padding_equal_pytorch(torch):
+def test_average_pools_without_the_padding_equal_pytorch(torch):
     for case in CASES:
         ours = nn.AvgPool2d(*case, count_include_pad=False)
         theirs = torch.nn.AvgPool2d(*case, count_include_pad=False)

@@ -1,4 +1,4 @@
-"""Schedules: PyTorch's rates, state, and bad options."""
+"""Schedules give PyTorch's rates, keep their state, and refuse bad options."""
 
 import re
 
@@ -20,32 +20,33 @@ one = nn.Parameter(np.ones(1))
         (lambda: nn.CosineAnnealingLR(nn.SGD([one], 1), 1, -1), ValueError, "eta_min must be"),
     ],
 )
-def test_bad_options_are_refused(make, error, message):
+def test_bad_options_of_a_schedule_are_refused(make, error, message):
     with pytest.raises(error, match=message):
         make()
 
 
-def test_schedules_set_the_rate_epoch_by_epoch():
+@pytest.mark.parametrize(
+    ("make", "expected", "tolerance"),
+    [
+        (lambda opt: nn.StepLR(opt, step_size=2, gamma=0.5), [1, 1, 0.5, 0.5, 0.25], 0),
+        (lambda opt: nn.CosineAnnealingLR(opt, T_max=2, eta_min=0.5), [1, 0.75, 0.5], 1e-6),
+    ],
+    ids=["StepLR", "CosineAnnealingLR"],
+)
+def test_schedules_set_the_rate_epoch_by_epoch(make, expected, tolerance):
     optimizer = nn.SGD([one], lr=1.0)
-    schedule = nn.StepLR(optimizer, step_size=2, gamma=0.5)
+    schedule = make(optimizer)
     rates = []
-    for _ in range(5):
+    for _ in expected:
         rates.append(optimizer.lr)
         schedule.step()
-    assert rates == [1, 1, 0.5, 0.5, 0.25]
-    optimizer = nn.SGD([one], lr=1.0)
-    schedule = nn.CosineAnnealingLR(optimizer, T_max=2, eta_min=0.5)
-    rates = []
-    for _ in range(3):
-        rates.append(optimizer.lr)
-        schedule.step()
-    assert rates == pytest.approx([1, 0.75, 0.5])
+    np.testing.assert_allclose(rates, expected, rtol=tolerance)
 
 
 @pytest.mark.parametrize(
     "make", [lambda opt: nn.StepLR(opt, 2, 0.5), lambda opt: nn.CosineAnnealingLR(opt, 9, 0.1)]
 )
-def test_a_loaded_schedule_goes_on_where_the_other_was(make):
+def test_a_schedule_with_a_loaded_state_goes_on_where_the_other_was(make):
     first, second = nn.SGD([one], lr=1.0), nn.SGD([one], lr=7.0)
     schedule, other = make(first), make(second)
     for _ in range(3):
@@ -85,8 +86,7 @@ def test_the_state_of_something_else_does_not_change_a_schedule(state, message):
         ("CosineAnnealingLR", {"T_max": 4, "eta_min": 0.01}),
     ],
 )
-def test_schedules_equal_pytorch(kind, options):
-    torch = pytest.importorskip("torch")
+def test_schedules_equal_pytorch(torch, kind, options):
     ours = nn.SGD([nn.Parameter(np.ones(1))], lr=0.3)
     theirs = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.3)
     schedule = getattr(nn, kind)(ours, **options)

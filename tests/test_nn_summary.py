@@ -1,4 +1,4 @@
-"""The table of layers, output shapes and parameter counts."""
+"""The summary is a table of layers, output shapes and parameter counts."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bn.nn.summary import summary
 
 
 class Scale(nn.Module):
-    """A layer with a buffer and a counter, made when its input's shape is known."""
+    """It has a buffer and a counter, which are made when its input's shape is known."""
 
     buffer_names = ("mean", "num_batches_tracked")
     mean = num_batches_tracked = None
@@ -21,14 +21,14 @@ class Scale(nn.Module):
 
 
 class Halved(nn.Module):
-    """A layer whose own forward changes the shape."""
+    """It has a forward pass that changes the shape."""
 
     def forward(self, x):
         return x[:, ::2]
 
 
 @pytest.mark.parametrize("base", [nn.Module, nn.Sequential, nn.Residual])
-def test_a_forward_of_its_own_needs_an_output_shape_of_its_own(base):
+def test_a_module_with_a_forward_of_its_own_needs_an_output_shape_of_its_own(base):
     class Net(base):
         forward = Halved.forward
 

@@ -1,4 +1,4 @@
-"""The two tutorial CNNs, whole: they over-fit a batch, repeat themselves and equal PyTorch."""
+"""The two tutorial CNNs over-fit a batch, repeat themselves and equal PyTorch."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from bn import nn
 
 
 class CNNWithBatchNorm(nn.Sequential):
-    """The PyTorch tutorial's CNN, for small images."""
+    """It is the PyTorch tutorial's CNN, for small images."""
 
     def __init__(self, seed=None, size=8):
         rng = np.random.default_rng(seed)
@@ -24,7 +24,7 @@ class CNNWithBatchNorm(nn.Sequential):
 
 
 def keras_cnn(seed=None, size=8):
-    """The Keras tutorial's CNN, channels-last, for small images."""
+    """Make the Keras tutorial's CNN, channels-last, for small images."""
     rng = np.random.default_rng(seed)
     return nn.Sequential(
         nn.Conv2d(3, 16, 3, padding="same", axis=-1, rng=rng),
@@ -45,17 +45,22 @@ def batch(size=8, n=20):
     return rng.standard_normal((n, 3, size, size), dtype=np.float32), np.arange(n) % 10
 
 
-def train_torch_like(steps, seed=0):
-    model, criterion = CNNWithBatchNorm(seed), nn.CrossEntropyLoss()
-    optimizer = nn.SGD(model.parameters(), lr=0.01, momentum=0.9)
-    x, y = batch()
+def train(model, criterion, optimizer, x, y, steps):
+    """Take steps on one batch, and return the loss before each of them."""
     losses = []
     for _ in range(steps):
         losses.append(criterion(model(x), y))
         optimizer.zero_grad()
         model.backward(criterion.backward())
         optimizer.step()
-    return model, losses
+    return losses
+
+
+def train_torch_like(steps, seed=0):
+    model, criterion = CNNWithBatchNorm(seed), nn.CrossEntropyLoss()
+    optimizer = nn.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    x, y = batch()
+    return model, train(model, criterion, optimizer, x, y, steps)
 
 
 def train_keras_like(steps, seed=0):
@@ -64,13 +69,7 @@ def train_keras_like(steps, seed=0):
     optimizer = nn.Adam(model.parameters())
     x, y = batch()
     x, y = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), np.eye(10, dtype=np.float32)[y]
-    losses = []
-    for _ in range(steps):
-        losses.append(criterion(model(x), y))
-        optimizer.zero_grad()
-        model.backward(criterion.backward())
-        optimizer.step()
-    return model, losses
+    return model, train(model, criterion, optimizer, x, y, steps)
 
 
 def test_the_pytorch_tutorials_cnn_overfits_a_batch():
@@ -110,7 +109,7 @@ def test_a_training_loop_as_users_of_pytorch_write_it_works():
 
 
 @pytest.mark.parametrize("train", [train_torch_like, train_keras_like])
-def test_the_same_seed_gives_the_same_run(train):
+def test_trainings_of_the_same_seed_are_the_same(train):
     first, losses = train(4)
     second, again = train(4)
     assert losses == again
@@ -161,8 +160,7 @@ def test_a_residual_network_with_batch_norm_has_the_right_gradients(axis, traini
 
 
 @pytest.mark.parity
-def test_training_equals_pytorch_step_by_step():
-    torch = pytest.importorskip("torch")
+def test_training_equals_pytorch_step_by_step(torch):
     theirs = torch.nn.Sequential(
         torch.nn.Conv2d(3, 16, 3, padding=1),
         torch.nn.BatchNorm2d(16),

@@ -1,4 +1,4 @@
-"""bn.normalize and the backward pair: values, precision, memory."""
+"""`bn.normalize` and the backward pair have the right values, precision and use of memory."""
 
 import itertools
 
@@ -14,7 +14,7 @@ TOLERANCE = {np.float32: 1e-6, np.float64: 1e-12}
 
 
 def close(actual, expected, dtype, scale=1):
-    """Within the promised 1e-6 × max(1, |expected|) for float32."""
+    """Assert that values are within the promised 1e-6 × max(1, |expected|) for float32."""
     assert actual.dtype == dtype
     limit = scale * TOLERANCE[dtype] * np.maximum(1, np.abs(expected))
     assert (np.abs(actual - expected) <= limit).all(), np.max(np.abs(actual - expected) / limit)
@@ -45,7 +45,7 @@ def test_forward_and_backward_equal_the_float64_reference(shape, axis, dtype, rn
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "axis"), SHAPES)
-def test_with_given_statistics_they_are_constants_to_the_gradient(shape, axis, dtype, rng):
+def test_given_statistics_are_constants_to_the_gradient(shape, axis, dtype, rng):
     x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
     channels = shape[axis]
     weight, bias = affine(channels)
@@ -80,7 +80,7 @@ def test_any_memory_layout_of_any_argument_gives_the_same_result(shape, memory, 
 
 
 def test_the_output_keeps_the_order_of_axes_in_memory(rng):
-    x = np.moveaxis(rng.standard_normal((2, 4, 5, 3)), 3, 1)  # NCHW, channels-last in memory
+    x = np.moveaxis(rng.standard_normal((2, 4, 5, 3)), 3, 1)  # NCHW lies channels-last in memory
     y = bn.normalize(x, np.zeros(3), np.ones(3))
     assert y.strides == x.strides
     assert y.flags.owndata
@@ -113,14 +113,14 @@ def test_a_constant_channel_is_exactly_the_bias(value, dtype, isa):
             assert (np.moveaxis(y, axis, -1) == bias).all()
 
 
-def test_huge_values_stay_finite(rng, isa):
+def test_huge_values_normalize_to_finite_ones(rng, isa):
     x = (rng.standard_normal((8, 3, 20)) * 1e30).astype(np.float32)
     s = bn.stats(x)
     close(bn.normalize(x, s.mean, s.var), reference.forward(x, np.ones(3), np.zeros(3)), np.float32)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 3, 40), 1), ((40, 3), 1), ((3, 40, 48), 2)])
-def test_in_place_is_the_same(shape, axis, rng):
+def test_normalizing_in_place_gives_the_same(shape, axis, rng):
     x, dy = (rng.standard_normal(shape).astype(np.float32) for _ in range(2))
     s = bn.stats(x, axis)
     sums = bn.backward_reduce(dy, x, s.mean, axis=axis)
@@ -169,14 +169,19 @@ def test_the_gradient_has_the_order_of_axes_of_x(rng):
         assert bn.backward_apply(dy, x, s.mean, s.var, sums=sums).strides == x.strides
 
 
-def test_a_read_only_input_is_fine(rng):
+def test_a_read_only_input_gives_the_same_gradient(rng):
     x = rng.standard_normal((4, 3))
+
+    def gradient():
+        s = bn.stats(x)
+        return bn.backward_apply(x, x, s.mean, s.var, sums=bn.backward_reduce(x, x, s.mean))
+
+    expected = gradient()
     x.flags.writeable = False
-    s = bn.stats(x)
-    bn.backward_apply(x, x, s.mean, s.var, sums=bn.backward_reduce(x, x, s.mean))
+    np.testing.assert_array_equal(gradient(), expected)
 
 
-def test_nothing_outside_the_output_is_written(rng):
+def test_normalizing_writes_nothing_outside_the_output(rng):
     for shape, axis in [((3, 4, 17), 1), ((17, 3), 1), ((5, 7, 65), 2)]:
         guarded = np.full(np.prod(shape) + 64, 7.0, np.float32)
         out = guarded[32:-32].reshape(shape)
@@ -205,7 +210,7 @@ def test_an_infinite_x_does_not_reach_the_gradient_of_constant_statistics():
     assert dx.tolist() == [[1], [1], [1]]
 
 
-def test_empty_arrays_come_back_empty():
+def test_empty_arrays_normalize_to_empty_ones():
     for shape in [(0, 3), (0, 3, 4, 4), (2, 3, 0)]:
         x, one = np.empty(shape, np.float32), np.ones(3)
         assert bn.normalize(x, one, one).shape == shape

@@ -1,4 +1,4 @@
-"""`bn.onnx`: the formulas of ONNX's specification, its dtypes, its opsets, its purity."""
+"""`bn.onnx` has the formulas of ONNX's specification, its dtypes, its opsets and its purity."""
 
 import itertools
 
@@ -14,7 +14,7 @@ NO_BFLOAT16 = [np.float16, np.float32, np.float64]
 
 
 def inputs(rng, shape, dtype=np.float32, parameters=None, statistics=None):
-    """X, scale, B, input_mean, input_var as in ONNX's own test cases."""
+    """Return X, scale, B, input_mean and input_var as in ONNX's own test cases."""
     channels = 1 if len(shape) == 1 else shape[1]
     X, scale, B, mean = (rng.standard_normal(s) for s in (shape, channels, channels, channels))
     var = rng.random(channels)
@@ -24,7 +24,7 @@ def inputs(rng, shape, dtype=np.float32, parameters=None, statistics=None):
 
 
 def formula(X, scale, B, mean, var, epsilon=1e-5, momentum=0.9, training_mode=0):
-    """ONNX's specification in float64."""
+    """Compute ONNX's specification in float64."""
     x = X.reshape(-1, 1) if X.ndim == 1 else X
     if not training_mode:
         return reference.forward(x, scale, B, epsilon, mean=mean, var=var).reshape(X.shape)
@@ -38,7 +38,9 @@ def formula(X, scale, B, mean, var, epsilon=1e-5, momentum=0.9, training_mode=0)
 @pytest.mark.parametrize("training_mode", [0, 1])
 @pytest.mark.parametrize("attributes", [{}, {"epsilon": 1e-2}, {"momentum": 0.3}], ids=str)
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (7,), (6, 3), (4, 3, 5), (2, 3, 2, 3, 4)])
-def test_documented_examples_at_every_rank(shape, attributes, training_mode, rng):
+def test_the_outputs_of_onnx_are_those_of_its_formula_at_every_rank(
+    shape, attributes, training_mode, rng
+):
     given = inputs(rng, shape)
     found = BatchNormalization(*given, training_mode=training_mode, **attributes)
     expected = formula(*given, training_mode=training_mode, **attributes)
@@ -52,7 +54,9 @@ def test_documented_examples_at_every_rank(shape, attributes, training_mode, rng
 
 @pytest.mark.parametrize("training_mode", [0, 1])
 @pytest.mark.parametrize("dtypes", list(itertools.product(DTYPES, repeat=3)), ids=str)
-def test_each_output_has_the_dtype_of_its_input_and_is_rounded_once(dtypes, training_mode, rng):
+def test_each_output_of_onnx_has_the_dtype_of_its_input_and_is_rounded_once(
+    dtypes, training_mode, rng
+):
     given = inputs(rng, (5, 3, 4), *dtypes)
     found = BatchNormalization(*given, training_mode=training_mode)
     expected = formula(*given, training_mode=training_mode)
@@ -65,7 +69,7 @@ def test_each_output_has_the_dtype_of_its_input_and_is_rounded_once(dtypes, trai
 
 
 @pytest.mark.parametrize("training_mode", [0, 1])
-def test_no_input_is_changed_and_no_output_is_an_input(training_mode, rng):
+def test_no_input_of_onnx_is_changed_and_no_output_is_an_input(training_mode, rng):
     given = inputs(rng, (4, 3, 5))
     before = [a.copy() for a in given]
     for a in given:
@@ -107,7 +111,7 @@ def test_a_channel_with_a_nan_or_inf_carries_it_into_its_statistics_alone(value,
 
 
 @pytest.mark.parametrize("opset", range(7, 16))
-def test_inference_is_the_same_in_all_opsets(opset, rng):
+def test_inference_of_onnx_is_the_same_in_all_opsets(opset, rng):
     given = inputs(rng, (4, 3, 5))
     np.testing.assert_array_equal(
         BatchNormalization(*given, opset=opset), BatchNormalization(*given)
@@ -163,7 +167,7 @@ def test_bfloat16_exists_from_opset_14_on(rng):
     ],
     ids=str,
 )
-def test_attributes_that_are_errors(attributes, sentence, rng):
+def test_bad_attributes_of_onnx_are_errors(attributes, sentence, rng):
     with pytest.raises(ValueError, match=sentence):
         BatchNormalization(*inputs(rng, (4, 3)), **attributes)
 
@@ -182,7 +186,7 @@ def test_attributes_that_are_errors(attributes, sentence, rng):
         (4, None, TypeError, "input_var must be a numpy array, got NoneType"),
     ],
 )
-def test_inputs_that_are_errors(position, value, error, sentence, rng):
+def test_bad_inputs_of_onnx_are_errors(position, value, error, sentence, rng):
     given = list(inputs(rng, (4, 3)))
     given[position] = value
     with pytest.raises(error, match=sentence):

@@ -1,4 +1,4 @@
-"""The gradient of the backward pass beside PyTorch's, differentiated twice by its autograd."""
+"""The gradient of the backward pass equals PyTorch's, whose autograd differentiates twice."""
 
 import numpy as np
 import pytest
@@ -11,13 +11,8 @@ from bn.functional import stats
 pytestmark = pytest.mark.parity
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def theirs(torch, second, dy, x, weight, running, eps):
-    """(ddy, dx, dweight), the last one with a weight; training is to have no running statistics."""
+    """Return (ddy, dx, dweight), the last with a weight; training means no running statistics."""
     affine = [] if weight is None else [weight, np.zeros_like(weight)]
     dy, x, *affine = (torch.tensor(a, requires_grad=True) for a in (dy, x, *affine))
     statistics = [None if a is None else torch.from_numpy(a) for a in running]
@@ -40,7 +35,7 @@ def theirs(torch, second, dy, x, weight, running, eps):
     eps=st.sampled_from([1e-5, 1e-3, 0.5]),
     seed=st.integers(0, 99),
 )
-def test_the_same_second_order_gradients(torch, shape, training, scaled, wanted, eps, seed):
+def test_second_order_gradients_equal_pytorch(torch, shape, training, scaled, wanted, eps, seed):
     channels = shape[1]
     if training and np.prod(shape) == channels:
         shape = [shape[0] + 1, *shape[1:]]

@@ -1,4 +1,4 @@
-"""`fold_arrays` and `fold` beside PyTorch's `torch.nn.utils.fusion`."""
+"""`fold_arrays` and `fold` are compared with PyTorch's `torch.nn.utils.fusion`."""
 
 import numpy as np
 import pytest
@@ -10,13 +10,8 @@ from bn.tools.folding import fold, fold_arrays
 pytestmark = pytest.mark.parity
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def arrays(shape, dtype):
-    """A weight, and bias, running mean and variance, scale and shift of 6 channels."""
+    """Return a weight, and bias, running mean and variance, scale and shift of 6 channels."""
     rng = np.random.default_rng(0)
     vectors = [rng.random(6).astype(dtype) + 0.5 for _ in range(5)]
     return [rng.standard_normal(shape).astype(dtype), *vectors]
@@ -32,7 +27,7 @@ def assert_all_close(ours, theirs, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("missing", [(), (1,), (4, 5), (5,)], ids=str)
 @pytest.mark.parametrize(("shape", "axis"), [((6, 4, 3, 3), 0), ((4, 6, 3, 3), 1), ((6, 2, 5), 0)])
-def test_convolutions_fold_alike(torch, shape, axis, missing, dtype):
+def test_convolutions_fold_as_in_pytorch(torch, shape, axis, missing, dtype):
     given = [None if i in missing else a for i, a in enumerate(arrays(shape, dtype))]
     weight, bias, mean, var, scale, shift = [None if a is None else torch.tensor(a) for a in given]
     theirs = torch.nn.utils.fusion.fuse_conv_bn_weights(
@@ -43,7 +38,7 @@ def test_convolutions_fold_alike(torch, shape, axis, missing, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("missing", [(), (1,)], ids=str)
-def test_linear_layers_fold_alike(torch, missing, dtype):
+def test_linear_layers_fold_as_in_pytorch(torch, missing, dtype):
     given = [None if i in missing else a for i, a in enumerate(arrays((6, 4), dtype))]
     weight, bias, mean, var, scale, shift = [None if a is None else torch.tensor(a) for a in given]
     theirs = torch.nn.utils.fusion.fuse_linear_bn_weights(
@@ -52,7 +47,7 @@ def test_linear_layers_fold_alike(torch, missing, dtype):
     assert_all_close(fold_arrays(*given, 1e-3), theirs, dtype)
 
 
-def test_models_fold_alike(torch):
+def test_models_fold_as_in_pytorch(torch):
     conv, norm = torch.nn.Conv2d(4, 6, 3, groups=2, bias=False), torch.nn.BatchNorm2d(6)
     linear, last = torch.nn.Linear(6, 5), torch.nn.BatchNorm1d(5)
     theirs = torch.nn.Sequential(conv, norm, torch.nn.Flatten(), linear, last)

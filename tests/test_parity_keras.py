@@ -1,7 +1,6 @@
-"""`bn.BatchNormalization` beside Keras's: steps of training, options, states, errors."""
+"""`bn.BatchNormalization` and Keras's have the same steps, options, states and errors."""
 
 import inspect
-import os
 
 import numpy as np
 import pytest
@@ -10,20 +9,14 @@ import bn
 
 pytestmark = [
     pytest.mark.parity,
-    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # Keras's get_weights
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # Keras's get_weights causes it
 ]
 
 LIMIT = 2e-5  # Keras computes in float32, whatever the layer's dtype
 
 
-@pytest.fixture(scope="module")
-def keras():
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return pytest.importorskip("keras")
-
-
 def pair(keras, shape, **options):
-    """The same layer in Keras and here, with the same random state."""
+    """Make the same layer in Keras and here, with the same random state."""
     theirs = keras.layers.BatchNormalization(**options)
     theirs.build(shape)
     ours = bn.BatchNormalization(**options)
@@ -42,7 +35,7 @@ def batches(shape, n):
 
 
 def side_by_side(theirs, ours, x, mask=None, *, limit=LIMIT, lr=0.1, **call):
-    """One step of training: outputs, gradients and states are alike, before and after it."""
+    """Make one step of training in which outputs, gradients and states are alike."""
     import torch
 
     dy = np.random.default_rng(1).standard_normal(x.shape).astype(x.dtype)
@@ -59,7 +52,7 @@ def side_by_side(theirs, ours, x, mask=None, *, limit=LIMIT, lr=0.1, **call):
     np.testing.assert_allclose(y, ty.detach().numpy(), **tolerance)
     np.testing.assert_allclose(dx, tx.grad.numpy(), **tolerance)
     parameters = dict(ours.named_parameters())
-    many = {"rtol": 10 * limit, "atol": limit * np.sqrt(x.size)}  # sums of as many numbers
+    many = {"rtol": 10 * limit, "atol": limit * np.sqrt(x.size)}  # they are sums of as many numbers
     for v in theirs.weights:
         found = parameters[v.name].grad if v.name in parameters else None
         assert (found is None) == (v.value.grad is None), v.name
@@ -67,10 +60,10 @@ def side_by_side(theirs, ours, x, mask=None, *, limit=LIMIT, lr=0.1, **call):
             np.testing.assert_allclose(found, v.value.grad.numpy(), err_msg=v.name, **many)
             v.assign(v.value - lr * v.value.grad)
             parameters[v.name].data -= lr * found
-    same_state(theirs, ours, **tolerance)
+    assert_same_state(theirs, ours, **tolerance)
 
 
-def same_state(theirs, ours, **tolerance):
+def assert_same_state(theirs, ours, **tolerance):
     state = ours.state_dict()
     assert list(state) == [v.name for v in theirs.weights]
     for v in theirs.weights:
@@ -91,7 +84,7 @@ def same_state(theirs, ours, **tolerance):
     ],
     ids=str,
 )
-def test_layers_train_and_evaluate_alike(keras, options):
+def test_layers_train_and_evaluate_as_in_keras(keras, options):
     shape = (4, 5, 6, 3)
     theirs, ours = pair(keras, shape, **options)
     modes = (True, True, False, True, False)
@@ -101,7 +94,7 @@ def test_layers_train_and_evaluate_alike(keras, options):
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, np.int64(1)])
 @pytest.mark.parametrize("shape", [(6, 5, 4), (4, 5, 6, 3), (3, 2, 4, 2, 5)], ids=len)
-def test_the_channels_may_be_on_any_axis(keras, shape, axis):
+def test_channels_on_any_axis_train_as_in_keras(keras, shape, axis):
     theirs, ours = pair(keras, shape, axis=axis)
     for training, x in zip((True, False), batches(shape, 2), strict=True):
         side_by_side(theirs, ours, x, training=training)
@@ -111,7 +104,7 @@ def test_the_channels_may_be_on_any_axis(keras, shape, axis):
 
 
 def mask_of(shape, seed=4):
-    """With a value for every channel, wherever the channels are."""
+    """Return a mask that leaves a value to every channel, wherever the channels are."""
     mask = np.random.default_rng(seed).random(shape[:-1]) < 0.6
     mask[0] = True
     mask[..., 0] = True
@@ -124,14 +117,14 @@ MASKED += [((4, 5, 6, 3), 1), ((4, 5, 6, 3), -2), ((3, 2, 4, 2, 5), -1)]
 
 @pytest.mark.parametrize("renorm", [False, True], ids=["", "renorm"])
 @pytest.mark.parametrize(("shape", "axis"), MASKED)
-def test_masked_batches_train_alike(keras, shape, axis, renorm):
+def test_masked_batches_train_as_in_keras(keras, shape, axis, renorm):
     theirs, ours = pair(keras, shape, axis=axis, renorm=renorm, momentum=0.5)
     modes = (True, True, False)
     for k, (training, x) in enumerate(zip(modes, batches(shape, 3), strict=True)):
         side_by_side(theirs, ours, x, mask_of(shape, k), training=training)
 
 
-def test_a_mask_may_broadcast(keras):
+def test_a_mask_broadcasts_as_in_keras(keras):
     theirs, ours = pair(keras, (6, 5, 4))
     (x,) = batches((6, 5, 4), 1)
     for shape in ((6, 1), (1, 5)):
@@ -139,21 +132,21 @@ def test_a_mask_may_broadcast(keras):
         side_by_side(theirs, ours, x, mask, training=True)
 
 
-def test_one_value_left_by_a_mask_is_its_own_mean(keras):
+def test_one_value_left_by_a_mask_is_its_own_mean_as_in_keras(keras):
     theirs, ours = pair(keras, (6, 4), epsilon=0.1)
     (x,) = batches((6, 4), 1)
     side_by_side(theirs, ours, x, np.arange(6) == 2, training=True)
 
 
-def test_masked_nan_reaches_no_statistic(keras):
+def test_masked_nan_reaches_no_statistic_as_in_keras_and_no_output_of_bn(keras):
     theirs, ours = pair(keras, (6, 5, 4))
     (x,) = batches((6, 5, 4), 1)
     mask = mask_of(x.shape)
     x[~mask] = np.nan
     y, expected = ours(x, True, mask), in_keras(theirs, x, training=True, mask=mask)
-    same_state(theirs, ours, rtol=LIMIT, atol=LIMIT)
+    assert_same_state(theirs, ours, rtol=LIMIT, atol=LIMIT)
     np.testing.assert_allclose(y[mask], expected[mask], rtol=LIMIT, atol=LIMIT)
-    assert np.isnan(expected[~mask]).all() and np.isfinite(y).all()  # it spreads no further here
+    assert np.isnan(expected[~mask]).all() and np.isfinite(y).all()  # NaN reaches Keras's output
 
 
 def in_keras(layer, x, mask=None, **call):
@@ -179,7 +172,7 @@ CLIPPING = [
 
 
 @pytest.mark.parametrize("clipping", CLIPPING, ids=str)
-def test_renorm_trains_alike(keras, clipping):
+def test_renorm_trains_as_in_keras(keras, clipping):
     options = {"renorm_momentum": 0.8, "momentum": 0.6}
     theirs, ours = pair(keras, (9, 4, 3), renorm=True, renorm_clipping=clipping, **options)
     modes = (True, True, True, False, True)
@@ -189,7 +182,7 @@ def test_renorm_trains_alike(keras, clipping):
 
 @pytest.mark.parametrize("axis", [1, -1])
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"epsilon": 0.5}])
-def test_renorm_trains_alike_with_every_option(keras, options, axis):
+def test_renorm_trains_as_in_keras_with_every_option(keras, options, axis):
     shape, clipping = (6, 4, 3, 2), {"rmax": 1.1, "dmax": 0.2}
     options = {"axis": axis, "renorm_clipping": clipping, **options}
     theirs, ours = pair(keras, shape, renorm=True, **options)
@@ -197,7 +190,7 @@ def test_renorm_trains_alike_with_every_option(keras, options, axis):
         side_by_side(theirs, ours, x, training=True)
 
 
-def test_small_deviations_of_renorm_are_alike(keras):
+def test_small_deviations_of_renorm_are_those_of_keras(keras):
     """One below the root of epsilon is taken as that, and its variance as 0."""
     theirs, ours = pair(keras, (8, 3), renorm=True)
     small = np.array([1e-9, 0.0, 0.01])
@@ -208,7 +201,7 @@ def test_small_deviations_of_renorm_are_alike(keras):
         side_by_side(theirs, ours, x, training=True)
 
 
-def test_renorm_starts_from_the_initializers(keras):
+def test_renorm_starts_from_the_initializers_as_in_keras(keras):
     options = {
         "renorm": True,
         "moving_mean_initializer": lambda shape, dtype=None: np.full(shape, 3.0, "f4"),
@@ -217,7 +210,7 @@ def test_renorm_starts_from_the_initializers(keras):
     theirs, ours = keras.layers.BatchNormalization(**options), bn.BatchNormalization(**options)
     theirs.build((None, 3))
     ours.build((3,))
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
 
 
 # ---- modes ----
@@ -225,7 +218,9 @@ def test_renorm_starts_from_the_initializers(keras):
 
 @pytest.mark.parametrize("renorm", [False, True], ids=["", "renorm"])
 @pytest.mark.parametrize("training", [True, False])
-def test_what_is_not_trainable_infers_and_keeps_its_state(keras, training, renorm):
+def test_a_layer_that_is_not_trainable_infers_and_keeps_its_state_as_in_keras(
+    keras, training, renorm
+):
     theirs, ours = pair(keras, (6, 4), renorm=renorm)
     before = ours.state_dict()
     xs = batches((6, 4), 3)
@@ -238,7 +233,7 @@ def test_what_is_not_trainable_infers_and_keeps_its_state(keras, training, renor
         before = None
 
 
-def test_the_mode_of_a_call_leaves_the_layers_own_alone(keras):
+def test_the_mode_of_a_call_leaves_the_mode_of_the_layer_alone(keras):
     """Keras infers where no mode is said; `bn` follows train() and eval()."""
     theirs, ours = pair(keras, (6, 4))
     first, second = batches((6, 4), 2)
@@ -246,7 +241,7 @@ def test_the_mode_of_a_call_leaves_the_layers_own_alone(keras):
     np.testing.assert_allclose(ours(second), in_keras(theirs, second), atol=LIMIT)
     side_by_side(theirs, ours.train(), first, training=False)
     np.testing.assert_allclose(ours(second), in_keras(theirs, second, training=True), atol=LIMIT)
-    same_state(theirs, ours, atol=LIMIT)
+    assert_same_state(theirs, ours, atol=LIMIT)
 
 
 # ---- regularizers, initializers, weights ----
@@ -254,7 +249,7 @@ def test_the_mode_of_a_call_leaves_the_layers_own_alone(keras):
 
 @pytest.mark.parametrize("gamma", ["l1", "l2", (0.3, 0.2), None])
 @pytest.mark.parametrize("beta", ["l2", (0.1, 0.0), None])
-def test_regularizers_have_the_same_loss_and_gradient(keras, gamma, beta):
+def test_regularizers_have_the_loss_and_gradient_of_keras(keras, gamma, beta):
     def of(kind, value):
         return kind(l1=value[0], l2=value[1]) if isinstance(value, tuple) else value
 
@@ -278,15 +273,15 @@ def test_regularizers_have_the_same_loss_and_gradient(keras, gamma, beta):
 
 
 @pytest.mark.parametrize("options", [{}, {"renorm": True}, {"scale": False}, {"center": False}])
-def test_weights_go_over_in_their_order(keras, options):
+def test_weights_go_to_keras_and_back_in_their_order(keras, options):
     theirs, ours = pair(keras, (6, 4), **options)
     for x in batches((6, 4), 2):
         side_by_side(theirs, ours, x, training=True)
     ours.set_weights(theirs.get_weights())
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
     ours.set_weights([w + 1 for w in ours.get_weights()])
     theirs.set_weights(ours.get_weights())
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
     for wrong in (ours.get_weights()[:-1], [np.ones(3)] * len(ours.get_weights())):
         for layer in (theirs, ours):
             with pytest.raises(ValueError):
@@ -305,10 +300,10 @@ def test_initializers_are_names_functions_and_kerass_own(keras, value):
     theirs, ours = keras.layers.BatchNormalization(**options), bn.BatchNormalization(**options)
     theirs.build((None, 5))
     ours.build((5,))
-    same_state(theirs, ours, rtol=0)
+    assert_same_state(theirs, ours, rtol=0)
 
 
-def test_defaults_and_the_order_of_arguments_are_alike(keras):
+def test_defaults_and_the_order_of_arguments_are_those_of_keras(keras):
     kinds = keras.layers.BatchNormalization, bn.BatchNormalization
     theirs, ours = (inspect.signature(kind).parameters for kind in kinds)
     for name, parameter in ours.items():
@@ -361,7 +356,7 @@ CONSTRUCTIONS += [(o, False, True) for o in REFUSED_HERE_ALONE]
 
 
 @pytest.mark.parametrize(("options", "there", "here"), CONSTRUCTIONS, ids=str)
-def test_constructors_refuse_alike(keras, options, there, here):
+def test_constructors_refuse_what_keras_refuses_and_more(keras, options, there, here):
     for layer, refused in ((keras.layers.BatchNormalization, there), (bn.BatchNormalization, here)):
         if refused:
             with pytest.raises((ValueError, TypeError)):
@@ -370,7 +365,7 @@ def test_constructors_refuse_alike(keras, options, there, here):
             layer(**options)
 
 
-def test_calls_refuse_alike(keras):
+def test_calls_refuse_what_keras_refuses(keras):
     x = np.ones((6, 5, 4), np.float32)
     theirs, ours = pair(keras, x.shape)
     sentence = "The mask provided should be one dimension less than the inputs"
@@ -394,7 +389,7 @@ def test_calls_refuse_alike(keras):
 # ---- differences on purpose ----
 
 
-def test_a_single_value_is_an_error_here_and_the_bias_in_keras(keras):
+def test_a_single_value_is_an_error_in_bn_and_the_bias_in_keras(keras):
     theirs, ours = pair(keras, (1, 4))
     x, before = np.ones((1, 4), np.float32), ours.state_dict()
     np.testing.assert_array_equal(in_keras(theirs, x, training=True)[0], before["beta"])
@@ -403,7 +398,7 @@ def test_a_single_value_is_an_error_here_and_the_bias_in_keras(keras):
 
 
 @pytest.mark.parametrize("how", ["empty", "masked"])
-def test_what_holds_no_value_changes_no_statistic_here(keras, how):
+def test_a_batch_without_values_changes_no_statistic_in_bn(keras, how):
     theirs, ours = pair(keras, (6, 4))
     x = np.ones((0 if how == "empty" else 6, 4), np.float32)
     mask = np.zeros(6, bool) if how == "masked" else None
@@ -420,7 +415,7 @@ def in_keras_of(layer):
     return lambda x, **call: in_keras(layer, x, **call)
 
 
-def test_integers_are_an_error_here(keras):
+def test_integers_are_an_error_in_bn(keras):
     theirs, ours = pair(keras, (6, 4))
     x = np.arange(24).reshape(6, 4)
     assert in_keras(theirs, x).dtype == np.float32

@@ -1,4 +1,4 @@
-"""`bn.onnx` beside ONNX's own test cases, its reference evaluator and ONNX Runtime."""
+"""`bn.onnx` is compared with ONNX's own test cases, its reference evaluator and ONNX Runtime."""
 
 import itertools
 
@@ -29,7 +29,7 @@ RUNTIME[15] = [*RUNTIME[14], (HALF, SINGLE, SINGLE)]
 
 @st.composite
 def calls(draw, types):
-    """(opset, inputs, attributes) of a node."""
+    """Yield (opset, inputs, attributes) of a node."""
     opset = draw(st.sampled_from(sorted(types)))
     x_type, parameters, statistics = draw(st.sampled_from(types[opset]))
     shape = draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
@@ -39,7 +39,7 @@ def calls(draw, types):
     scale, B = (rng.standard_normal(channels).astype(parameters) for _ in range(2))
     mean, var = ((rng.random(channels) + 0.5).astype(statistics) for _ in range(2))
     choices = {"epsilon": [1e-5, 1e-3, 0.5], "momentum": [0.9, 0.0, 1.0, 0.25]}
-    attributes = {  # float32 in ONNX
+    attributes = {  # it is a float32 in ONNX
         name: float(np.float32(draw(st.sampled_from(values)))) for name, values in choices.items()
     }
     if opset >= 14:
@@ -48,7 +48,7 @@ def calls(draw, types):
 
 
 def node_model(opset, arrays, attributes):
-    """A model of this node alone."""
+    """Make a model of this node alone."""
     from onnx import helper
 
     outputs = OUTPUTS if attributes.get("training_mode") else OUTPUTS[:1]
@@ -79,19 +79,19 @@ def rounding(dtype):
 
 
 def compute_rounding(x):
-    """Of the arithmetic on x, which is float32 for the halves."""
+    """Return the rounding of the arithmetic on x, which is float32 for the halves."""
     return rounding(DOUBLE if x.dtype == DOUBLE else SINGLE)
 
 
 def assert_close(found, expected, atol):
-    """To one rounding of each output's dtype, and atol."""
+    """Assert equality to one rounding of each output's dtype, and atol."""
     for name, a, b in zip(OUTPUTS[: len(expected)], found, expected, strict=True):
         assert a.shape == b.shape, name
         a64, b64 = a.astype(np.float64), b.astype(np.float64)
         np.testing.assert_allclose(a64, b64, rtol=rounding(a.dtype), atol=atol, err_msg=name)
 
 
-def test_onnxs_own_node_cases():
+def test_onnxs_own_node_cases_pass():
     pytest.importorskip("onnx.backend.test.case.node.batch_normalization")
     from onnx import helper
     from onnx.backend.test.case import node as cases
@@ -108,7 +108,7 @@ def test_onnxs_own_node_cases():
 
 @settings(max_examples=300, deadline=None)
 @given(call=calls(REFERENCE))
-def test_the_reference_evaluator_in_float64(call):
+def test_outputs_equal_onnxs_reference_evaluator_in_float64(call):
     reference = pytest.importorskip("onnx.reference")
     opset, arrays, attributes = call
     # its training mode has no single axis
@@ -121,7 +121,7 @@ def test_the_reference_evaluator_in_float64(call):
 
 @settings(max_examples=300, deadline=None)
 @given(call=calls(RUNTIME))
-def test_onnx_runtime(call):
+def test_outputs_equal_onnx_runtime(call):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     _, arrays, attributes = call

@@ -1,9 +1,10 @@
-"""`recalibrate` beside PyTorch's `update_bn`, and beside what PyTorch's layers are given."""
+"""`recalibrate` is compared with PyTorch's `update_bn`, and with what PyTorch's layers get."""
 
 import copy
 
 import numpy as np
 import pytest
+from arrays import normal, split
 
 import bn
 from bn import nn
@@ -12,13 +13,8 @@ from bn.tools.recalibration import recalibrate
 pytestmark = pytest.mark.parity
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def pair(torch):
-    """The same network in PyTorch and here, in float64."""
+    """Make the same network in PyTorch and here, in float64."""
     f64 = {"dtype": torch.float64}
     torch.manual_seed(0)
     theirs = torch.nn.Sequential(
@@ -48,8 +44,7 @@ def pair(torch):
 
 
 def batches(*sizes):
-    x = np.random.default_rng(0).standard_normal((sum(sizes), 2, 8, 8))
-    return np.split(x, np.cumsum(sizes)[:-1])
+    return split(normal(sum(sizes), 2, 8, 8), *sizes)
 
 
 def in_torch(torch, parts):
@@ -57,7 +52,7 @@ def in_torch(torch, parts):
 
 
 def layer_inputs(torch, model, parts):
-    """What each batch normalization of a PyTorch model in training mode is given, as (C, M)."""
+    """Return what each batch normalization of a PyTorch model in training mode gets, as (C, M)."""
     model = copy.deepcopy(model).train()
     seen = {}
     for name, module in model.named_modules():
@@ -74,7 +69,7 @@ def layer_inputs(torch, model, parts):
 
 
 @pytest.mark.parametrize("sizes", [(8, 8, 8), (3, 17, 2, 30)])
-def test_statistics_are_those_of_what_pytorchs_layers_are_given(torch, sizes):
+def test_recalibrated_statistics_are_those_of_what_pytorchs_layers_are_given(torch, sizes):
     theirs, ours = pair(torch)
     recalibrate(ours, batches(*sizes))
     inputs = layer_inputs(torch, theirs, batches(*sizes))
@@ -85,7 +80,7 @@ def test_statistics_are_those_of_what_pytorchs_layers_are_given(torch, sizes):
         np.testing.assert_allclose(layer.running_var, x.var(1, ddof=1), rtol=1e-10)
 
 
-def test_means_are_update_bns_where_batches_are_of_one_size_and_variances_are_not(torch):
+def test_means_are_those_of_update_bn_for_batches_of_one_size_and_variances_are_not(torch):
     theirs, ours = pair(torch)
     recalibrate(ours, batches(8, 8, 8))
     torch.optim.swa_utils.update_bn(in_torch(torch, batches(8, 8, 8)), theirs)
@@ -97,7 +92,7 @@ def test_means_are_update_bns_where_batches_are_of_one_size_and_variances_are_no
         assert (ours[i].running_var != var).all()
 
 
-def test_uneven_batches_count_by_their_size_and_not_alike(torch):
+def test_uneven_batches_count_by_their_size_unlike_in_update_bn(torch):
     theirs, ours = pair(torch)
     parts = batches(40, 2)
     recalibrate(ours, parts)

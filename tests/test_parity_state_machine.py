@@ -1,4 +1,4 @@
-"""`bn` and PyTorch side by side: whatever happens to both, they stay the same."""
+"""`bn` and PyTorch stay the same side by side, whatever happens to both."""
 
 import numpy as np
 import pytest
@@ -17,26 +17,21 @@ import bn
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore:Lazy modules")]
 
 RANKS = {"BatchNorm1d": (2, 3), "BatchNorm2d": (4,), "BatchNorm3d": (5,)}
-TOLERANCE = {np.float32: 2e-5, np.float64: 1e-10}  # of the largest number so far
+TOLERANCE = {np.float32: 2e-5, np.float64: 1e-10}  # relative to the largest number so far
 MOMENTA = st.sampled_from([0.1, 0.0, 1.0, 0.7, None])
 SEEDS = st.integers(0, 999)
 ODD = st.sampled_from(["single", "empty", "rank", "channels", "integers"])
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def spread(shape, rng, dtype):
-    """Random values with a variance that is far from 0 in every channel."""
+    """Return random values with a variance that is far from 0 in every channel."""
     x = np.moveaxis(rng.uniform(-0.4, 0.4, shape), 1, 0).copy()
     x.reshape(shape[1], -1)[:, ::2] += 2
     return np.ascontiguousarray(np.moveaxis(x, 0, 1) + rng.integers(-2, 3)).astype(dtype)
 
 
 def outcome(layer, x):
-    """What a layer returns, and what it raises."""
+    """Return what a layer returns, and what it raises."""
     try:
         return layer(x), None
     except (TypeError, ValueError, RuntimeError) as error:
@@ -44,7 +39,7 @@ def outcome(layer, x):
 
 
 class SideBySide(RuleBasedStateMachine):
-    """The same calls for a layer of `bn` (ours) and for PyTorch's (theirs)."""
+    """It makes the same calls for a layer of `bn` (ours) and for PyTorch's (theirs)."""
 
     @initialize(
         name=st.sampled_from(list(RANKS)),
@@ -60,7 +55,9 @@ class SideBySide(RuleBasedStateMachine):
         seed=SEEDS,
     )
     def make(self, name, channels, dtype, lazy, poison, seed, tracked, **options):
-        self.torch = torch = pytest.importorskip("torch")
+        import torch
+
+        self.torch = torch
         self.ranks, self.channels, self.dtype = RANKS[name], channels, dtype
         self.poison, self.pending, self.frozen, self.largest = poison, None, False, 1.0
         options["track_running_stats"] = tracked
@@ -100,7 +97,7 @@ class SideBySide(RuleBasedStateMachine):
             self.same(mine.grad, other.grad, "gradient of a parameter")
 
     def same_refusal(self, ours, theirs):
-        """PyTorch's sentence where `bn` uses it; else `bn`'s own, and PyTorch refuses too."""
+        """Compare with PyTorch's sentence where `bn` uses it; else PyTorch must refuse as well."""
         assert isinstance(ours, (TypeError, ValueError))
         if isinstance(theirs, ValueError):
             sentence = str(theirs).replace("torch.Size([", "(").replace("])", ")")
@@ -210,7 +207,7 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(frozen=st.booleans())
     def freeze(self, frozen):
-        """PyTorch has no such thing: eval() and requires_grad, again after each train()."""
+        """PyTorch has only eval() and requires_grad for it, again after each train()."""
         self.pending = None
         self.frozen = frozen
         (bn.freeze if frozen else bn.unfreeze)(self.ours)
@@ -237,7 +234,7 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(seed=SEEDS, old=st.booleans(), dtype=st.sampled_from([np.float32, np.float64]))
     def load(self, seed, old, dtype):
-        """A checkpoint, or one of before PyTorch counted batches."""
+        """Load a checkpoint, or one of before PyTorch counted batches."""
         rng = np.random.default_rng(seed)
         state = {
             name: rng.integers(0, 5) if array.ndim == 0 else rng.uniform(0.5, 2, array.shape)
@@ -291,7 +288,7 @@ class SideBySide(RuleBasedStateMachine):
         self.same_state()
 
 
-def test_nothing_that_happens_to_both_tells_them_apart(torch):
+def test_no_sequence_of_calls_tells_bn_from_pytorch(torch):
     run_state_machine_as_test(
         SideBySide,
         settings=settings(
@@ -308,8 +305,10 @@ def test_nothing_that_happens_to_both_tells_them_apart(torch):
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "dropped"])
 @pytest.mark.parametrize("tracked", [True, False], ids=["tracked", "untracked"])
 @pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
-def test_each_row_of_the_truth_table(torch, training, tracked, kept, affine):
-    """Which statistics normalize, and whether they change."""
+def test_each_row_of_the_truth_table_of_modes_is_that_of_pytorch(
+    torch, training, tracked, kept, affine
+):
+    """The table says which statistics normalize, and whether they change."""
     rng = np.random.default_rng(0)
     pair = (
         bn.BatchNorm1d(3, affine=affine, dtype="f8"),

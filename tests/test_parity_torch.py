@@ -1,4 +1,4 @@
-"""`bn` beside PyTorch: outputs, gradients, running statistics, states, errors."""
+"""`bn` and PyTorch have the same outputs, gradients, running statistics, states and errors."""
 
 import contextlib
 from collections import OrderedDict
@@ -17,13 +17,8 @@ LAYERS["BatchNorm3d"] = [(3, 3, 2, 4, 5)]
 CASES = [(name, shape) for name, shapes in LAYERS.items() for shape in shapes]
 
 
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch")
-
-
 def pair(torch, name, dtype, **options):
-    """The same layer in PyTorch and here, with the same random state."""
+    """Make the same layer in PyTorch and here, with the same random state."""
     theirs = getattr(torch.nn, name)(3, dtype=getattr(torch, np.dtype(dtype).name), **options)
     ours = getattr(bn, name)(3, dtype=dtype, **options)
     rng = np.random.default_rng(3)
@@ -55,7 +50,7 @@ def assert_same_state(theirs, ours, **tolerance):
     ids=str,
 )
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_layers_train_and_evaluate_alike(torch, name, shape, options, dtype):
+def test_layers_train_and_evaluate_as_in_pytorch(torch, name, shape, options, dtype):
     theirs, ours = pair(torch, name, dtype, **options)
     rng = np.random.default_rng(0)
     limit = {"rtol": 2e-5, "atol": 2e-5} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-9}
@@ -83,8 +78,9 @@ def test_layers_train_and_evaluate_alike(torch, name, shape, options, dtype):
     eps=st.sampled_from([1e-5, 1e-3, 0.5]),
     seed=st.integers(0, 99),
 )
-def test_the_functional_form_is_pytorchs(shape, training, tracked, affine, momentum, eps, seed):
-    torch = pytest.importorskip("torch")
+def test_the_functional_form_equals_pytorch(
+    torch, shape, training, tracked, affine, momentum, eps, seed
+):
     rng = np.random.default_rng(seed)
     channels = shape[1]
     x = rng.standard_normal(shape)
@@ -113,7 +109,7 @@ def test_the_functional_form_is_pytorchs(shape, training, tracked, affine, momen
             np.testing.assert_allclose(ours, other.numpy(), rtol=1e-10, atol=1e-12)
 
 
-def test_states_load_in_both_directions(torch):
+def test_states_load_from_pytorch_and_into_it(torch):
     theirs, ours = pair(torch, "BatchNorm2d", np.float32)
     x = np.random.default_rng(0).standard_normal((4, 3, 5, 5)).astype(np.float32)
     ours(x)
@@ -130,7 +126,7 @@ def test_reprs_are_pytorchs_and_say_what_momentum_and_variance_are(torch, name):
         assert found.replace(f" ({of}), running_var=unbiased,", ",") == expected
 
 
-def test_channels_last_memory_gives_channels_last_memory(torch):
+def test_channels_last_memory_gives_channels_last_memory_as_in_pytorch(torch):
     x = np.random.default_rng(0).standard_normal((2, 6, 5, 3)).transpose(0, 3, 1, 2)
     theirs, ours = pair(torch, "BatchNorm2d", np.float64)
     expected = theirs(torch.from_numpy(x)).detach().numpy()
@@ -180,7 +176,7 @@ def test_checkpoints_of_before_batches_were_counted_load_as_in_pytorch(torch, op
     assert_same_state(theirs, ours, rtol=0)  # both keep the count that they had
 
 
-def test_states_of_other_dtypes_are_cast(torch):
+def test_states_of_other_dtypes_are_cast_as_in_pytorch(torch):
     for dtype in (np.float16, np.float64, np.int32):
         theirs, ours = pair(torch, "BatchNorm1d", np.float32)
         state = {n: (3 * a).astype(dtype if a.ndim else a.dtype) for n, a in ours.named_state()}
@@ -190,7 +186,7 @@ def test_states_of_other_dtypes_are_cast(torch):
 
 
 @pytest.mark.parametrize(("name", "shape"), CASES)
-def test_lazy_layers_are_built_by_their_first_batch(torch, name, shape):
+def test_lazy_layers_are_built_by_their_first_batch_as_in_pytorch(torch, name, shape):
     x = np.random.default_rng(0).standard_normal(shape)
     for training in (True, False):
         theirs = getattr(torch.nn, f"Lazy{name}")(dtype=torch.float64, bias=False).train(training)
@@ -204,7 +200,7 @@ def test_lazy_layers_are_built_by_their_first_batch(torch, name, shape):
 
 @pytest.mark.parametrize("eps", [1e-5, 0.1])
 @pytest.mark.parametrize("training", [True, False])
-def test_resets_are_alike(torch, training, eps):
+def test_layers_are_reset_as_in_pytorch(torch, training, eps):
     theirs, ours = pair(torch, "BatchNorm2d", np.float64, eps=eps)
     x = np.random.default_rng(0).standard_normal((4, 3, 5, 6))
     for reset in ("reset_running_stats", "reset_parameters"):
@@ -216,7 +212,7 @@ def test_resets_are_alike(torch, training, eps):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("kind", ["float16", "bfloat16"])
-def test_halves_through_layers_of_float32_are_alike(torch, kind, training):
+def test_halves_through_layers_of_float32_equal_pytorch(torch, kind, training):
     theirs, ours = pair(torch, "BatchNorm2d", np.float32)
     rng = np.random.default_rng(0)
     dtype = np.dtype(getattr(pytest.importorskip("ml_dtypes"), kind, kind))
@@ -237,7 +233,7 @@ def test_halves_through_layers_of_float32_are_alike(torch, kind, training):
 # ---- differences on purpose ----
 
 
-def test_a_batch_that_is_refused_or_empty_is_not_counted_here(torch):
+def test_a_batch_that_is_refused_or_empty_is_counted_in_pytorch_and_not_in_bn(torch):
     for shape in ((1, 3), (6, 4), (0, 3)):
         theirs, ours = pair(torch, "BatchNorm1d", np.float32)
         for layer, x in ((theirs, torch.ones(shape)), (ours, np.ones(shape, np.float32))):
@@ -246,7 +242,7 @@ def test_a_batch_that_is_refused_or_empty_is_not_counted_here(torch):
         assert (theirs.num_batches_tracked, ours.num_batches_tracked) == (1, 0)
 
 
-def test_the_number_of_channels_always_counts_here(torch):
+def test_the_number_of_channels_is_checked_always_in_bn_and_sometimes_in_pytorch(torch):
     """PyTorch looks at its vectors, if it has any, and if the batch is not empty."""
     off = {"affine": False, "track_running_stats": False}
     for options, shape in ((off, (6, 4)), ({}, (0, 4))):
@@ -256,7 +252,7 @@ def test_the_number_of_channels_always_counts_here(torch):
             ours(np.ones(shape, np.float32))
 
 
-def test_eps_of_0_and_float64_through_a_layer_of_float32_are_errors_there(torch):
+def test_eps_of_0_and_float64_through_a_layer_of_float32_are_errors_in_pytorch_alone(torch):
     x = np.random.default_rng(0).standard_normal((6, 3))
     for options, batch, message in (
         ({"eps": 0.0}, x.astype("f4"), "eps must be positive during training"),
@@ -269,13 +265,13 @@ def test_eps_of_0_and_float64_through_a_layer_of_float32_are_errors_there(torch)
 
 
 @pytest.mark.parametrize("options", [{"eps": -1}, {"momentum": 1.5}, {"momentum": -0.1}], ids=str)
-def test_options_out_of_range_are_refused_at_once_here(torch, options):
+def test_options_out_of_range_are_refused_at_once_in_bn_and_not_in_pytorch(torch, options):
     torch.nn.BatchNorm1d(3, **options)
     with pytest.raises(ValueError, match=next(iter(options))):
         bn.BatchNorm1d(3, **options)
 
 
-def test_half_of_the_running_statistics_is_refused_by_both(torch):
+def test_half_of_the_running_statistics_is_refused_by_bn_and_pytorch(torch):
     for dropped in ("running_mean", "running_var"):
         for training in (True, False):
             theirs, ours = pair(torch, "BatchNorm1d", np.float32)

@@ -1,4 +1,4 @@
-"""What importing `bn` does to a process, and how it lives with fork and with other thread pools."""
+"""These tests are of what importing `bn` does to a process, beside fork and other thread pools."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ needs_openmp = pytest.mark.skipif(not bn.show_config()["openmp"], reason="built 
 
 
 def run(code, **environment):
-    """Run code in a fresh interpreter; what it printed."""
+    """Run code in a fresh interpreter, and return what it printed."""
     result = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env=os.environ | environment,
@@ -32,13 +32,13 @@ def run(code, **environment):
     return result.stdout.strip()
 
 
-def test_importing_leaves_the_environment_alone():
+def test_importing_bn_leaves_the_environment_alone():
     assert run("import os; before = dict(os.environ); import bn; print(os.environ == before)") == (
         "True"
     )
 
 
-def test_importing_does_not_change_denormal_numbers():
+def test_importing_bn_does_not_change_denormal_numbers():
     code = """
         import numpy as np, bn
         bn.batch_norm(np.ones((64, 64), np.float32), None, None, training=True)
@@ -48,7 +48,7 @@ def test_importing_does_not_change_denormal_numbers():
     assert run(code) == "True True"
 
 
-def test_importing_needs_no_extra():
+def test_importing_bn_needs_no_extra():
     code = "import sys, bn, bn.nn; print({'rich', 'sklearn', 'matplotlib'} & set(sys.modules))"
     assert run(code) == "set()"
 
@@ -60,7 +60,7 @@ def test_omp_num_threads_is_obeyed():
 
 def test_other_python_threads_run_during_a_call():
     row = np.ones(4096, np.float32)
-    x = np.broadcast_to(row, (1 << 16, row.size))  # a long call without the memory
+    x = np.broadcast_to(row, (1 << 16, row.size))  # the call is long and takes no memory
     count, done = 0, False
 
     def work():
@@ -82,14 +82,14 @@ def test_other_python_threads_run_during_a_call():
 
 @needs_openmp
 @pytest.mark.parametrize("limit", [3, 8, 16])
-def test_of_a_later_limit_and_what_was_asked_for_the_smaller_wins(limit):
+def test_the_smaller_of_a_later_limit_and_the_number_of_threads_asked_for_wins(limit):
     bn.set_num_threads(8)
     with threadpool_limits(limit, user_api="openmp"):
         assert bn.get_num_threads() == min(limit, 8)
 
 
 @needs_openmp
-def test_any_number_of_threads_is_one_that_works():
+def test_any_number_of_threads_works():
     code = """
         import numpy as np, bn
         from threadpoolctl import threadpool_limits
@@ -120,7 +120,7 @@ def test_the_number_of_threads_is_what_was_asked_for():
 
 
 @needs_openmp
-def test_threads_can_be_set_for_a_while():
+def test_the_number_of_threads_can_be_set_for_a_while():
     before = bn.get_num_threads()
     with bn.threads(5):
         assert bn.get_num_threads() == 5

@@ -1,9 +1,10 @@
-"""What `report` measures, what it advises, and that it changes nothing."""
+"""These tests are of what `report` measures and advises, and that it changes nothing."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+from arrays import normal
 
 import bn
 from bn import nn
@@ -11,12 +12,8 @@ from bn.tools.recalibration import recalibrate
 from bn.tools.report import report
 
 
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
-
-
 def of_one_layer(x, layer=None):
-    """A layer and its report, with statistics of x unless the layer is given."""
+    """Return a layer and its report, with statistics of x unless the layer is given."""
     if layer is None:
         layer = recalibrate(bn.BatchNorm1d(x.shape[1], dtype=np.float64), [x])
     return layer, lambda: report(layer, x).layers[0]
@@ -32,7 +29,7 @@ def network():
     )
 
 
-def test_distances_are_of_running_from_batch_statistics():
+def test_a_report_has_the_distances_of_running_from_batch_statistics():
     x = normal(200, 3)
     layer, measured = of_one_layer(x)
     layer.running_mean += [0, 0.1, -0.7]
@@ -50,7 +47,7 @@ def test_distances_are_of_running_from_batch_statistics():
     assert (found.channels, found.samples, found.values) == (3, 200, 200)
 
 
-def test_layers_see_what_layers_before_do_in_eval_mode():
+def test_a_report_shows_layers_what_earlier_layers_do_in_eval_mode():
     first, second = bn.BatchNorm1d(3, dtype=np.float64), bn.BatchNorm1d(3, dtype=np.float64)
     first.running_mean[...], first.running_var[...] = 2, 0.25
     x = normal(100, 3)
@@ -59,7 +56,7 @@ def test_layers_see_what_layers_before_do_in_eval_mode():
     np.testing.assert_allclose(found.z, np.abs(seen.mean(0)) / np.sqrt(seen.var(0) + 1e-5))
 
 
-def test_layers_are_named_by_their_place():
+def test_the_layers_of_a_report_are_named_by_their_place():
     found = report(network(), normal(64, 4))
     assert [(layer.name, layer.kind) for layer in found.layers] == [
         ("1", "BatchNorm1d"),
@@ -69,7 +66,7 @@ def test_layers_are_named_by_their_place():
 
 
 @pytest.mark.parametrize("x", [normal(20, 4), normal(20, 5)], ids=["fits", "does not fit"])
-def test_nothing_in_the_model_changes(x):
+def test_a_report_changes_nothing_in_the_model(x):
     model = network()
     model.backward(np.ones_like(model(normal(64, 4))))
     model.train()
@@ -94,7 +91,7 @@ def test_nothing_in_the_model_changes(x):
     assert model[3].rng.bit_generator.state == rng
 
 
-def test_a_healthy_layer_needs_nothing():
+def test_a_report_finds_nothing_in_a_healthy_layer():
     layer, measured = of_one_layer(normal(64, 5))
     assert measured().findings == ()
     assert "nothing found" in str(report(layer, normal(64, 5)))
@@ -102,8 +99,8 @@ def test_a_healthy_layer_needs_nothing():
 
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("samples", [16, 32, 128])
-def test_chance_is_no_finding(samples, seed):
-    layer = bn.BatchNorm1d(64, dtype=np.float64)  # 0 and 1, which x has by its making
+def test_a_report_takes_no_chance_for_a_finding(samples, seed):
+    layer = bn.BatchNorm1d(64, dtype=np.float64)  # its 0 and 1 are those of x by its making
     assert report(layer, normal(samples, 64, seed=seed)).advice == []
 
 
@@ -128,10 +125,10 @@ def test_running_statistics_that_are_no_numbers_are_to_be_recalibrated():
     (line,) = found.findings
     assert "3 of 4 channels (0, 1, 3) have running statistics that are NaN" in line
     assert "bn.recalibrate(" in line
-    assert found.z_max < 1e-10  # of the others
+    assert found.z_max < 1e-10  # it is that of the others
 
 
-def test_values_that_are_not_finite_are_counted():
+def test_a_report_counts_values_that_are_not_finite():
     x = normal(64, 3)
     layer, _ = of_one_layer(x)
     x[0, 1], x[5, 1], x[6, 2] = np.nan, np.inf, -np.inf
@@ -144,7 +141,7 @@ def test_values_that_are_not_finite_are_counted():
 @pytest.mark.parametrize(
     ("shape", "values"), [((15, 3), 15), ((16, 3), 16), ((1, 3, 15), 15), ((1, 3, 4, 4), 16)]
 )
-def test_few_values_per_channel_are_a_finding(shape, values):
+def test_few_values_per_channel_are_a_finding_of_a_report(shape, values):
     x = normal(*shape)
     layer = recalibrate(bn.BatchNormalization(axis=1, dtype=np.float64), [x])
     found = report(layer, x).layers[0]
@@ -154,7 +151,7 @@ def test_few_values_per_channel_are_a_finding(shape, values):
     assert all("bn.accumulate" in line and "bn.freeze" in line for line in few)
 
 
-def test_channels_with_a_tiny_weight_are_dead():
+def test_channels_with_a_tiny_weight_are_reported_dead():
     layer, measured = of_one_layer(normal(64, 9))
     layer.weight.data[...] = [1, 1e-4, -1e-4, 0, 2e-3, -1, 0, 0, 0]
     found = measured()
@@ -163,10 +160,10 @@ def test_channels_with_a_tiny_weight_are_dead():
     assert line.startswith("6 of 9 channels (1, 2, 3, 6, 7, ...) have |weight| below 0.001: remove")
 
 
-def test_channels_with_a_constant_input_are_dead():
+def test_channels_with_a_constant_input_are_reported_dead():
     x = normal(64, 3)
     x[:, 0] = 5
-    x[:, 2] *= 1e-4  # a variance of 1e-8, eps is 1e-5
+    x[:, 2] *= 1e-4  # the variance is 1e-8, eps is 1e-5
     layer, measured = of_one_layer(x)
     found = measured()
     assert found.tiny_var == found.dead == (0, 2)
@@ -176,12 +173,12 @@ def test_channels_with_a_constant_input_are_dead():
     assert measured().dead == (0, 1, 2)
 
 
-def test_one_value_per_channel_is_not_called_constant():
+def test_one_value_per_channel_is_not_reported_constant():
     found = report(bn.BatchNorm1d(3), normal(1, 3)).layers[0]
     assert found.dead == () and found.values == 1
 
 
-def test_a_layer_that_is_not_used_says_so():
+def test_a_report_says_which_layer_is_not_used():
     model = nn.Sequential(bn.BatchNorm1d(3))
     model.head = bn.BatchNorm1d(2)
     model.forward = model[0].forward
@@ -192,12 +189,12 @@ def test_a_layer_that_is_not_used_says_so():
     assert "got no values" in empty.advice[0] and "-" in str(empty)
 
 
-def test_layers_without_running_statistics_have_no_distance():
+def test_layers_without_running_statistics_have_no_distance_in_a_report():
     found = report(bn.BatchNorm1d(3, track_running_stats=False, affine=False), normal(64, 3))
     assert np.isnan(found.layers[0].z_max) and found.advice == []
 
 
-def test_a_layer_that_is_not_built_is_measured_and_stays_so():
+def test_a_report_measures_a_layer_that_is_not_built_and_does_not_build_it():
     layer = bn.BatchNormalization()
     assert report(layer, normal(64, 3) + 9).layers[0].far
     assert layer.num_features is None
@@ -209,7 +206,7 @@ def test_a_layer_that_is_in_the_model_twice_is_reported_once():
     assert [part.name for part in found.layers] == ["0"]
 
 
-def test_a_layer_that_is_called_twice_is_measured_over_both_calls():
+def test_a_report_measures_a_layer_that_is_called_twice_over_both_calls():
     class Twice(nn.Module):
         def __init__(self):
             self.norm = bn.BatchNorm1d(3, dtype=np.float64)
@@ -224,7 +221,7 @@ def test_a_layer_that_is_called_twice_is_measured_over_both_calls():
     assert (found.samples, found.values) == (24, 24)
 
 
-def test_values_that_a_mask_leaves_out_do_not_count():
+def test_values_that_a_mask_leaves_out_do_not_count_in_a_report():
     class Masked(nn.Module):
         def __init__(self):
             self.norm = bn.BatchNormalization(dtype=np.float64)
@@ -240,7 +237,7 @@ def test_values_that_a_mask_leaves_out_do_not_count():
     assert found.nonfinite_input == 0 and found.values == 40
 
 
-def test_the_text_is_a_table_and_the_advice():
+def test_the_text_of_a_report_is_a_table_and_the_advice():
     model, x = network(), normal(64, 4)
     model[1].weight.data[2] = 0
     found = report(model, x)
@@ -260,13 +257,13 @@ def test_a_model_without_batch_normalization_has_an_empty_report():
     assert found.layers == () and found.advice == [] and "no layers" in str(found)
 
 
-def test_the_numbers_cannot_be_set():
+def test_the_numbers_of_a_report_cannot_be_set():
     found = report(network(), normal(64, 4))
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.layers[0].values = 3
 
 
-def test_the_picture_has_a_point_per_channel_and_leaves_pyplot_alone(tmp_path):
+def test_the_picture_of_a_report_has_a_point_per_channel_and_leaves_pyplot_alone(tmp_path):
     pytest.importorskip("matplotlib")
     import matplotlib.pyplot as plt
 
@@ -289,11 +286,13 @@ def test_the_picture_has_a_point_per_channel_and_leaves_pyplot_alone(tmp_path):
 @pytest.mark.parametrize("x", [np.empty((0, 3)), np.full((64, 3), 2.0)], ids=["empty", "constant"])
 def test_any_report_can_be_drawn(tmp_path, x):
     pytest.importorskip("matplotlib")
-    report(bn.BatchNorm1d(3), x).save(tmp_path / "report.png")
-    report(nn.Sequential(), x).save(tmp_path / "none.png")
+    for model in (bn.BatchNorm1d(3), nn.Sequential()):
+        report(model, x).save(tmp_path / "report.png")
+        assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+        (tmp_path / "report.png").unlink()
 
 
-def test_a_picture_without_matplotlib_is_an_error_that_says_so(monkeypatch):
+def test_a_picture_of_a_report_without_matplotlib_is_an_error_that_says_so(monkeypatch):
     found = report(network(), normal(64, 4))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"Report.plot needs matplotlib, which is not installed"):

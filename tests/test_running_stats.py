@@ -1,4 +1,4 @@
-"""What enters the running statistics: how much of each batch, infinities, undoing, freezing."""
+"""These tests are of what enters the running statistics: shares, infinities, undoing, freezing."""
 
 import warnings
 
@@ -20,7 +20,7 @@ def batches(n, rng):
 
 
 @pytest.mark.parametrize("framework", ["torch", "flax"])
-def test_a_debiased_average_gives_the_initial_values_no_share(framework, rng):
+def test_a_debiased_start_gives_the_initial_values_no_share(framework, rng):
     layer = bn.preset(framework, 3, start="debiased", dtype="f8")
     share = layer.convention.share(layer.momentum)
     means = []
@@ -32,7 +32,7 @@ def test_a_debiased_average_gives_the_initial_values_no_share(framework, rng):
         np.testing.assert_allclose(layer.running_mean, expected, rtol=1e-12)
 
 
-def test_the_first_batch_may_be_taken_whole(rng):
+def test_running_statistics_may_start_as_those_of_the_first_batch(rng):
     layer = bn.preset("keras", 3, start="first", dtype="f8")
     first, second, *_ = batches(2, rng)
     layer(first)
@@ -42,7 +42,7 @@ def test_the_first_batch_may_be_taken_whole(rng):
     np.testing.assert_allclose(layer.running_var, expected, rtol=1e-12)
 
 
-def test_cumulative_is_pytorchs_momentum_none(rng):
+def test_a_cumulative_start_is_pytorchs_momentum_none(rng):
     ours, torchs = bn.preset("torch", 3, start="cumulative"), bn.BatchNorm1d(3, momentum=None)
     for x in batches(4, rng):
         ours(x)
@@ -51,7 +51,7 @@ def test_cumulative_is_pytorchs_momentum_none(rng):
     np.testing.assert_array_equal(ours.running_mean, torchs.running_mean)
 
 
-def test_every_layer_may_start_as_it_is_told(rng):
+def test_the_start_of_running_statistics_can_be_set_on_every_layer(rng):
     layer = bn.BatchNormalization(dtype="f8")
     layer.start = "first"
     x = batches(1, rng)[0]
@@ -63,7 +63,7 @@ def test_every_layer_may_start_as_it_is_told(rng):
         bn.preset("torch", 3, start="warm")
 
 
-def test_a_share_of_0_or_1_is_no_division_by_0():
+def test_a_debiased_share_of_0_or_1_is_no_division_by_0():
     assert share_at("debiased", 0.0, 3) == 0
     assert share_at("debiased", 1.0, 3) == 1
 
@@ -93,7 +93,7 @@ def test_one_infinity_reaches_no_running_statistic(make, value):
     np.testing.assert_array_equal(layer.nonfinite_batches, [0, 1, 0])
 
 
-def test_it_is_said_once_and_counted_each_time():
+def test_a_layer_warns_of_infinities_once_and_counts_each_batch_that_has_them():
     layer = bn.BatchNorm1d(3)
     with pytest.warns(bn.NonFiniteWarning):
         layer(POISONED)
@@ -103,7 +103,7 @@ def test_it_is_said_once_and_counted_each_time():
     np.testing.assert_array_equal(layer.nonfinite_batches, [0, 2, 0])
 
 
-def test_neither_does_a_warning_that_was_made_an_error_change_anything():
+def test_a_warning_of_infinities_that_was_made_an_error_changes_nothing():
     layer = bn.BatchNorm1d(3)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -113,7 +113,7 @@ def test_neither_does_a_warning_that_was_made_an_error_change_anything():
     assert (layer.nonfinite_batches == 0).all()
 
 
-def test_raising_changes_nothing():
+def test_a_layer_that_raises_on_infinities_changes_nothing():
     layer = bn.BatchNorm1d(3)
     layer.nonfinite = "raise"
     with pytest.raises(ValueError, match="the batch must be finite, got inf or NaN in channel 1"):
@@ -121,7 +121,7 @@ def test_raising_changes_nothing():
     assert (layer.running_mean == 0).all() and layer.num_batches_tracked == 0
 
 
-def test_propagating_is_what_pytorch_does():
+def test_a_layer_that_propagates_infinities_does_what_pytorch_does():
     layer = bn.BatchNorm1d(3)
     layer.nonfinite = "propagate"
     layer(POISONED)
@@ -130,7 +130,7 @@ def test_propagating_is_what_pytorch_does():
         layer.nonfinite = "pass"
 
 
-def test_the_functional_forms_keep_them_out_too():
+def test_the_functional_forms_keep_infinities_out_of_the_running_statistics():
     mean, var = np.zeros(3), np.ones(3)
     bn.batch_norm(POISONED, mean, var, training=True)
     assert np.isfinite(mean).all() and mean[0] != 0 and mean[1] == 0
@@ -142,7 +142,7 @@ def test_the_functional_forms_keep_them_out_too():
 
 
 HUGE = X.copy()
-HUGE[3, 1] = 1e25  # finite, and its square is not
+HUGE[3, 1] = 1e25  # it is finite, and its square is not
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_variance_that_the_dtype_cannot_hold_counts_as_not_finite(make):
     assert np.isinf(layer.running_var[1])
 
 
-def test_wrapped_layers_keep_them_out_too():
+def test_wrapped_layers_keep_overflowing_variances_out_of_the_running_statistics():
     ghost = bn.GhostBatchNorm(bn.BatchNorm1d(3), 20)
     with pytest.warns(bn.NonFiniteWarning):
         ghost(HUGE)
@@ -184,7 +184,7 @@ def test_wrapped_layers_keep_them_out_too():
         assert np.isfinite(each.running_var).all() and each.nonfinite_batches[1] == 1
 
 
-def test_float64_statistics_do_not_fit_float32_ones():
+def test_float64_statistics_that_do_not_fit_float32_ones_are_kept_out():
     x = X.astype("f8")
     x[:, 0] += 1e300  # the mean does not fit
     x[0, 1] = 1e25  # the variance does not
@@ -201,7 +201,7 @@ def test_float64_statistics_do_not_fit_float32_ones():
     assert bn.commit(bn.stats(x), wide_mean, wide_var) == 0
 
 
-def test_a_momentum_beyond_1_may_not_overflow_either():
+def test_running_statistics_that_a_momentum_beyond_1_would_overflow_are_kept():
     mean, var = np.zeros(3, "f4"), np.ones(3, "f4")
     assert bn.commit(bn.stats(X * 1e18), mean, var, momentum=1e4) == 3
     assert (mean == 0).all() and (var == 1).all()
@@ -222,7 +222,7 @@ def test_the_last_batch_is_rolled_back(make):
     for name, array in layer.named_state():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
     assert layer.num_batches_tracked == tracked
-    layer.rollback()  # once only
+    layer.rollback()  # it works once only
     np.testing.assert_array_equal(
         layer.running_mean, before["running_mean" if "running_mean" in before else "moving_mean"]
     )
@@ -245,7 +245,7 @@ def test_no_stat_update_holds_inside_and_for_this_thread_only():
 @pytest.mark.parametrize(
     "make", [lambda: bn.BatchNorm1d(3), lambda: bn.BatchNormalization(renorm=True)]
 )
-def test_statistics_and_parameters_begin_anew(make):
+def test_a_layer_that_is_reset_has_the_statistics_and_parameters_of_a_new_one(make):
     layer, new = make(), make()
     new(X, training=False)
     layer(X)
@@ -277,7 +277,7 @@ def test_a_frozen_model_stays_frozen_when_its_parent_trains():
     assert frozen[1].weight.grad is None and frozen[2].body.bias.grad is None
 
 
-def test_the_three_knobs_are_separate():
+def test_the_three_options_of_freeze_are_separate():
     layer = bn.freeze(bn.BatchNorm1d(3), train_affine=True, update_stats=True)
     y = layer(X)  # running statistics normalize, and follow the batches
     np.testing.assert_array_equal(y, bn.BatchNorm1d(3).eval()(X))
@@ -291,14 +291,14 @@ def test_the_three_knobs_are_separate():
     assert layer.num_batches_tracked == 0
 
 
-def test_a_batch_of_which_nothing_counts_is_not_let_in_by_any_knob():
+def test_a_batch_of_which_nothing_counts_enters_no_statistics_of_a_frozen_layer():
     layer = bn.freeze(bn.BatchNorm1d(3), update_stats=True)
     layer(X, mask=np.zeros(40, bool))
     layer(X[:0])
     assert layer.num_batches_tracked == 0
 
 
-def test_unfreezing_follows_the_mode_again():
+def test_a_layer_that_is_unfrozen_follows_its_mode_again():
     layer = bn.unfreeze(bn.freeze(bn.BatchNorm1d(3)))
     layer.backward(layer(X))
     assert layer.num_batches_tracked == 1 and layer.weight.grad is not None
@@ -307,7 +307,7 @@ def test_unfreezing_follows_the_mode_again():
 # ---- small batches ----
 
 
-def test_few_values_in_training_are_said_once():
+def test_training_on_few_values_warns_once():
     layer = bn.BatchNorm1d(3)
     with pytest.warns(bn.SmallBatchWarning, match=r"BatchNorm1d\(3, .*trains on 4 values .*bn.acc"):
         layer(X[:4])

@@ -25,7 +25,7 @@ SHAPES = [
 
 
 def everything(x, dy, axis):
-    """All that the kernels compute of x and dy, as bytes."""
+    """Return all that the kernels compute of x and dy, as bytes."""
     channels = x.shape[axis]
     weight, bias = np.linspace(-2, 2, channels), np.linspace(0, 1, channels)
     s = bn.stats(x, axis)
@@ -78,7 +78,9 @@ def test_threads_and_instruction_sets_do_not_change_a_bit(shape, axis, dtype, of
 @pytest.mark.parametrize(
     ("shape", "axis"), [((2101, 4099), 1), ((21, 100, 61, 67), 1), ((4, 1, 1433, 1501), 1)]
 )
-def test_neither_do_they_for_tensors_larger_than_the_caches(shape, axis, rng):
+def test_threads_and_instruction_sets_do_not_change_a_bit_of_tensors_larger_than_the_caches(
+    shape, axis, rng
+):
     x, dy = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
     assert x.nbytes > 2**25
     assert_same_bits(x, dy, axis, (2, 3))

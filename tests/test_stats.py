@@ -1,10 +1,11 @@
-"""bn.stats, bn.merge, bn.commit."""
+"""These tests are of `bn.stats`, `bn.merge` and `bn.commit`."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
 import reference
+from arrays import split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from layouts import MEMORY, SHAPES
@@ -39,7 +40,7 @@ def test_stats_do_not_depend_on_how_the_array_lies_in_memory(shape, memory, rng)
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 97])
-def test_lengths_around_powers_of_two(length, dtype, rng, isa):
+def test_stats_of_lengths_around_powers_of_two_equal_the_reference(length, dtype, rng, isa):
     for shape, axis in [
         ((2, 3, length), 1),
         ((2, length), 1),
@@ -55,7 +56,7 @@ def test_lengths_around_powers_of_two(length, dtype, rng, isa):
 
 @pytest.mark.parametrize("ratio", [0, 1e2, 1e4, 1e6])
 @pytest.mark.parametrize(("shape", "axis"), [((16, 4, 30, 30), 1), ((16, 30, 30, 4), 3)])
-def test_a_mean_far_from_zero_costs_no_digits(shape, axis, ratio, rng, isa):
+def test_a_mean_far_from_zero_costs_no_digits_of_the_variance(shape, axis, ratio, rng, isa):
     x = (rng.standard_normal(shape) + ratio).astype(np.float32)
     _, mean, m2 = reference.moments(x, axis)
     s = bn.stats(x, axis)
@@ -63,7 +64,7 @@ def test_a_mean_far_from_zero_costs_no_digits(shape, axis, ratio, rng, isa):
     np.testing.assert_allclose(s.m2, m2, rtol=1e-11)
 
 
-def test_one_far_value_at_the_start_costs_no_digits(rng):
+def test_one_far_value_at_the_start_costs_no_digits_of_the_variance(rng):
     x = (rng.standard_normal((4, 2, 100, 100)) + 1000).astype(np.float32)
     x[0, :, 0, :50] = 0
     x[0, 1, 0, 0] = 1e9
@@ -86,7 +87,7 @@ def test_a_constant_channel_has_its_value_as_mean_and_no_variance(shape, axis, v
         assert (s.m2 == 0).all()
 
 
-def test_huge_values_stay_finite(rng, isa):
+def test_the_statistics_of_huge_values_stay_finite(rng, isa):
     x = (rng.standard_normal((4, 3, 50)) * 1e30).astype(np.float32)
     _, mean, m2 = reference.moments(x)
     s = bn.stats(x)
@@ -94,7 +95,7 @@ def test_huge_values_stay_finite(rng, isa):
     np.testing.assert_allclose(s.m2, m2, rtol=1e-12)
 
 
-def test_nan_and_infinity_stay_in_their_channel(rng):
+def test_nan_and_infinity_stay_in_the_statistics_of_their_channel(rng):
     x = rng.standard_normal((4, 3, 50)).astype(np.float32)
     x[0, 0, 0], x[1, 2, 3] = np.nan, np.inf
     s = bn.stats(x)
@@ -107,7 +108,7 @@ def test_an_empty_batch_has_count_zero():
     assert s.count.tolist() == s.mean.tolist() == s.m2.tolist() == s.var.tolist() == [0, 0, 0]
 
 
-def test_more_than_two_to_the_31_values_without_their_memory():
+def test_more_than_two_to_the_31_values_of_a_channel_are_counted():
     row = np.array([1.0, 2.0, 5.0] * 1024, np.float32)
     x = np.broadcast_to(row, (2**31 // row.size + 2, row.size))
     assert x.size > 2**31
@@ -137,7 +138,7 @@ def test_a_batch_that_repeats_one_sample_in_memory_gives_the_same_bits(rng):
 def test_merging_any_split_equals_the_whole(sizes, channels, offset, seed):
     rng = np.random.default_rng(seed)
     x = (rng.standard_normal((sum(sizes), channels, 3)) + offset).astype(np.float32)
-    parts = np.split(x, np.cumsum(sizes)[:-1])
+    parts = split(x, *sizes)
     whole, merged = bn.stats(x), bn.merge([bn.stats(p) for p in parts])
     np.testing.assert_array_equal(merged.count, whole.count)
     np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-14, atol=1e-14)
@@ -145,13 +146,13 @@ def test_merging_any_split_equals_the_whole(sizes, channels, offset, seed):
     np.testing.assert_allclose(merged.m2, whole.m2, rtol=1e-9, atol=1e-12)
 
 
-def test_parts_may_come_from_a_generator(rng):
+def test_merge_takes_parts_from_a_generator(rng):
     x = rng.standard_normal((6, 3))
     merged = bn.merge(bn.stats(part) for part in np.split(x, 3))
     np.testing.assert_allclose(merged.mean, x.mean(0))
 
 
-def test_merging_leaves_its_parts_alone(rng):
+def test_merge_leaves_its_parts_alone(rng):
     a, b = bn.stats(rng.standard_normal((5, 2))), bn.stats(rng.standard_normal((3, 2)))
     before = a.mean.copy(), a.m2.copy(), a.count.copy()
     bn.merge([a, b])
@@ -196,12 +197,12 @@ def test_commit_leaves_a_channel_without_values_alone():
     "x",
     [
         np.zeros((4, 3, 50, 50)),
-        np.zeros((4, 50, 50, 3)).transpose(0, 3, 1, 2),  # NCHW in channels-last memory
+        np.zeros((4, 50, 50, 3)).transpose(0, 3, 1, 2),  # NCHW lies in channels-last memory
         np.zeros((8, 3, 50, 50))[::2],
     ],
     ids=["NCHW", "channels-last memory", "every second image"],
 )
-def test_layouts_that_the_kernels_know_are_not_copied(x):
+def test_memory_layouts_that_the_kernels_know_are_not_copied(x):
     tracemalloc.start()
     bn.stats(x)
     peak = tracemalloc.get_traced_memory()[1]

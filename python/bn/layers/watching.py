@@ -35,15 +35,15 @@ class watching(core.Setting):
         are not finite, they are 0. The call comes before the batch enters the running statistics;
         an exception of the callback ends the forward pass, and nothing has changed.
 
-    Notes
-    -----
-    It holds for this thread. Blocks may be nested, with the same or other models and callbacks. In
-    eval mode the statistics are computed for the callback's sake, which takes one more pass over x.
-
     Raises
     ------
     TypeError
         `model` is no Module, or `callback` cannot be called.
+
+    Notes
+    -----
+    It holds for this thread. Blocks may be nested, with the same or other models and callbacks. In
+    eval mode the statistics are computed for the callback's sake, which takes one more pass over x.
 
     Examples
     --------
