@@ -24,7 +24,7 @@ cdef extern from "numpy/arrayobject.h":
                                      int subok)
     bint PyArray_SAMESHAPE(cnp.ndarray a, cnp.ndarray b)
 
-cdef extern from "layout.h" nogil:
+cdef extern from "driver/layout.h" nogil:
     enum: BN_MAX_OPERANDS
     ctypedef struct bn_operand:
         char *data
@@ -33,7 +33,7 @@ cdef extern from "layout.h" nogil:
     int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
                        const ptrdiff_t **strides, bn_layout *layout, bn_operand *operands)
 
-cdef extern from "kernels.h" nogil:
+cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_kernels:
         pass
     ctypedef struct bn_isa:
@@ -54,17 +54,17 @@ cdef extern from "kernels.h" nogil:
         const double *sum_g_xm
         const double *count
 
-cdef extern from "moments.h" nogil:
+cdef extern from "kernels/moments.h" nogil:
     void bn_merge(double count, double *mean, double *m2, double count_b, double mean_b,
                   double m2_b)
     double bn_rstd(double var, double eps)
 
-cdef extern from "partition.h" nogil:
+cdef extern from "driver/partition.h" nogil:
     ctypedef struct bn_partition:
         ptrdiff_t chunks
     bn_partition bn_cut(const bn_layout *layout)
 
-cdef extern from "driver.h" nogil:
+cdef extern from "driver/operations.h" nogil:
     ctypedef struct bn_arrays:
         pass
     ctypedef struct bn_call:
@@ -82,10 +82,10 @@ cdef extern from "driver.h" nogil:
     int bn_gradient(const bn_call *call)
     int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
 
-cdef extern from "dispatch.h" nogil:
+cdef extern from "kernels/dispatch.h" nogil:
     const bn_isa *bn_supported_isa(int i)
 
-cdef extern from "parallel.h" nogil:
+cdef extern from "driver/parallel.h" nogil:
     enum: BN_MOST_THREADS
     int bn_has_openmp()
     int bn_max_threads()

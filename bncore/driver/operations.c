@@ -1,9 +1,9 @@
-#include "driver.h"
+#include "operations.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "moments.h"
+#include "kernels/moments.h"
 #include "parallel.h"
 #include "partition.h"
 #include "plan.h"

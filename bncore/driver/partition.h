@@ -3,7 +3,7 @@
 #ifndef BN_PARTITION_H
 #define BN_PARTITION_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include "layout.h"
 
 /* A chunk is some rows of the tensor; planar, a long run is cut into pieces besides. */

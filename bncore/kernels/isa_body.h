@@ -77,13 +77,13 @@ ALWAYS_INLINE double add_lanes(wide *v)
 
 #define COUNT WIDE
 #define SIZED(name) name##_narrow
-#include "half_body.h"
+#include "float16_body.h"
 #undef COUNT
 #undef SIZED
 #define COUNT (2 * WIDE)
 #define SIZED(name) name##_whole
 #define WRITTEN
-#include "half_body.h"
+#include "float16_body.h"
 
 #define stored float
 #define BITS 32
@@ -92,7 +92,7 @@ ALWAYS_INLINE double add_lanes(wide *v)
 #define DTYPE float32
 #define UNPACK(v, size) (v)
 #define PACK(v) (v)
-#include "kernels_body.h"
+#include "dtype_body.h"
 
 #define stored double
 #define BITS 64
@@ -101,7 +101,7 @@ ALWAYS_INLINE double add_lanes(wide *v)
 #define DTYPE float64
 #define UNPACK(v, size) (v)
 #define PACK(v) (v)
-#include "kernels_body.h"
+#include "dtype_body.h"
 
 #define stored uint16_t
 #define BITS 16
@@ -110,7 +110,7 @@ ALWAYS_INLINE double add_lanes(wide *v)
 #define DTYPE float16
 #define UNPACK(v, size) from_float16_##size(v)
 #define PACK(v) to_float16_whole(v)
-#include "kernels_body.h"
+#include "dtype_body.h"
 
 #define stored uint16_t
 #define BITS 16
@@ -119,7 +119,7 @@ ALWAYS_INLINE double add_lanes(wide *v)
 #define DTYPE bfloat16
 #define UNPACK(v, size) from_bfloat16_##size(v)
 #define PACK(v) to_bfloat16_whole(v)
-#include "kernels_body.h"
+#include "dtype_body.h"
 
 /* What a bn_isa holds. */
 #define TABLES(isa) #isa, &table_float32_##isa, &table_float64_##isa, &table_float16_##isa, &table_bfloat16_##isa

@@ -1,6 +1,6 @@
 #include "parallel.h"
 
-#include "pool.h"
+#include "thread_pool.h"
 
 #ifdef _OPENMP
 #include <omp.h>

@@ -1,4 +1,4 @@
-#include "pool.h"
+#include "thread_pool.h"
 
 #ifdef BN_HAS_POOL
 

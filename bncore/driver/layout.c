@@ -2,7 +2,7 @@
 
 #include <stdint.h>
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 
 /* An axis along which all is the same (stride 0) is best as rows. */
 static ptrdiff_t width(ptrdiff_t stride)

@@ -4,7 +4,7 @@
 #ifndef BN_DRIVER_H
 #define BN_DRIVER_H
 
-#include "kernels.h"
+#include "kernels/kernels.h"
 #include "layout.h"
 
 /* The arrays of a call, in the order in which layout.h gets them; data is NULL where there is none.

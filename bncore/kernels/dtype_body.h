@@ -56,7 +56,7 @@ static void NAME(prepare_gradient)(const bn_channel_values *v, ptrdiff_t begin, 
 
 #include "sums_body.h"
 
-#include "apply_body.h"
+#include "y_dx_body.h"
 
 static const bn_kernels NAME(table) = {
     sizeof(stored),          sizeof(real),  NAME(guess_shift), NAME(prepare_normalize),
