@@ -1,42 +1,36 @@
-/* Whole-tensor operations: a fixed partition into chunks, the kernels over them in parallel, the
-   chunks' results merged in order. What a chunk is depends on the tensor's shape alone, so any
-   number of threads gives the same bits. */
-#ifndef BN_DRIVER_H
-#define BN_DRIVER_H
+/* The six operations on whole tensors, without Python. Any number of threads gives the same bits. */
+#ifndef BN_OPERATIONS_H
+#define BN_OPERATIONS_H
 
 #include "kernels/kernels.h"
 #include "layout.h"
 
-/* The arrays of a call, in the order in which layout.h gets them; data is NULL where there is none.
-   Forward: x, residual, y. Backward: x, y (for the sign of what was activated), dy, dx, dresidual. */
-typedef struct {
-    bn_operand x, residual, y, dy, dx, dresidual;
-} bn_arrays;
-
+/* What a caller asks for. y of a backward call is given only where a residual was added. */
 typedef struct {
     const bn_kernels *kernels;
     bn_layout layout;
     int threads;
-    bn_arrays arrays;
-    bn_channel_values values; /* of each channel */
+    bn_tensors tensors;
+    bn_channel_values values;
     bn_activation activation;
     double negative_slope;
 } bn_call;
 
-/* All return 0 when out of memory, else 1. Arrays of doubles have one value for each channel. */
+/* All return 0 when out of memory, else 1. Vectors of doubles have one value for each channel. */
 
 /* Moments of x. */
 int bn_stats(const bn_call *call, double *count, double *mean, double *m2);
 /* y, with call->values. */
 int bn_normalize(const bn_call *call);
-/* bn_stats, then bn_normalize with what it found; x is read once where a block fits in cache. */
+/* bn_stats, then bn_normalize with its moments; where a block fits in a cache, x is read from memory
+   once. */
 int bn_forward(const bn_call *call, double *count, double *mean, double *m2);
 
-/* Sums of g and of g·(x - mean), g being dy before the activation. */
+/* Sums of g and of g·(x - mean), where g = dy * activation'(z). */
 int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm);
-/* dx (and dresidual, which is g), with call->values, its sums included. */
+/* dx and dresidual = g, with call->values, which have the sums. */
 int bn_gradient(const bn_call *call);
-/* bn_reduce, then bn_gradient with what it found. */
+/* bn_reduce, then bn_gradient with its sums. */
 int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm);
 
 #endif

@@ -1,62 +1,80 @@
 #include "partition.h"
 
+#include "integers.h"
+
+/* docs/design.md, "Chunks", has the reasons. */
 enum {
-    PLANAR_CHUNK = 16384, /* values of a channel: in L1 or L2, and many in a tensor */
-    LAST_CHUNK = 65536,   /* values of all channels: many chunks in a tensor, and */
-    LAST_ROWS = 64,       /* enough rows that adding up their sums costs little, */
-    MOST_CHUNKS = 1024,   /* and no more than these, whose sums have to be kept */
+    PLANAR_CHUNK = 16384, /* values of a channel */
+    LAST_CHUNK = 65536,   /* channels-last: values of all channels, */
+    LAST_ROWS = 64,       /* at least so many rows, */
+    MOST_CHUNKS = 1024,   /* and at most so many chunks */
 };
 
-static ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-static ptrdiff_t min(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static ptrdiff_t max(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static bn_partition cut_channels_last(const bn_layout *layout)
+{
+    ptrdiff_t rows = bn_max(LAST_ROWS, bn_ceil_div(LAST_CHUNK, layout->channels));
+    rows = bn_max(rows, bn_ceil_div(layout->outer, MOST_CHUNKS));
+    rows = bn_ceil_div(rows, layout->fold) * layout->fold;
+    return (bn_partition){.layout = layout,
+                          .chunks = bn_ceil_div(layout->outer, rows),
+                          .rows = rows,
+                          .pieces = 1,
+                          .n = layout->inner};
+}
+
+static bn_partition cut_planar(const bn_layout *layout)
+{
+    ptrdiff_t pieces = bn_ceil_div(layout->inner, PLANAR_CHUNK), n = layout->inner;
+    if (pieces > 1) n = bn_ceil_div(bn_ceil_div(layout->inner, pieces), BN_LANES) * BN_LANES;
+    pieces = bn_ceil_div(layout->inner, n);
+    ptrdiff_t rows = pieces > 1 ? 1 : PLANAR_CHUNK / layout->inner;
+    return (bn_partition){.layout = layout,
+                          .chunks = bn_ceil_div(layout->outer, rows) * pieces,
+                          .rows = rows,
+                          .pieces = pieces,
+                          .n = n};
+}
 
 bn_partition bn_cut(const bn_layout *layout)
 {
-    bn_partition p = {.layout = layout, .pieces = 1, .n = layout->inner};
-    if (layout->channels_last) {
-        p.rows = max(LAST_ROWS, ceil_div(LAST_CHUNK, layout->channels));
-        p.rows = max(p.rows, ceil_div(layout->outer, MOST_CHUNKS));
-        p.rows = ceil_div(p.rows, layout->fold) * layout->fold;
-    } else {
-        ptrdiff_t pieces = ceil_div(layout->inner, PLANAR_CHUNK);
-        if (pieces > 1) p.n = ceil_div(ceil_div(layout->inner, pieces), BN_LANES) * BN_LANES;
-        p.pieces = ceil_div(layout->inner, p.n);
-        p.rows = p.pieces > 1 ? 1 : PLANAR_CHUNK / layout->inner;
-    }
-    p.chunks = ceil_div(layout->outer, p.rows) * p.pieces;
-    return p;
+    return layout->channels_last ? cut_channels_last(layout) : cut_planar(layout);
 }
 
 bn_partition bn_cut_fine(const bn_layout *layout)
 {
     bn_partition p = bn_cut(layout);
     if (layout->channels_last) return p;
-    p.rows = max(1, min(p.rows, PLANAR_CHUNK / (p.n * layout->channels)));
-    p.chunks = ceil_div(layout->outer, p.rows) * p.pieces;
+    p.rows = bn_max(1, bn_min(p.rows, PLANAR_CHUNK / (p.n * layout->channels)));
+    p.chunks = bn_ceil_div(layout->outer, p.rows) * p.pieces;
     return p;
 }
 
 bn_chunk bn_chunk_at(const bn_partition *p, ptrdiff_t k, ptrdiff_t channel, ptrdiff_t channels)
 {
     const bn_layout *layout = p->layout;
-    bn_chunk c = {.channel = channel, .row = k / p->pieces * p->rows};
-    ptrdiff_t rows = min(p->rows, layout->outer - c.row);
+    bn_chunk chunk = {.channel = channel, .row = k / p->pieces * p->rows};
+    const ptrdiff_t rows = bn_min(p->rows, layout->outer - chunk.row);
     if (layout->channels_last) {
-        c.extent = (bn_extent){1, rows / layout->fold, channels, layout->fold * channels,
-                               rows % layout->fold * channels, 1};
+        chunk.extent = (bn_extent){.channels_last = 1,
+                                   .rows = rows / layout->fold,
+                                   .channels = channels,
+                                   .n = layout->fold * channels,
+                                   .tail = rows % layout->fold * channels};
     } else {
-        c.column = k % p->pieces * p->n;
-        c.extent = (bn_extent){0, rows, channels, min(p->n, layout->inner - c.column), 0, 1};
+        chunk.column = k % p->pieces * p->n;
+        chunk.extent = (bn_extent){.rows = rows,
+                                   .channels = channels,
+                                   .n = bn_min(p->n, layout->inner - chunk.column)};
     }
-    return c;
+    return chunk;
 }
 
-bn_view bn_chunk_view(const bn_partition *p, const bn_chunk *chunk, bn_operand operand,
+bn_tensor bn_chunk_of(const bn_partition *p, const bn_chunk *chunk, bn_tensor whole,
                       ptrdiff_t itemsize)
 {
-    if (!operand.data) return (bn_view){NULL, 0, 0};
-    char *data = operand.data + chunk->channel * operand.channel_stride +
-                 chunk->row * operand.outer_stride + chunk->column * itemsize;
-    return (bn_view){data, operand.outer_stride * p->layout->fold, operand.channel_stride};
+    if (!whole.data) return (bn_tensor){0};
+    return (bn_tensor){.data = whole.data + chunk->channel * whole.channel_stride +
+                               chunk->row * whole.row_stride + chunk->column * itemsize,
+                       .row_stride = whole.row_stride * p->layout->fold,
+                       .channel_stride = whole.channel_stride};
 }

@@ -1,10 +1,10 @@
-/* The only place that knows CPUs: which instruction sets' kernels are here and run. */
+/* CPU features, which no other file knows: the instruction sets whose kernels were compiled and run. */
 #ifndef BN_DISPATCH_H
 #define BN_DISPATCH_H
 
 #include "kernels.h"
 
-/* The i-th instruction set that this CPU has, baseline first; NULL beyond the last. */
+/* The i-th instruction set that this CPU has, the baseline first; NULL beyond the last. */
 const bn_isa *bn_supported_isa(int i);
 
 #endif

@@ -4,29 +4,34 @@
 #define ISA baseline
 #define VECTOR_BYTES 16
 #define MASKED_BITS 128
-#if BN_VECTORS
-#define TO_DOUBLE(x) __builtin_convertvector(x, wide)
-#define TO_WORDS_narrow(h) __builtin_convertvector(h, words_narrow)
-#define TO_WORDS_whole(h) __builtin_convertvector(h, words_whole)
-#define TO_FLOATS_narrow(w) __builtin_convertvector(w, floats_narrow)
-#define TO_FLOATS_whole(w) __builtin_convertvector(w, floats_whole)
-#define UPPER_HALVES(w) __builtin_convertvector((w) >> 16, halves_whole)
-#else
-#define TO_DOUBLE(x) ((double)(x))
-#define TO_WORDS_narrow(h) (h)
-#define TO_WORDS_whole(h) (h)
-#define TO_FLOATS_narrow(w) ((float)(w))
-#define TO_FLOATS_whole(w) ((float)(w))
-#define UPPER_HALVES(w) ((w) >> 16)
-#endif
-#define FUSED(a, b, c) ((a) * (b) + (c)) /* only used where the product is exact */
-#ifdef BN_X86_DISPATCH
-#define STREAM_LINE(to, line)                                                                     \
-    for (int i_ = 0; i_ < 4; i_++)                                                                \
-    _mm_stream_si128((__m128i *)(to) + i_, _mm_loadu_si128((const __m128i *)(line) + i_))
-#else
-#define STREAM_LINE(to, line) memcpy(to, line, BN_LINE)
-#endif
-#include "isa_body.h"
+#include "vector_types.h"
 
-const bn_isa bn_isa_baseline = {TABLES(baseline)};
+ALWAYS_INLINE wide to_double(floats_narrow x) { return CONVERT(x, wide); }
+
+ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c) { return a * b + c; }
+
+ALWAYS_INLINE words_narrow widen_narrow(halves_narrow h) { return CONVERT(h, words_narrow); }
+ALWAYS_INLINE words_whole widen_whole(halves_whole h) { return CONVERT(h, words_whole); }
+ALWAYS_INLINE halves_whole upper_halves(words_whole w) { return CONVERT(w >> 16, halves_whole); }
+
+ALWAYS_INLINE floats_narrow to_float_narrow(words_narrow w) { return CONVERT(w, floats_narrow); }
+ALWAYS_INLINE floats_whole to_float_whole(words_whole w) { return CONVERT(w, floats_whole); }
+
+ALWAYS_INLINE void stream_line(void *to, const void *line)
+{
+#ifdef BN_X86_DISPATCH
+    for (int i = 0; i < 4; i++)
+        _mm_stream_si128((__m128i *)to + i, _mm_loadu_si128((const __m128i *)line + i));
+#else
+    memcpy(to, line, BN_LINE);
+#endif
+}
+
+ALWAYS_INLINE void stream_fence(void)
+{
+#ifdef BN_X86_DISPATCH
+    _mm_sfence();
+#endif
+}
+
+#include "isa_body.h"

@@ -1,164 +1,126 @@
-/* Sums of a chunk, in double: Σd and Σd² of d = x - shift, or Σg and Σg·(x - mean). A planar run is
-   added up in BN_LANES lanes, value i in lane i mod BN_LANES, and the lanes in a fixed order;
-   channels-last, each column has a sum of its own. Values go into a sum in the order of rows and
-   columns: nothing depends on the instruction set.
+/* Sums of a chunk, in double: Σd and Σd² of d = x - offset, or Σg and Σg·xm of xm = x - mean. Below,
+   a is the first sum and b the second.
 
-   The conversion to double is what limits them (Zen 4: two cycles for 8 values). Adding by fused
-   multiply-adds on the other pipes gained nothing; adding four floats before each conversion took
-   0.65 of the time backward, and costs the digits that these sums are for. */
+   The order of additions is fixed. Planar: value i of a run goes into lane i mod BN_LANES, run after
+   run, and add_lanes adds the lanes. Channels-last: each column has a sum, and the columns of a channel
+   are added in their order. So nothing depends on the instruction set.
 
-enum {
-    NAME(STRIP_WIDES) = 4,     /* columns of a strip: as many sums as AVX2 has registers for */
-    NAME(TILE_CHANNELS) = 64,  /* planar channels whose sums stay in L1 */
-};
+   The conversion to double limits the speed (on Zen 4, two cycles for 8 values). Adding by fused
+   multiply-adds, which other pipes execute, gained nothing. Adding four floats before each conversion
+   took 0.65 of the time backward, but loses the digits that the sums are in double for. */
 
-/* What is added up. A constant wherever it is used, so that each case is a loop of its own. */
-typedef struct {
-    int products; /* Σg and Σg·xm, else Σd and Σd² */
-    int plain;    /* d = x */
-    bn_activation activation;
-    int has_y;
-    int step;  /* of shift and coefficients: 0 planar, 1 channels-last */
-    int wides; /* added in one step */
-} NAME(kind);
-
-/* The operands at one place. */
-typedef struct {
-    const stored *x, *dy, *y;
-    const double *shift;
-    NAME(channel) k;
-    real negative;
-} NAME(operands);
-
-ALWAYS_INLINE NAME(operands) NAME(moved)(NAME(operands) o, ptrdiff_t values, const NAME(kind) kind)
-{
-    o.x += values;
-    if (kind.products) o.dy += values;
-    if (kind.has_y) o.y += values;
-    return o;
-}
-
-ALWAYS_INLINE NAME(operands) NAME(on_channel)(NAME(operands) o, ptrdiff_t c)
-{
-    o.shift += c;
-    o.k = NAME(channel_moved)(o.k, c);
-    return o;
-}
-
-/* One step; in a part of one, only the first n values count, and g is 0 after them. */
-ALWAYS_INLINE void NAME(add)(const NAME(kind) kind, NAME(operands) o, const int part, ptrdiff_t n,
-                             wide *a, wide *b)
+/* One step of a loop: kind.wides vectors of values. With `masked`, only the first n values count. */
+ALWAYS_INLINE void NAME(add)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
+                             const int masked, ptrdiff_t n, wide *a, wide *b)
 {
     for (int v = 0; v < kind.wides; v++) {
         const int i = v * WIDE, j = kind.step * i;
-        if (!kind.products) {
-            wide d = WIDEN(NAME(read_narrow)(o.x + i));
-            if (!kind.plain) d = kind.step ? d - load_wide(o.shift + j) : d - *o.shift;
-            if (!kind.plain && part) d = first_of(d, n - i);
+        if (!kind.backward) {
+            wide d = NAME(widen)(NAME(read_narrow)(at.x + i));
+            if (kind.subtract) d = kind.step ? d - load_wide(p.offset + j) : d - *p.offset;
+            if (masked) d = keep_first(d, n - i);
             a[v] += d;
-            b[v] = MULTIPLY_ADD(d, d, b[v]);
+            b[v] = NAME(multiply_add)(d, d, b[v]);
         } else {
-            NAME(narrow) x = NAME(read_narrow)(o.x + i), g = NAME(read_narrow)(o.dy + i);
-            NAME(narrow) xm = kind.step ? x - NAME(load_narrow)(o.k.mean + j) : x - *o.k.mean;
+            NAME(narrow) x = NAME(read_narrow)(at.x + i), g = NAME(read_narrow)(at.dy + i);
+            NAME(narrow) xm = kind.step ? x - NAME(load_narrow)(p.mean + j) : x - *p.mean;
             if (kind.activation) {
                 NAME(narrow) z;
-                if (kind.has_y) z = NAME(read_narrow)(o.y + i);
+                if (kind.extra) z = NAME(read_narrow)(at.extra + i);
                 else if (kind.step)
-                    z = xm * NAME(load_narrow)(o.k.scale + j) + NAME(load_narrow)(o.k.shift + j);
-                else z = xm * *o.k.scale + *o.k.shift;
-                g = GATE(g, z, kind.activation, o.negative);
+                    z = xm * NAME(load_narrow)(p.scale + j) + NAME(load_narrow)(p.shift + j);
+                else z = xm * *p.scale + *p.shift;
+                g = NAME(gate_narrow)(g, z, kind.activation, p.negative_slope);
             }
-            wide wide_g = WIDEN(g);
+            wide wide_g = NAME(widen)(g);
             a[v] += wide_g;
-            b[v] = MULTIPLY_ADD(wide_g, WIDEN(xm), b[v]);
+            b[v] = NAME(multiply_add)(wide_g, NAME(widen)(xm), b[v]);
         }
     }
 }
 
-/* n values, then zeros up to a whole step. */
-ALWAYS_INLINE const stored *NAME(padded)(const NAME(kind) kind, const stored *from, stored *to,
-                                         ptrdiff_t n)
+/* Copies of the last values of a row, with zeros after them up to a whole step. */
+enum { NAME(STEP) = WIDE * STRIP_WIDES > BN_LANES ? WIDE * STRIP_WIDES : BN_LANES };
+typedef struct {
+    _Alignas(BN_LINE) stored x[NAME(STEP)];
+    _Alignas(BN_LINE) stored dy[NAME(STEP)];
+    _Alignas(BN_LINE) stored extra[NAME(STEP)];
+} NAME(padding);
+
+ALWAYS_INLINE const stored *NAME(pad)(const loop_kind kind, const stored *from, stored *to, ptrdiff_t n)
 {
     for (int i = 0; i < kind.wides * WIDE; i += NAME(VEC)) {
         ptrdiff_t rest = n - i;
         NAME(packed) v = {0};
-        if (rest >= NAME(VEC)) v = NAME(take)(from + i, NAME(VEC));
-        else if (rest > 0) v = NAME(take)(from + i, rest);
-        NAME(place)(to + i, v, NAME(VEC));
+        if (rest >= NAME(VEC)) v = NAME(load_packed)(from + i, NAME(VEC));
+        else if (rest > 0) v = NAME(load_packed)(from + i, rest);
+        NAME(store_packed)(to + i, v, NAME(VEC));
     }
     return to;
 }
 
-/* The last step of a row: n values, fewer than a whole step has. */
-ALWAYS_INLINE void NAME(add_part)(const NAME(kind) kind, NAME(operands) o, ptrdiff_t n, wide *a,
-                                  wide *b)
+/* The last step of a row, over n values, fewer than a whole step has. Zeros of x and dy add nothing to
+   the sums, except where d = 0 - offset: there the step is masked. (One loop body for whole and last
+   steps would halve the code, but took 5 to 15 % longer.) */
+ALWAYS_INLINE void NAME(add_last)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
+                                  ptrdiff_t n, wide *a, wide *b)
 {
-    enum { MOST = WIDE * NAME(STRIP_WIDES) > BN_LANES ? WIDE * NAME(STRIP_WIDES) : BN_LANES };
-    stored x[MOST], dy[MOST], y[MOST];
-    o.x = NAME(padded)(kind, o.x, x, n);
-    if (kind.products) o.dy = NAME(padded)(kind, o.dy, dy, n);
-    if (kind.has_y) o.y = NAME(padded)(kind, o.y, y, n);
-    NAME(add)(kind, o, 1, n, a, b);
+    NAME(padding) padded;
+    at.x = NAME(pad)(kind, at.x, padded.x, n);
+    if (kind.backward) at.dy = NAME(pad)(kind, at.dy, padded.dy, n);
+    if (kind.extra) at.extra = NAME(pad)(kind, at.extra, padded.extra, n);
+    NAME(add)(kind, at, p, kind.subtract, n, a, b);
 }
 
 /* ---- planar ---- */
 
-ALWAYS_INLINE void NAME(add_run)(const NAME(kind) kind, NAME(operands) o, ptrdiff_t n, wide *a,
-                                 wide *b)
+ALWAYS_INLINE void NAME(add_run)(const loop_kind kind, NAME(cursor) run, ptrdiff_t n,
+                                 NAME(parameters) p, wide *a, wide *b)
 {
     ptrdiff_t i = 0;
     for (; i + BN_LANES <= n; i += BN_LANES)
-        NAME(add)(kind, NAME(moved)(o, i, kind), 0, 0, a, b);
-    if (i < n) NAME(add_part)(kind, NAME(moved)(o, i, kind), n - i, a, b);
+        NAME(add)(kind, NAME(cursor_moved)(kind, run, i), p, 0, 0, a, b);
+    if (i < n) NAME(add_last)(kind, NAME(cursor_moved)(kind, run, i), p, n - i, a, b);
 }
 
-ALWAYS_INLINE NAME(operands) NAME(operands_at)(const NAME(kind) kind, const bn_views *v, ptrdiff_t r,
-                                               ptrdiff_t c, NAME(operands) o)
-{
-    o.x = ROW(v->x, r, c);
-    if (kind.products) o.dy = ROW(v->dy, r, c);
-    if (kind.has_y) o.y = ROW(v->y, r, c);
-    return o;
-}
-
-/* Rows `begin` to `end` of one channel. */
-ALWAYS_INLINE void NAME(add_rows)(const NAME(kind) kind, const bn_views *v, ptrdiff_t begin,
-                                  ptrdiff_t end, ptrdiff_t c, ptrdiff_t n, NAME(operands) o, wide *a,
+/* Rows `begin` to `end` of channel c. */
+ALWAYS_INLINE void NAME(add_rows)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
+                                  ptrdiff_t end, ptrdiff_t c, ptrdiff_t n, NAME(parameters) p, wide *a,
                                   wide *b)
 {
     for (ptrdiff_t r = begin; r < end; r++)
-        NAME(add_run)(kind, NAME(operands_at)(kind, v, r, c, o), n, a, b);
+        NAME(add_run)(kind, NAME(cursor_at)(kind, t, r, c), n, p, a, b);
 }
 
-ALWAYS_INLINE void NAME(sum_planar)(NAME(kind) kind, const bn_views *v, bn_extent e,
-                                    NAME(operands) o, double *sum_a, double *sum_b)
+ALWAYS_INLINE void NAME(sum_planar)(loop_kind kind, const bn_tensors *t, bn_extent e,
+                                    NAME(parameters) p, double *sum_a, double *sum_b)
 {
-    enum { N = LANE_WIDES, TILE = NAME(TILE_CHANNELS) };
-    double lanes[TILE][2][BN_LANES];
-    for (ptrdiff_t first = 0; first < e.channels; first += TILE) {
-        ptrdiff_t last = first + TILE < e.channels ? first + TILE : e.channels;
+    enum { N = LANE_WIDES };
+    double lanes[TILE_CHANNELS][2][BN_LANES];
+    for (ptrdiff_t first = 0; first < e.channels; first += TILE_CHANNELS) {
+        const ptrdiff_t last = bn_min(first + TILE_CHANNELS, e.channels);
         for (ptrdiff_t r = 0; r < e.rows; r += e.tile) {
-            ptrdiff_t end = r + e.tile < e.rows ? r + e.tile : e.rows;
+            const ptrdiff_t end = bn_min(r + e.tile, e.rows);
             for (ptrdiff_t c = first; c < last; c++) {
                 wide a[N] = {0}, b[N] = {0};
                 if (r > 0) {
-                    get(a, lanes[c - first][0], N);
-                    get(b, lanes[c - first][1], N);
+                    load_wides(a, lanes[c - first][0], N);
+                    load_wides(b, lanes[c - first][1], N);
                 }
-                NAME(operands) at = NAME(on_channel)(o, c);
-                if (!kind.products && *at.shift == 0) {
-                    NAME(kind) plain = kind;
-                    plain.plain = 1;
-                    NAME(add_rows)(plain, v, r, end, c, e.n, at, a, b);
+                const NAME(parameters) at = NAME(parameters_moved)(p, c);
+                kind.subtract = 0;
+                if (kind.backward || *at.offset == 0) {
+                    NAME(add_rows)(kind, t, r, end, c, e.n, at, a, b);
                 } else {
-                    NAME(add_rows)(kind, v, r, end, c, e.n, at, a, b);
+                    kind.subtract = 1;
+                    NAME(add_rows)(kind, t, r, end, c, e.n, at, a, b);
                 }
                 if (end == e.rows) {
                     sum_a[c] = add_lanes(a);
                     sum_b[c] = add_lanes(b);
                 } else {
-                    put(a, lanes[c - first][0], N);
-                    put(b, lanes[c - first][1], N);
+                    store_wides(lanes[c - first][0], a, N);
+                    store_wides(lanes[c - first][1], b, N);
                 }
             }
         }
@@ -167,62 +129,58 @@ ALWAYS_INLINE void NAME(sum_planar)(NAME(kind) kind, const bn_views *v, bn_exten
 
 /* ---- channels-last ---- */
 
-/* `n` ≤ a whole step of columns, whose sums stay in registers over the rows. */
-ALWAYS_INLINE void NAME(sum_strip)(const NAME(kind) kind, const bn_views *v, ptrdiff_t begin,
-                                   ptrdiff_t end, ptrdiff_t column, ptrdiff_t n, const int part,
-                                   NAME(operands) o, double *sum_a, double *sum_b)
+/* A strip of columns, whose sums stay in registers over the rows: a whole step, or the first n columns
+   of one. */
+ALWAYS_INLINE void NAME(sum_strip)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
+                                   ptrdiff_t end, ptrdiff_t column, const int whole, ptrdiff_t n,
+                                   NAME(parameters) p, double *sum_a, double *sum_b)
 {
-    wide a[NAME(STRIP_WIDES)], b[NAME(STRIP_WIDES)];
-    get(a, sum_a, NAME(STRIP_WIDES));
-    get(b, sum_b, NAME(STRIP_WIDES));
+    wide a[STRIP_WIDES], b[STRIP_WIDES];
+    load_wides(a, sum_a, STRIP_WIDES);
+    load_wides(b, sum_b, STRIP_WIDES);
     for (ptrdiff_t r = begin; r < end; r++) {
-        NAME(operands) at = NAME(moved)(NAME(operands_at)(kind, v, r, 0, o), column, kind);
-        if (part) NAME(add_part)(kind, at, n, a, b);
-        else NAME(add)(kind, at, 0, 0, a, b);
+        const NAME(cursor) row = NAME(cursor_at)(kind, t, r, 0);
+        const NAME(cursor) at = NAME(cursor_moved)(kind, row, column);
+        if (whole) NAME(add)(kind, at, p, 0, 0, a, b);
+        else NAME(add_last)(kind, at, p, n, a, b);
     }
-    put(a, sum_a, NAME(STRIP_WIDES));
-    put(b, sum_b, NAME(STRIP_WIDES));
+    store_wides(sum_a, a, STRIP_WIDES);
+    store_wides(sum_b, b, STRIP_WIDES);
 }
 
-/* Columns `column` to `column` + n of some rows. */
-ALWAYS_INLINE void NAME(sum_columns)(const NAME(kind) kind, const bn_views *v, ptrdiff_t begin,
+/* Columns `column` to `column` + n of rows `begin` to `end`. */
+ALWAYS_INLINE void NAME(sum_columns)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
                                      ptrdiff_t end, ptrdiff_t tile, ptrdiff_t column, ptrdiff_t n,
-                                     NAME(operands) o, double *sum_a, double *sum_b)
+                                     NAME(parameters) p, double *sum_a, double *sum_b)
 {
-    enum { N = NAME(STRIP_WIDES) * WIDE };
+    enum { N = STRIP_WIDES * WIDE };
     for (; begin < end; begin += tile) {
-        ptrdiff_t stop = begin + tile < end ? begin + tile : end, i = 0;
+        const ptrdiff_t stop = bn_min(begin + tile, end);
+        ptrdiff_t i = 0;
         for (; i + N <= n; i += N)
-            NAME(sum_strip)(kind, v, begin, stop, column + i, N, 0, NAME(on_channel)(o, i),
+            NAME(sum_strip)(kind, t, begin, stop, column + i, 1, N, NAME(parameters_moved)(p, i),
                             sum_a + i, sum_b + i);
         if (i < n)
-            NAME(sum_strip)(kind, v, begin, stop, column + i, n - i, 1, NAME(on_channel)(o, i),
-                            sum_a + i, sum_b + i);
+            NAME(sum_strip)(kind, t, begin, stop, column + i, 0, n - i,
+                            NAME(parameters_moved)(p, i), sum_a + i, sum_b + i);
     }
 }
 
-static int NAME(all_zero)(const double *values, ptrdiff_t n)
-{
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (values[i] != 0) return 0;
-    return 1;
-}
-
-ALWAYS_INLINE void NAME(sum_last)(const NAME(kind) kind, const bn_views *v, bn_extent e,
-                                  NAME(operands) o, double *sum_a, double *sum_b)
+ALWAYS_INLINE void NAME(sum_last)(const loop_kind kind, const bn_tensors *t, bn_extent e,
+                                  NAME(parameters) p, double *sum_a, double *sum_b)
 {
     enum { TILE = BN_WIDEST_ROW }; /* columns whose sums stay in L1 */
     double a[TILE + BN_PAD], b[TILE + BN_PAD];
     for (ptrdiff_t first = 0; first < e.n; first += TILE) {
-        const ptrdiff_t n = e.n - first < TILE ? e.n - first : TILE;
-        const ptrdiff_t tail = e.tail < n ? e.tail : n;
-        NAME(operands) at = NAME(on_channel)(o, first);
+        const ptrdiff_t n = bn_min(e.n - first, TILE), tail = bn_min(e.tail, n);
+        const NAME(parameters) at = NAME(parameters_moved)(p, first);
         memset(a, 0, (n + BN_PAD) * sizeof *a);
         memset(b, 0, (n + BN_PAD) * sizeof *b);
-        NAME(sum_columns)(kind, v, 0, e.rows, e.tile, first, n, at, a, b);
-        NAME(sum_columns)(kind, v, e.rows, e.rows + (tail > 0), 1, first, tail, at, a, b);
-        const ptrdiff_t channels = e.channels - first < n ? e.channels - first : n;
-        for (ptrdiff_t f = channels; f < n; f += channels) /* only where a row has all channels */
+        NAME(sum_columns)(kind, t, 0, e.rows, e.tile, first, n, at, a, b);
+        NAME(sum_columns)(kind, t, e.rows, e.rows + (tail > 0), 1, first, tail, at, a, b);
+        /* a row that holds several columns of each channel is not wider than one tile */
+        const ptrdiff_t channels = bn_min(e.channels - first, n);
+        for (ptrdiff_t f = channels; f < n; f += channels)
             for (ptrdiff_t c = 0; c < channels; c++) {
                 a[c] += a[f + c];
                 b[c] += b[f + c];
@@ -234,47 +192,62 @@ ALWAYS_INLINE void NAME(sum_last)(const NAME(kind) kind, const bn_views *v, bn_e
 
 /* ---- the kernels ---- */
 
-/* The first of a few values of a channel, if it is large beside their distances. The sums are good
-   about any value not too far from the mean; the driver sums again about the mean if it was. */
-static void NAME(guess_shift)(bn_view x, bn_extent e, double *shift)
+/* The channel's first value if it is far from 0 compared with how far apart a few values are, else 0.
+   Sums about an offset near the mean do not cancel; if this one was not near enough, the driver sums
+   again about the mean. */
+static void NAME(guess_offset)(bn_tensor x, bn_extent e, double *offset)
 {
     enum { SAMPLES = 4, FAR = 8 };
     for (ptrdiff_t c = 0; c < e.channels; c++) {
         double low = HUGE_VAL, high = -HUGE_VAL, value = 0;
         for (int k = SAMPLES - 1; k >= 0; k--) {
-            value = NAME(value)(ROW(x, k * e.rows / SAMPLES, c) + k * e.n / SAMPLES);
+            const stored *row = NAME(row_of)(x, k * e.rows / SAMPLES, c);
+            value = NAME(read_value)(row + k * e.n / SAMPLES);
             low = value < low ? value : low;
             high = value > high ? value : high;
         }
-        shift[c] = fabs(value) > FAR * (high - low) ? value : 0;
+        offset[c] = fabs(value) > FAR * (high - low) ? value : 0;
     }
 }
 
-static void NAME(stats)(bn_view x, bn_extent e, const double *shift, double *sum_d,
-                        double *sum_dd)
+static int NAME(all_zero)(const double *values, ptrdiff_t n)
 {
-    const NAME(operands) o = {.shift = shift};
-    const bn_views v = {.x = x};
-    if (!e.channels_last)
-        NAME(sum_planar)((NAME(kind)){.wides = LANE_WIDES}, &v, e, o, sum_d, sum_dd);
-    else if (NAME(all_zero)(shift, e.n))
-        NAME(sum_last)((NAME(kind)){.plain = 1, .step = 1, .wides = NAME(STRIP_WIDES)}, &v, e, o,
-                       sum_d, sum_dd);
-    else
-        NAME(sum_last)((NAME(kind)){.step = 1, .wides = NAME(STRIP_WIDES)}, &v, e, o, sum_d, sum_dd);
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (values[i] != 0) return 0;
+    return 1;
 }
 
-static void NAME(reduce)(const bn_views *v, bn_extent e, bn_coefficients k,
+ALWAYS_INLINE void NAME(sum)(loop_kind kind, const bn_tensors *t, bn_extent e, NAME(parameters) p,
+                             double *sum_a, double *sum_b)
+{
+    kind.wides = kind.step ? STRIP_WIDES : LANE_WIDES;
+    if (kind.step) NAME(sum_last)(kind, t, e, p, sum_a, sum_b);
+    else NAME(sum_planar)(kind, t, e, p, sum_a, sum_b);
+}
+
+static void NAME(stats)(bn_tensor x, bn_extent e, const double *offset, double *sum_d,
+                        double *sum_dd)
+{
+    const NAME(parameters) p = {.offset = offset};
+    const bn_tensors t = {.x = x};
+    if (!e.channels_last) NAME(sum)((loop_kind){0}, &t, e, p, sum_d, sum_dd);
+    else if (NAME(all_zero)(offset, e.n)) NAME(sum)((loop_kind){.step = 1}, &t, e, p, sum_d, sum_dd);
+    else NAME(sum)((loop_kind){.step = 1, .subtract = 1}, &t, e, p, sum_d, sum_dd);
+}
+
+static void NAME(reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k,
                          const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm)
 {
-    const NAME(operands) o = {.k = NAME(coefficients_of)(k), .negative = (real)epilogue->negative_slope};
+    const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
+    const int has_y = t->y.data != NULL;
 #define SUM(ACTIVATION, HAS_Y, LAST)                                                              \
-    if (LAST)                                                                                     \
-        NAME(sum_last)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 1, NAME(STRIP_WIDES)}, v, e, o,      \
-                       sum_g, sum_g_xm);                                                          \
-    else                                                                                          \
-        NAME(sum_planar)((NAME(kind)){1, 0, ACTIVATION, HAS_Y, 0, LANE_WIDES}, v, e, o, sum_g,    \
-                         sum_g_xm)
-    SPECIALIZE(SUM, epilogue->activation, v->y.data != NULL, e.channels_last)
+    NAME(sum)(                                                                                    \
+        (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, \
+        p, sum_g, sum_g_xm)
+    switch (epilogue->activation) {
+    case BN_NO_ACTIVATION: FOR_STEP(SUM, BN_NO_ACTIVATION, 0, e.channels_last); break;
+    case BN_RELU: FOR_EXTRA_AND_STEP(SUM, BN_RELU, has_y, e.channels_last); break;
+    case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(SUM, BN_LEAKY_RELU, has_y, e.channels_last); break;
+    }
 #undef SUM
 }
