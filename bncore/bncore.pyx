@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""The compiled core of `bn`: NumPy arrays in, kernels over them, nothing checked.
+"""The compiled core of `bn`: NumPy arrays in, C calls out; no argument is checked.
 
-`bn` checks every argument before it calls here. Arrays of data have one native dtype (float16 and
-bfloat16 are computed in float32); what belongs to a channel is float64 of length C.
+`bn` checks every argument before it calls here. All tensors of a call have one native dtype (float16
+and bfloat16 are computed in float32); per-channel results are float64 vectors of length C.
 """
 
 cimport numpy as cnp
@@ -24,16 +24,16 @@ cdef extern from "numpy/arrayobject.h":
                                      int subok)
     bint PyArray_SAMESHAPE(cnp.ndarray a, cnp.ndarray b)
 
-cdef extern from "layout.h" nogil:
-    enum: BN_MAX_OPERANDS
-    ctypedef struct bn_operand:
+cdef extern from "driver/layout.h" nogil:
+    enum: BN_MAX_TENSORS
+    ctypedef struct bn_tensor:
         char *data
     ctypedef struct bn_layout:
         ptrdiff_t channels
     int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
-                       const ptrdiff_t **strides, bn_layout *layout, bn_operand *operands)
+                       const ptrdiff_t **strides, bn_layout *layout, bn_tensor *tensors)
 
-cdef extern from "kernels.h" nogil:
+cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_kernels:
         pass
     ctypedef struct bn_isa:
@@ -54,24 +54,24 @@ cdef extern from "kernels.h" nogil:
         const double *sum_g_xm
         const double *count
 
-cdef extern from "moments.h" nogil:
+cdef extern from "kernels/moments.h" nogil:
     void bn_merge(double count, double *mean, double *m2, double count_b, double mean_b,
                   double m2_b)
     double bn_rstd(double var, double eps)
 
-cdef extern from "partition.h" nogil:
+cdef extern from "driver/partition.h" nogil:
     ctypedef struct bn_partition:
         ptrdiff_t chunks
     bn_partition bn_cut(const bn_layout *layout)
 
-cdef extern from "driver.h" nogil:
-    ctypedef struct bn_arrays:
+cdef extern from "driver/operations.h" nogil:
+    ctypedef struct bn_tensors:
         pass
     ctypedef struct bn_call:
         const bn_kernels *kernels
         bn_layout layout
         int threads
-        bn_arrays arrays
+        bn_tensors tensors
         bn_channel_values values
         bn_activation activation
         double negative_slope
@@ -82,10 +82,10 @@ cdef extern from "driver.h" nogil:
     int bn_gradient(const bn_call *call)
     int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
 
-cdef extern from "dispatch.h" nogil:
+cdef extern from "kernels/dispatch.h" nogil:
     const bn_isa *bn_supported_isa(int i)
 
-cdef extern from "parallel.h" nogil:
+cdef extern from "driver/parallel.h" nogil:
     enum: BN_MOST_THREADS
     int bn_has_openmp()
     int bn_max_threads()
@@ -118,7 +118,7 @@ cdef object recycler = PyCapsule_New(&bn_memory_handler, "mem_handler", NULL)
 
 
 cpdef cnp.ndarray empty_like(cnp.ndarray x):
-    """An array of x's shape, dtype and order in memory, from recycled memory if it is large."""
+    """An uninitialised array of x's shape, dtype and order in memory; recycled memory if it is large."""
     if cnp.PyArray_NBYTES(x) < BN_SMALLEST_BLOCK or bn_memory_info().limit == 0:
         return PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
     cdef object before = cnp.PyDataMem_SetHandler(recycler)
@@ -129,7 +129,7 @@ cpdef cnp.ndarray empty_like(cnp.ndarray x):
 
 
 def memory_info():
-    """{limit, held, used, hits, misses}: bytes, and requests served from memory or not."""
+    """{limit, held, used, hits, misses}: bytes, and requests served from kept blocks or not."""
     return bn_memory_info()
 
 
@@ -195,9 +195,9 @@ def threads_asked():
     return bn_threads_asked()
 
 
-# ---- arrays to operands ----
+# ---- arrays to tensors ----
 
-cdef enum:  # the members of bn_arrays, in their order
+cdef enum:  # the members of bn_tensors, in their order
     X, RESIDUAL, Y, DY, DX, DRESIDUAL
 
 cdef enum:
@@ -223,9 +223,9 @@ cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
 cdef bint find_layout(bn_call *call, list arrays, int axis):
     """Find the loops for all arrays at once; False if some must be copied first."""
     cdef cnp.ndarray x = arrays[X], array
-    cdef const ptrdiff_t *strides[BN_MAX_OPERANDS]
-    cdef bn_operand found[BN_MAX_OPERANDS]
-    cdef bn_operand *operands = <bn_operand *>&call.arrays
+    cdef const ptrdiff_t *strides[BN_MAX_TENSORS]
+    cdef bn_tensor found[BN_MAX_TENSORS]
+    cdef bn_tensor *tensors = <bn_tensor *>&call.tensors
     cdef int i, count = 0
     for i in range(len(arrays)):
         if arrays[i] is not None:
@@ -240,15 +240,15 @@ cdef bint find_layout(bn_call *call, list arrays, int axis):
     count = 0
     for i in range(len(arrays)):
         if arrays[i] is not None:
-            operands[i] = found[count]
-            operands[i].data = <char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+            tensors[i] = found[count]
+            tensors[i].data = <char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
             count += 1
     return True
 
 
 cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
-    """Fill all of call but its values. The output is created if there is none; arrays that do not go
-    together are replaced by copies, those from the output on by empty ones."""
+    """Fill all of call but its values. If arrays[output] is None, it is created. If no loops serve all
+    arrays at once, they are replaced by copies; outputs, which begin at `output`, by empty arrays."""
     cdef cnp.ndarray x = arrays[X]
     cdef int i
     if output >= 0 and arrays[output] is None:
@@ -266,7 +266,7 @@ cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
 
 
 cdef class Vectors:
-    """Pointers to float64 vectors of the channels' values, good as long as this object lives."""
+    """Per-channel vectors as pointers to doubles, valid as long as this object lives."""
 
     cdef double *memory
     cdef Py_ssize_t channels, used
@@ -322,7 +322,7 @@ cdef inline double *pointer(cnp.ndarray vector):
 
 cdef Vectors fill(bn_call *call, mean, var, weight, bias, double eps, int activation,
                   double negative_slope):
-    """Fill the values that all passes share; they point into what is returned."""
+    """Fill what all operations share. The pointers are valid as long as the returned object lives."""
     cdef Vectors vectors = Vectors.__new__(Vectors, call.layout.channels)
     call.values.mean, call.values.var = vectors.of(mean), vectors.of(var)
     call.values.weight, call.values.bias = vectors.of(weight), vectors.of(bias)
@@ -332,13 +332,13 @@ cdef Vectors fill(bn_call *call, mean, var, weight, bias, double eps, int activa
 
 
 cdef cnp.ndarray vector(const bn_call *call):
-    """An uninitialised float64 for each channel."""
+    """An uninitialised float64 vector with a value for each channel."""
     cdef cnp.npy_intp length = call.layout.channels
     return cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
 
 
 cdef cnp.ndarray returned(result, out):
-    """The result, in the array that the caller gave if he gave one."""
+    """The result, in `out` if the caller gave one."""
     if out is None or out is result:
         return result
     out[...] = result
@@ -354,7 +354,7 @@ cdef int memory_found(int found) except -1:
 # ---- the operations ----
 
 def chunks(cnp.ndarray x, int axis):
-    """Into how many chunks x is cut, the units that threads share."""
+    """How many chunks x is cut into: the units of work that threads share."""
     cdef bn_call call
     cdef list arrays = [x]
     start(&call, arrays, axis)
@@ -411,7 +411,7 @@ def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residua
 
 def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None, bias=None,
            double eps=0, y=None, int activation=0, double negative_slope=0):
-    """(sum of g, sum of g * (x - mean)) of each channel, g being dy before the activation."""
+    """(sum of g, sum of g * (x - mean)) of each channel; g is the gradient before the activation."""
     cdef bn_call call
     cdef list arrays = [x, None, y, dy]
     cdef int found
@@ -429,7 +429,7 @@ def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None,
 def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
              sum_g, sum_g_xm, out=None, y=None, dresidual=None, int activation=0,
              double negative_slope=0):
-    """dx of a normalization whose statistics were the batch's, into out; g into dresidual."""
+    """dx of a normalization with batch statistics, into out; g into dresidual."""
     cdef bn_call call
     cdef list arrays = [x, None, y, dy, out, dresidual]
     cdef int found
@@ -469,7 +469,7 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
 
 def merge(double[::1] count, double[::1] mean, double[::1] m2, const double[::1] count_b,
           const double[::1] mean_b, const double[::1] m2_b):
-    """Take the moments b into (count, mean, m2)."""
+    """Merge the moments (count_b, mean_b, m2_b) into (count, mean, m2)."""
     cdef Py_ssize_t c
     for c in range(count.shape[0]):
         if count_b[c] > 0:
@@ -670,7 +670,7 @@ cdef class Threads:
         return False
 
 
-# ---- a quick look at arguments ----
+# ---- a fast check of arguments ----
 
 cdef bint is_float(cnp.ndarray array):
     return (cnp.PyArray_TYPE(array) in (cnp.NPY_FLOAT32, cnp.NPY_FLOAT64)
@@ -686,8 +686,8 @@ cdef bint is_vector(value, Py_ssize_t channels):
 
 
 def fits(x, axis, tuple needed, tuple optional):
-    """The channel axis from the front, if x is a plain tensor and the vectors have a value for each
-    of its channels, the optional ones if they are not None. -1 means: look closer."""
+    """The channel axis, counted from the front, if x is a plain array of floats and each vector has a
+    value for each channel; optional vectors may be None. Else -1: the caller must check in detail."""
     if type(x) is not cnp.ndarray or type(axis) is not int:
         return -1
     cdef cnp.ndarray tensor = x

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what systems differ in ---- */
+/* ---- the operating system ---- */
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
@@ -24,11 +24,11 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t started = PTHREAD_ONCE_INIT;
 static void lock(void) { pthread_mutex_lock(&mutex); }
 static void unlock(void) { pthread_mutex_unlock(&mutex); }
-/* held over fork, so that the child finds the mutex free and the stacks whole */
+/* the mutex is held over fork, so that in the child it is free and the stacks are consistent */
 static void start(void) { pthread_atfork(lock, unlock, unlock); }
 void bn_memory_start(void) { pthread_once(&started, start); }
 
-/* Not malloc, which may keep what is freed: what is trimmed shall be the system's at once. */
+/* Not malloc, which may keep freed memory: trimming must give it back to the system. */
 static void *map(size_t length)
 {
     void *start = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
@@ -48,24 +48,24 @@ static void ask_for_huge_pages(void *data, size_t length)
 /* ---- blocks ---- */
 
 enum {
-    STEPS = 4, /* classes in an octave of sizes: at most a quarter more than was asked for */
+    STEPS = 4, /* size classes from each power of two to the next: at most a quarter is wasted */
     CLASSES = STEPS * 64,
     UNCLASSED = -1,
     CACHE_LINE = 64,
     HUGE_PAGE = 2 * 1024 * 1024
 };
 
-/* Lies right before the data. */
+/* Header of a block, right before its data. */
 typedef struct block {
-    struct block *newer, *older; /* neighbours in the stack of its class, while it waits */
-    void *start;                 /* what the system gave, and how much */
-    size_t length;
+    struct block *newer, *older; /* neighbours in the stack of its class, while it is kept */
+    void *start;                 /* of what the system gave */
+    size_t length;               /* of what the system gave */
     size_t capacity;
-    size_t freed; /* when: the number of this free */
+    size_t freed; /* the number of the free that put it into the stack */
     int class;
 } block;
 
-/* All that follows is guarded by the mutex. */
+/* The mutex guards these. */
 static struct {
     block *newest, *oldest;
 } stacks[CLASSES];
@@ -81,7 +81,7 @@ static block *new_block(size_t capacity, int class)
 {
     int large = capacity >= HUGE_PAGE;
     size_t alignment = large ? HUGE_PAGE : CACHE_LINE;
-    size_t length = capacity + sizeof(block) + alignment; /* what is never touched costs nothing */
+    size_t length = capacity + sizeof(block) + alignment; /* untouched pages cost nothing */
     char *start = large ? map(length) : malloc(length);
     if (!start) return NULL;
     void *data = (void *)(((uintptr_t)start + sizeof(block) + alignment - 1) & ~(alignment - 1));
@@ -100,7 +100,7 @@ static void free_chain(block *b)
     }
 }
 
-/* ---- stacks of waiting blocks; the caller holds the lock ---- */
+/* ---- stacks of kept blocks; the caller holds the lock ---- */
 
 static void push(block *b)
 {
@@ -123,7 +123,7 @@ static block *removed(block *b)
     return b;
 }
 
-/* Take out what waits beyond `limit`, longest unused first: a chain for free_chain. */
+/* Remove kept blocks beyond `limit`, longest unused first. Returns a chain for free_chain. */
 static block *take_excess(size_t limit)
 {
     block *chain = NULL;
@@ -140,7 +140,7 @@ static block *take_excess(size_t limit)
 
 /* ---- NumPy's four functions ---- */
 
-/* The class of a size, and what its blocks hold. */
+/* The class of a size, and the capacity of its blocks. */
 static int class_of(size_t size, size_t *capacity)
 {
     int class = 0;
@@ -162,7 +162,7 @@ void *bn_memory_malloc(void *context, size_t size)
     block *b = NULL;
     if (class != UNCLASSED) {
         lock();
-        b = stacks[class].newest; /* the latest, as the caches may still have it */
+        b = stacks[class].newest; /* the one freed last, which caches may still hold */
         if (b) removed(b);
         b ? counts.hits++ : counts.misses++;
         counts.used += capacity;
@@ -203,7 +203,7 @@ void *bn_memory_realloc(void *context, void *data, size_t size)
 
 void bn_memory_free(void *context, void *data, size_t size)
 {
-    (void)context, (void)size; /* NumPy's idea of it follows the array's shape, which may have been set */
+    (void)context, (void)size; /* NumPy derives the size from the array's shape, which users can set */
     if (!data) return;
     block *b = block_of(data), *excess = b;
     b->older = NULL;
@@ -219,7 +219,7 @@ void bn_memory_free(void *context, void *data, size_t size)
     free_chain(excess);
 }
 
-/* ---- what the user asks for ---- */
+/* ---- statistics and limits ---- */
 
 bn_memory_counts bn_memory_info(void)
 {

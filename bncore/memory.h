@@ -1,34 +1,34 @@
-/* Memory of outputs, recycled: a block that is freed waits for the next request of its size, so
-   that a steady loop neither faults pages in nor zeroes them. Nothing here knows Python. Any thread
-   may call any function at any time, and a forked child owns copies of all blocks. */
+/* Recycled memory for outputs: a freed block is kept for the next request of its size. So a training
+   loop, whose outputs have the same sizes in each step, does not wait for the system to map and zero
+   pages. Any thread may call any function at any time, and a forked child owns copies of all blocks. */
 #ifndef BN_MEMORY_H
 #define BN_MEMORY_H
 
 #include <stddef.h>
 
-enum { BN_SMALLEST_BLOCK = 64 * 1024 }; /* below, nothing is recycled: malloc does it as well */
+enum { BN_SMALLEST_BLOCK = 64 * 1024 }; /* bytes; smaller requests go to malloc, which recycles them */
 
 typedef struct {
-    size_t limit;        /* bytes that may wait */
-    size_t held;         /* bytes that wait */
+    size_t limit;        /* bytes that may be kept */
+    size_t held;         /* bytes that are kept */
     size_t used;         /* bytes that were handed out and not yet freed */
-    size_t hits, misses; /* requests served from waiting blocks, and from the system */
+    size_t hits, misses; /* requests served from kept blocks, and from the system */
 } bn_memory_counts;
 
-/* Once, before all others: what fork needs. */
+/* Must be called before all others: makes fork safe. */
 void bn_memory_start(void);
 
-/* NumPy's PyDataMemAllocator: `context` is not used, and neither is the size that is freed. Memory
-   is aligned to 64 bytes, from 2 MiB on to 2 MiB. NULL when out of memory. */
+/* The functions of NumPy's PyDataMemAllocator. `context` and the size given to free are not used.
+   Memory is aligned to 64 bytes, blocks of 2 MiB or more to 2 MiB. NULL when out of memory. */
 void *bn_memory_malloc(void *context, size_t size);
 void *bn_memory_calloc(void *context, size_t count, size_t size);
 void *bn_memory_realloc(void *context, void *data, size_t size);
 void bn_memory_free(void *context, void *data, size_t size);
 
 bn_memory_counts bn_memory_info(void);
-/* What waits beyond the limit goes back to the system, longest unused first. */
+/* Kept blocks beyond the limit go back to the system, longest unused first. */
 void bn_memory_set_limit(size_t limit);
-/* All that waits goes back to the system; how many bytes that were. */
+/* Give all kept blocks back to the system; returns their bytes. */
 size_t bn_memory_trim(void);
 
 #endif

@@ -1,4 +1,4 @@
-#include "pool.h"
+#include "thread_pool.h"
 
 #ifdef BN_HAS_POOL
 
@@ -14,21 +14,22 @@
 #define RELAX() atomic_signal_fence(memory_order_seq_cst)
 #endif
 
-/* How long an idle thread looks for the next loop before it sleeps: first without a pause, then
-   giving its core to whoever wants it, NumPy's BLAS above all. A thread that sleeps is woken too late
-   for a loop of a tenth of a millisecond, or behind its caller on the same core. */
+/* How often an idle thread checks for the next loop before it sleeps: first spinning, then offering its
+   core to other threads, above all to NumPy's BLAS. Waking a sleeping thread takes too long for a loop
+   of a tenth of a millisecond, and may place it behind its caller on the same core. */
 enum { SPINS = 2000, YIELDS = 4000 };
 
-/* One loop at a time: a second caller meanwhile works alone. `lock` guards all but the atomics. */
+/* The pool runs one loop at a time; a second caller meanwhile works alone. `lock` guards all members
+   but the atomic ones. */
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t work;
     int threads, sleeping;
-    atomic_flag taken;        /* by the caller whose loop this is */
-    atomic_uint loop;         /* counts the loops; a change wakes the spinning */
-    int places;               /* helpers that may still join */
-    atomic_int helping;       /* that have joined and not left */
-    atomic_ptrdiff_t next;    /* range */
+    atomic_flag taken;        /* set while a caller uses the pool */
+    atomic_uint loop;         /* number of the loop; a new one is what idle threads wait for */
+    int places;               /* helpers that may still join this loop */
+    atomic_int helping;       /* helpers that have joined and not left */
+    atomic_ptrdiff_t next;    /* range to be taken next */
     ptrdiff_t ranges;
     void (*body)(void *context, ptrdiff_t range);
     void *context;
@@ -78,7 +79,7 @@ static void *help(void *unused)
     return NULL;
 }
 
-/* The threads of a process are not its child's. */
+/* After fork, in the child: threads are not inherited, so the pool starts afresh. */
 static void forget_threads(void)
 {
     pthread_mutex_init(&pool.lock, NULL);
@@ -90,12 +91,12 @@ static void forget_threads(void)
 
 static void start_threads(int wanted)
 {
-    static int told = 0;
-    if (!told) told = pthread_atfork(NULL, NULL, forget_threads) == 0;
-    sigset_t all, before; /* signals are for the program's own threads */
+    static int survives_fork = 0;
+    if (!survives_fork) survives_fork = pthread_atfork(NULL, NULL, forget_threads) == 0;
+    sigset_t all, before; /* a new thread inherits the mask: signals go to the program's threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (told && pool.threads < wanted) {
+    while (survives_fork && pool.threads < wanted) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, help, NULL) != 0) break;
         pthread_detach(thread);
@@ -126,9 +127,9 @@ void bn_pool_run(ptrdiff_t ranges, int helpers, void (*body)(void *context, ptrd
     work();
 
     pthread_mutex_lock(&pool.lock);
-    pool.places = 0; /* who has not come yet stays away */
+    pool.places = 0; /* a helper that comes now finds no work */
     pthread_mutex_unlock(&pool.lock);
-    /* those who came are at their last range */
+    /* the helpers that joined are finishing their last range */
     for (int i = 0; atomic_load(&pool.helping) > 0; i++)
         if (i < SPINS) RELAX();
         else sched_yield();

@@ -1,27 +1,27 @@
-/* What is computed from a channel's sums: its moments, their merge, and 1 / std. The only place for
-   each of them. */
+/* From a channel's sums to its moments, their merge, and rstd = 1 / std; no other file computes them. */
 #ifndef BN_MOMENTS_H
 #define BN_MOMENTS_H
 
 #include <math.h>
 
-/* Mean and m2 = Σ(x - mean)² of `count` values from Σd and Σd² of d = x - shift. */
-static inline void bn_moments(double count, double shift, double sum_d, double sum_dd, double *mean,
+/* Mean and m2 = Σ(x - mean)² of `count` values from Σd and Σd² of d = x - offset. */
+static inline void bn_moments(double count, double offset, double sum_d, double sum_dd, double *mean,
                               double *m2)
 {
     double distance = sum_d / count, squares = sum_dd - sum_d * distance;
-    *mean = shift + distance;
+    *mean = offset + distance;
     *m2 = squares < 0 ? 0 : squares;
 }
 
-/* Whether Σd² lost no more than ten bits in it, the shift being near enough to the mean. */
+/* Whether cancellation in m2 cost Σd² at most ten bits, which it does while the offset is near the mean. */
 static inline int bn_moments_good(double sum_dd, double m2) { return sum_dd <= 1024 * m2; }
 
-/* Merge (Chan, Golub & LeVeque 1979): (mean, m2) of `count` values takes in those of count_b > 0 more. */
+/* Merge the moments of count_b > 0 more values into those of `count` values (Chan, Golub & LeVeque
+   1979). */
 static inline void bn_merge(double count, double *mean, double *m2, double count_b, double mean_b,
                             double m2_b)
 {
-    if (count == 0) { /* nothing to measure a distance from; a far mean would square to infinity */
+    if (count == 0) { /* the formula below would square the distance from 0, which may overflow */
         *mean = mean_b;
         *m2 = m2_b;
         return;
@@ -31,7 +31,7 @@ static inline void bn_merge(double count, double *mean, double *m2, double count
     *m2 += m2_b + delta * (count * share) * delta;
 }
 
-/* 1 / sqrt(var + eps); 0 for var = eps = 0, as in PyTorch: a constant channel becomes the bias. */
+/* 1 / sqrt(var + eps); 0 for var = eps = 0, as in PyTorch, so that a constant channel becomes the bias. */
 static inline double bn_rstd(double var, double eps)
 {
     return var + eps == 0 ? 0 : 1 / sqrt(var + eps);

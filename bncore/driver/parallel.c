@@ -1,12 +1,13 @@
 #include "parallel.h"
 
-#include "pool.h"
+#include "integers.h"
+#include "thread_pool.h"
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
-/* What bn_set_max_threads asked for, and OpenMP's own number at that time. */
+/* The number that bn_set_max_threads was given, and OpenMP's own number at that time. */
 static int asked = 0, openmp_then = 0;
 
 static int openmp_threads(void)
@@ -29,11 +30,12 @@ int bn_has_openmp(void)
 
 int bn_max_threads(void)
 {
-    /* asked at every call: threadpoolctl and omp_set_num_threads act on the calling thread */
+    /* OpenMP is asked at every call, because threadpoolctl and omp_set_num_threads set the number of
+       the calling thread only */
     int openmp_now = openmp_threads(), threads = openmp_now;
     if (asked && bn_has_openmp() && (openmp_now == openmp_then || asked < openmp_now))
         threads = asked;
-    return threads < BN_MOST_THREADS ? threads : BN_MOST_THREADS;
+    return (int)bn_min(threads, BN_MOST_THREADS);
 }
 
 void bn_set_max_threads(int n)
@@ -47,7 +49,7 @@ int bn_threads_asked(void)
     return asked;
 }
 
-enum { RANGES_PER_THREAD = 4 }; /* a late thread is helped, and taking a range stays cheap */
+enum { RANGES_PER_THREAD = 4 }; /* several, so that others can do the share of a thread that is late */
 
 typedef struct {
     bn_range_body body;
@@ -58,9 +60,9 @@ typedef struct {
 static void run_range(void *context, ptrdiff_t i)
 {
     const loop *l = context;
-    ptrdiff_t each = l->count / l->ranges, more = l->count % l->ranges;
-    ptrdiff_t begin = each * i + (i < more ? i : more);
-    l->body(l->context, begin, begin + each + (i < more));
+    const ptrdiff_t each = l->count / l->ranges, longer = l->count % l->ranges;
+    const ptrdiff_t begin = each * i + bn_min(i, longer); /* the first ranges are longer by one */
+    l->body(l->context, begin, begin + each + (i < longer));
 }
 
 void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)
@@ -71,8 +73,8 @@ void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const voi
         return;
     }
 #ifdef _OPENMP
-    loop l = {body, context, count, (ptrdiff_t)threads * RANGES_PER_THREAD};
-    if (l.ranges > count) l.ranges = count;
+    const ptrdiff_t ranges = bn_min((ptrdiff_t)threads * RANGES_PER_THREAD, count);
+    loop l = {.body = body, .context = context, .count = count, .ranges = ranges};
 #ifdef BN_HAS_POOL
     bn_pool_run(l.ranges, threads - 1, run_range, &l);
 #else

@@ -2,15 +2,14 @@
 
 #include <stdint.h>
 
-#include "kernels.h"
-
-/* An axis along which all is the same (stride 0) is best as rows. */
+/* Sort key of an axis. A broadcast axis (stride 0) comes first: it cannot be the contiguous one. */
 static ptrdiff_t width(ptrdiff_t stride)
 {
     return stride == 0 ? PTRDIFF_MAX : stride < 0 ? -stride : stride;
 }
 
-/* The axes that are not the channel's and longer than one, widest stride first. */
+/* Fill `order` with the axes longer than one, but for the channel axis, widest stride first. Returns
+   how many they are. */
 static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides, int *order)
 {
     int count = 0;
@@ -24,11 +23,11 @@ static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t
     return count;
 }
 
-enum { WIDE_ROW = 256 }; /* values: rows that are taken together are enough for a loop to pay */
+enum { WIDE_ROW = 256 }; /* values: long enough for a loop over one row to pay */
 
 static ptrdiff_t gcd(ptrdiff_t a, ptrdiff_t b) { return b ? gcd(b, a % b) : a; }
 
-/* Rows that together are a whole number of lanes, and long enough for a loop to pay. */
+/* How many rows to take as one: together a whole number of lanes, and a wide row if there are enough. */
 static ptrdiff_t rows_to_fold(ptrdiff_t rows, ptrdiff_t channels)
 {
     const ptrdiff_t whole = BN_LANES / gcd(channels, BN_LANES);
@@ -38,12 +37,12 @@ static ptrdiff_t rows_to_fold(ptrdiff_t rows, ptrdiff_t channels)
 }
 
 int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
-                   const ptrdiff_t *const *strides, bn_layout *layout, bn_operand *operands)
+                   const ptrdiff_t *const *strides, bn_layout *layout, bn_tensor *tensors)
 {
     int order[BN_MAX_RANK];
     int axes = sort_axes(rank, shape, axis, strides[0], order);
 
-    /* Merge each axis into its outer neighbour where every array allows it. */
+    /* Merge each axis into its outer neighbour where the strides of every tensor allow it. */
     int groups = 0, last_axis[2];
     ptrdiff_t length[2] = {1, 1};
     for (int i = 0; i < axes; i++) {
@@ -73,9 +72,9 @@ int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsiz
     layout->inner = layout->channels_last || groups == 0 ? 1 : length[groups - 1];
     layout->fold = layout->channels_last ? rows_to_fold(layout->outer, layout->channels) : 1;
     for (int k = 0; k < count; k++) {
-        operands[k].outer_stride = has_outer ? strides[k][last_axis[0]] : 0;
-        operands[k].channel_stride = strides[k][axis];
-        if (layout->fold > 1 && operands[k].outer_stride != layout->channels * itemsize) return 0;
+        tensors[k].row_stride = has_outer ? strides[k][last_axis[0]] : 0;
+        tensors[k].channel_stride = strides[k][axis];
+        if (layout->fold > 1 && tensors[k].row_stride != layout->channels * itemsize) return 0;
     }
     return 1;
 }

@@ -1,0 +1,36 @@
+/* The six operations on whole tensors, without Python. Any number of threads gives the same bits. */
+#ifndef BN_OPERATIONS_H
+#define BN_OPERATIONS_H
+
+#include "kernels/kernels.h"
+#include "layout.h"
+
+/* What a caller asks for. y of a backward call is given only where a residual was added. */
+typedef struct {
+    const bn_kernels *kernels;
+    bn_layout layout;
+    int threads;
+    bn_tensors tensors;
+    bn_channel_values values;
+    bn_activation activation;
+    double negative_slope;
+} bn_call;
+
+/* All return 0 when out of memory, else 1. Vectors of doubles have one value for each channel. */
+
+/* Moments of x. */
+int bn_stats(const bn_call *call, double *count, double *mean, double *m2);
+/* y, with call->values. */
+int bn_normalize(const bn_call *call);
+/* bn_stats, then bn_normalize with its moments; where a block fits in a cache, x is read from memory
+   once. */
+int bn_forward(const bn_call *call, double *count, double *mean, double *m2);
+
+/* Sums of g and of g·(x - mean), where g = dy * activation'(z). */
+int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm);
+/* dx and dresidual = g, with call->values, which have the sums. */
+int bn_gradient(const bn_call *call);
+/* bn_reduce, then bn_gradient with its sums. */
+int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm);
+
+#endif

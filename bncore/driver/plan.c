@@ -1,0 +1,51 @@
+#include "plan.h"
+
+#include "integers.h"
+
+/* docs/design.md, "Plans", has the reasons and the measurements. */
+enum {
+    SERIAL_BELOW = 32768,   /* values: waking threads costs more than they save */
+    FROM_MEMORY = 32 << 20, /* bytes of all tensors: more than the last-level cache holds */
+    OWN_BYTES = 512 << 10,  /* of a block, of what both passes read: fits one core's cache */
+    LARGEST_OWN = 1 << 20,  /* hard limit, when one channel alone exceeds OWN_BYTES */
+    GROUP_BYTES = 8 << 20,  /* of a group, of one tensor: fits the cache that the cores share */
+    SHORT_ROW = 16 << 10,   /* bytes of a block's row: shorter ones are better read in memory order */
+    BLOCKS_EACH = 4,        /* blocks for each thread, to balance the load */
+    SINGLE_PASS = 16384,    /* values of a block in one row, where there is only one pass */
+    TILE_ROWS = 8,          /* tile of tensors that are in a cache */
+};
+
+bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read, int threads)
+{
+    const bn_layout *layout = cut.layout;
+    const ptrdiff_t channels = layout->channels;
+    const double values = (double)layout->outer * layout->inner; /* of a channel */
+    const double bytes = values * itemsize;
+    bn_plan p = {
+        .cut = cut, .threads = threads, .block = channels, .group = channels, .tile = TILE_ROWS};
+    if (values * channels < SERIAL_BELOW) p.threads = 1;
+    p.from_memory = bytes * channels * tensors >= FROM_MEMORY;
+    if (layout->channels_last) {
+        if (p.from_memory) p.tile = 1; /* one row after the other: hardware prefetches that */
+        return p;
+    }
+    if (!read) {
+        p.row_by_row = 1;
+        p.block = bn_min(channels, 1 + SINGLE_PASS / cut.n);
+        return p;
+    }
+
+    const double fit = OWN_BYTES / (bytes * read); /* channels */
+    p.block = fit < channels ? (ptrdiff_t)fit : channels;
+    if (p.threads > 1) p.block = bn_min(p.block, channels / ((ptrdiff_t)p.threads * BLOCKS_EACH));
+    p.block = bn_max(p.block, 1);
+    if (p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block) {
+        const int short_rows = p.block * layout->inner * itemsize < SHORT_ROW;
+        p.how = short_rows && !p.from_memory ? BN_APART : BN_OWN;
+        return p;
+    }
+
+    p.block = 1;
+    p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
+    return p;
+}

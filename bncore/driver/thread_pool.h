@@ -1,0 +1,17 @@
+/* A pool of threads that work on one loop at a time. POSIX only; elsewhere, OpenMP's threads do.
+   docs/design.md, "Threads", tells why OpenMP's own are not used. */
+#ifndef BN_THREAD_POOL_H
+#define BN_THREAD_POOL_H
+
+#include <stddef.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#define BN_HAS_POOL 1
+
+/* Call body(context, range) once for each range = 0 … ranges-1, on the calling thread and up to
+   `helpers` others. The caller does not wait for a helper that has not begun; it does its share. */
+void bn_pool_run(ptrdiff_t ranges, int helpers, void (*body)(void *context, ptrdiff_t range),
+                 void *context);
+#endif
+
+#endif

@@ -1,0 +1,70 @@
+/* What an instruction set's file includes before it opens its target region. System headers belong
+   here, outside of the region: inside, their inline functions would be compiled for the instruction
+   set, and the linker might pick that copy for code that runs on every CPU. */
+#ifndef BN_ISA_H
+#define BN_ISA_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "integers.h"
+#include "kernels.h"
+#include "moments.h"
+
+/* BN_VECTORS: the compiler has vector types (GCC's vector_size). Without them, each vector is a single
+   value. */
+#ifndef BN_VECTORS
+#if defined(__GNUC__) || defined(__clang__)
+#define BN_VECTORS 1
+#else
+#define BN_VECTORS 0
+#endif
+#endif
+
+#if BN_VECTORS
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 16")
+#else
+#define ALWAYS_INLINE static inline
+#define UNROLL
+#endif
+
+/* BN_X86_DISPATCH: AVX2 and AVX-512 are compiled too, each in a target region of its own file. */
+#if defined(__x86_64__) && BN_VECTORS
+#define BN_X86_DISPATCH
+#include <immintrin.h>
+#define PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define TARGET_BEGIN(features)                                                                    \
+    PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define TARGET_END PRAGMA(clang attribute pop)
+#else
+#define TARGET_BEGIN(features) PRAGMA(GCC push_options) PRAGMA(GCC target(features))
+#define TARGET_END PRAGMA(GCC pop_options)
+#endif
+#endif
+
+/* What a loop is compiled for. Functions that take a kind are inlined and get a constant. */
+typedef struct {
+    int backward; /* sums: Σg and Σg·xm, else Σd and Σd²; outputs: dx, else y */
+    bn_activation activation;
+    int extra;    /* forward: there is a residual; backward: there is y, which has the sign of z */
+    int step;     /* from one value to the next, per-channel values advance by: 0 planar, 1 channels-last */
+    int subtract; /* statistics: the offset is subtracted; 0 where it is 0 */
+    int wides;    /* sums: vectors of doubles that are added in one step */
+} loop_kind;
+
+/* call(activation, extra, step) with constants for arguments, so that each case is a loop of its own. */
+#define FOR_STEP(call, activation, extra, step)                                                   \
+    do {                                                                                          \
+        if (step) call(activation, extra, 1);                                                     \
+        else call(activation, extra, 0);                                                          \
+    } while (0)
+#define FOR_EXTRA_AND_STEP(call, activation, extra, step)                                         \
+    do {                                                                                          \
+        if (extra) FOR_STEP(call, activation, 1, step);                                           \
+        else FOR_STEP(call, activation, 0, step);                                                 \
+    } while (0)
+
+#endif

@@ -1,0 +1,90 @@
+/* One instruction set's kernels, for all dtypes. An isa_*.c supplies, inside its target region:
+
+     ISA              its name
+     VECTOR_BYTES     bytes of its registers; then it includes vector_types.h
+     MASKED_BITS      smallest element width in bits that has masked loads and stores; 128: none
+     HAS_FLOAT16      defined if it converts float16
+
+     wide to_double(floats_narrow)
+     wide multiply_add(wide a, wide b, wide c)          a * b + c; only called where a * b is exact, so
+                                                        that one rounding or two make no difference
+     load_first_T(const T *from, ptrdiff_t n)           for the masked types T of float, double and
+     store_first_T(T *to, vector, ptrdiff_t n)          uint16_t: the first n values; the rest loads as 0
+     words_* widen_*(halves_*)                          for * narrow and whole: 16 to 32 bits
+     halves_whole upper_halves(words_whole)             the upper 16 bits of each word
+     floats_* float16_to_float_*(halves_*)              with HAS_FLOAT16
+     halves_whole float_to_float16(floats_whole)        with HAS_FLOAT16; round to nearest, ties to even
+     floats_* to_float_*(words_*)                       without HAS_FLOAT16
+     void stream_line(void *to, const void *line)       a cache line, past the cache; `to` is aligned
+     void stream_fence(void)                            makes streamed lines visible to other threads
+
+   docs/design.md tells what bits must not depend on. */
+
+#define JOIN2_(a, b) a##_##b
+#define JOIN2(a, b) JOIN2_(a, b)
+#define JOIN3_(a, b, c) a##_##b##_##c
+#define JOIN3(a, b, c) JOIN3_(a, b, c)
+
+enum {
+    LANE_WIDES = BN_LANES / WIDE, /* vectors that hold the lanes of a planar sum */
+    STRIP_WIDES = 4,              /* channels-last: vectors of columns whose sums stay in registers */
+    TILE_CHANNELS = 64,           /* planar: channels whose sums stay in L1 */
+};
+
+#include "wide_body.h"
+
+#include "stream_body.h"
+
+#define SIZED(name) name##_narrow
+#include "float16_body.h"
+#undef SIZED
+
+#define SIZED(name) name##_whole
+#define WRITTEN
+#include "float16_body.h"
+
+#define DTYPE float32
+#define stored float
+#define BITS 32
+#define real float
+#define EXACT_PRODUCT 1
+#define UNPACK(v, size) (v)
+#define PACK(v) (v)
+#include "dtype_body.h"
+
+#define DTYPE float64
+#define stored double
+#define BITS 64
+#define real double
+#define EXACT_PRODUCT 0
+#define UNPACK(v, size) (v)
+#define PACK(v) (v)
+#include "dtype_body.h"
+
+#define DTYPE float16
+#define stored uint16_t
+#define BITS 16
+#define real float
+#define EXACT_PRODUCT 1
+#define UNPACK(v, size) from_float16_##size(v)
+#define PACK(v) to_float16_whole(v)
+#include "dtype_body.h"
+
+#define DTYPE bfloat16
+#define stored uint16_t
+#define BITS 16
+#define real float
+#define EXACT_PRODUCT 1
+#define UNPACK(v, size) from_bfloat16_##size(v)
+#define PACK(v) to_bfloat16_whole(v)
+#include "dtype_body.h"
+
+#define STRING_(text) #text
+#define STRING(text) STRING_(text)
+const bn_isa JOIN2(bn_isa, ISA) = {
+    .name = STRING(ISA),
+    .float32 = &JOIN3(table, float32, ISA),
+    .float64 = &JOIN3(table, float64, ISA),
+    .float16 = &JOIN3(table, float16, ISA),
+    .bfloat16 = &JOIN3(table, bfloat16, ISA),
+};

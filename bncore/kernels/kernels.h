@@ -1,0 +1,101 @@
+/* The kernels: serial loops over one chunk of a call's tensors. They know nothing of Python objects,
+   threads or CPU features. Each isa_*.c compiles all of them for one instruction set. */
+#ifndef BN_KERNELS_H
+#define BN_KERNELS_H
+
+#include <stddef.h>
+
+enum {
+    BN_LANES = 16, /* partial sums of a run; equal for all instruction sets, so that bits are too */
+    BN_LINE = 64,  /* bytes of a cache line */
+    BN_PAD = 64,   /* values that a kernel may read beyond the end of a per-channel vector */
+    BN_WIDEST_ROW = 1024, /* channels-last columns whose sums a kernel holds at once; rows that are */
+                          /* taken together as one must not be wider */
+};
+
+/* A tensor, or the part of one that a chunk covers: its first value, and the distances in bytes to the
+   next row and the next channel. data is NULL where a call has no such tensor. */
+typedef struct {
+    char *data;
+    ptrdiff_t row_stride, channel_stride;
+} bn_tensor;
+
+/* Forward: x, residual, y. Backward: x, dy, dx, dresidual; y only where a residual was added, to tell
+   the sign of what was activated. An output may be the same memory as an input. */
+typedef struct {
+    bn_tensor x, residual, y, dy, dx, dresidual;
+} bn_tensors;
+
+/* The loops over a chunk.
+   planar: in each row, one run of n contiguous values for each channel.
+   channels-last: rows of n contiguous values, value i belonging to channel i mod channels; then one
+   row of `tail` values. n and tail are multiples of channels. */
+typedef struct {
+    int channels_last;
+    ptrdiff_t rows, channels, n, tail;
+    ptrdiff_t tile; /* rows that a kernel sums before it goes on to the next channels */
+} bn_extent;
+
+/* What follows the normalization in the same pass, and how outputs are written. */
+typedef enum { BN_NO_ACTIVATION, BN_RELU, BN_LEAKY_RELU } bn_activation;
+typedef struct {
+    bn_activation activation;
+    double negative_slope; /* of the leaky ReLU */
+    int stream;            /* write past the cache (non-temporal stores) */
+} bn_epilogue;
+
+/* Per-channel coefficients, as vectors of the arithmetic's dtype. With xm = x - mean:
+     normalize:  z = xm * scale + shift (+ residual), y = activation(z)
+     gradient:   dx = (g - mean_g - xm * slope) * scale, where g = dy * activation'(z)
+   mean is rounded to the dtype; shift and mean_g correct for the rounding. */
+typedef struct {
+    void *mean, *scale, *shift, *mean_g, *slope;
+} bn_coefficients;
+
+/* Per-channel values that coefficients are made of. weight and bias may be NULL, and var where only
+   the mean matters. */
+typedef struct {
+    const double *mean, *var, *weight, *bias;
+    double eps;
+    const double *sum_g, *sum_g_xm, *count; /* for the gradient only */
+} bn_channel_values;
+
+/* The kernels of one dtype. In stats, reduce, normalize and gradient, the first element of each
+   per-channel argument is that of the chunk's first channel; channels-last, offset and k have one value
+   for each of the n columns. */
+typedef struct {
+    ptrdiff_t itemsize; /* bytes of a value of the data */
+    ptrdiff_t realsize; /* bytes of a value of the arithmetic and of the coefficients */
+
+    /* Constant subtracted before squaring, against cancellation; 0 skips the subtraction. */
+    void (*guess_offset)(bn_tensor x, bn_extent e, double *offset);
+
+    /* Coefficients of channels `begin` to `end`. */
+    void (*prepare_normalize)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
+                              const bn_coefficients *k);
+    void (*prepare_gradient)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
+                             const bn_coefficients *k);
+
+    /* Σd and Σd² of each channel, d = x - offset. */
+    void (*stats)(bn_tensor x, bn_extent e, const double *offset, double *sum_d, double *sum_dd);
+    /* Σg and Σg·(x - k.mean) of each channel. */
+    void (*reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k, const bn_epilogue *epilogue,
+                   double *sum_g, double *sum_g_xm);
+    /* Turn Σg·(x - k.mean), where k.mean is rounded, into Σg·(x - mean). */
+    void (*correct_for_mean)(const double *mean, ptrdiff_t begin, ptrdiff_t end, const double *sum_g,
+                             double *sum_g_xm);
+
+    /* y of the chunk; dx of the chunk, and dresidual = g. */
+    void (*normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
+                      const bn_epilogue *epilogue);
+    void (*gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
+                     const bn_epilogue *epilogue);
+} bn_kernels;
+
+/* The kernels of one instruction set. */
+typedef struct {
+    const char *name;
+    const bn_kernels *float32, *float64, *float16, *bfloat16;
+} bn_isa;
+
+#endif

@@ -1,0 +1,138 @@
+/* The pass that writes: y = activation(xm * scale + shift (+ residual)) with xm = x - mean, or
+   dx = (g - mean_g - xm * slope) * scale with g = dy * activation'(z), which is dresidual too. */
+
+/* The coefficients of a vector's values. */
+typedef struct {
+    NAME(vec) mean, scale, shift, mean_g, slope;
+} NAME(coefficients);
+
+ALWAYS_INLINE NAME(coefficients) NAME(coefficients_at)(NAME(parameters) p, ptrdiff_t i, const int step)
+{
+    if (step)
+        return (NAME(coefficients)){.mean = NAME(load)(p.mean + i),
+                                    .scale = NAME(load)(p.scale + i),
+                                    .shift = NAME(load)(p.shift + i),
+                                    .mean_g = NAME(load)(p.mean_g + i),
+                                    .slope = NAME(load)(p.slope + i)};
+    return (NAME(coefficients)){.mean = NAME(splat)(*p.mean),
+                                .scale = NAME(splat)(*p.scale),
+                                .shift = NAME(splat)(*p.shift),
+                                .mean_g = NAME(splat)(*p.mean_g),
+                                .slope = NAME(splat)(*p.slope)};
+}
+
+ALWAYS_INLINE NAME(cursor) NAME(output_cursor_at)(const loop_kind kind, const bn_tensors *t,
+                                                  ptrdiff_t r, ptrdiff_t c)
+{
+    NAME(cursor) at = NAME(cursor_at)(kind, t, r, c);
+    at.out = NAME(row_of)(kind.backward ? t->dx : t->y, r, c);
+    if (kind.backward && t->dresidual.data) at.dresidual = NAME(row_of)(t->dresidual, r, c);
+    return at;
+}
+
+ALWAYS_INLINE NAME(cursor) NAME(output_cursor_moved)(const loop_kind kind, NAME(cursor) at,
+                                                     ptrdiff_t values)
+{
+    at = NAME(cursor_moved)(kind, at, values);
+    at.out += values;
+    if (kind.backward && at.dresidual) at.dresidual += values;
+    return at;
+}
+
+/* The first n values of a vector. All reads come before the writes, because an output may be the same
+   memory as an input. */
+ALWAYS_INLINE void NAME(apply_vec)(const loop_kind kind, NAME(cursor) at, ptrdiff_t n,
+                                   NAME(coefficients) k, real negative_slope)
+{
+    NAME(vec) xm = NAME(read)(at.x, n) - k.mean, z = xm * k.scale + k.shift;
+    if (!kind.backward) {
+        if (kind.extra) z += NAME(read)(at.extra, n);
+        if (kind.activation == BN_RELU) z = SELECT(z < 0, NAME(splat)(0), z);
+        if (kind.activation == BN_LEAKY_RELU) z = SELECT(z < 0, z * negative_slope, z);
+        NAME(write)(at.out, z, n);
+    } else {
+        NAME(vec) g = NAME(read)(at.dy, n);
+        if (kind.extra) z = NAME(read)(at.extra, n);
+        if (kind.activation) g = NAME(gate)(g, z, kind.activation, negative_slope);
+        if (at.dresidual) NAME(write)(at.dresidual, g, n);
+        NAME(write)(at.out, (g - k.mean_g - xm * k.slope) * k.scale, n);
+    }
+}
+
+/* A run of n values. Taking four channels-last rows at a time, to share the loads of the coefficients,
+   gained nothing: the caches limit this pass. */
+ALWAYS_INLINE void NAME(apply_run)(const loop_kind kind, NAME(cursor) at, ptrdiff_t n,
+                                   NAME(parameters) p)
+{
+    NAME(coefficients) k = NAME(coefficients_at)(p, 0, kind.step);
+    ptrdiff_t i = 0;
+    for (; i + NAME(VEC) <= n; i += NAME(VEC)) {
+        if (kind.step) k = NAME(coefficients_at)(p, i, 1);
+        NAME(apply_vec)(kind, NAME(output_cursor_moved)(kind, at, i), NAME(VEC), k,
+                        p.negative_slope);
+    }
+    if (i == n) return;
+    if (kind.step) k = NAME(coefficients_at)(p, i, 1);
+    NAME(apply_vec)(kind, NAME(output_cursor_moved)(kind, at, i), n - i, k, p.negative_slope);
+}
+
+ALWAYS_INLINE void NAME(apply_chunk)(const loop_kind kind, const bn_tensors *t, bn_extent e,
+                                     NAME(parameters) p, int stream)
+{
+    output out, dresidual;
+    output_begin(&out, stream);
+    output_begin(&dresidual, stream && t->dresidual.data);
+    const ptrdiff_t runs = kind.step ? 1 : e.channels;
+    for (ptrdiff_t r = 0; r < e.rows + (e.tail > 0); r++)
+        for (ptrdiff_t c = 0; c < runs; c++) {
+            const NAME(cursor) run = NAME(output_cursor_at)(kind, t, r, c);
+            for (ptrdiff_t i = 0, m, n = r < e.rows ? e.n : e.tail; i < n; i += m) {
+                NAME(cursor) at = NAME(output_cursor_moved)(kind, run, i);
+                ptrdiff_t bytes = (n - i) * sizeof(stored);
+                bytes = output_reserve(&out, at.out, bytes, (void **)&at.out);
+                if (at.dresidual)
+                    bytes = output_reserve(&dresidual, at.dresidual, bytes, (void **)&at.dresidual);
+                m = bytes / sizeof(stored);
+                NAME(apply_run)(kind, at, m, NAME(parameters_moved)(p, kind.step ? i : c));
+                output_advance(&out, bytes);
+                output_advance(&dresidual, bytes);
+            }
+        }
+    output_end(&out);
+    output_end(&dresidual);
+}
+
+/* ---- the kernels ---- */
+
+static void NAME(normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
+                            const bn_epilogue *epilogue)
+{
+    const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
+    const int adds = t->residual.data != NULL;
+#define APPLY(ACTIVATION, ADDS, LAST)                                                             \
+    NAME(apply_chunk)((loop_kind){.activation = ACTIVATION, .extra = ADDS, .step = LAST}, t, e, p, \
+                      epilogue->stream)
+    switch (epilogue->activation) {
+    case BN_NO_ACTIVATION: FOR_EXTRA_AND_STEP(APPLY, BN_NO_ACTIVATION, adds, e.channels_last); break;
+    case BN_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_RELU, adds, e.channels_last); break;
+    case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_LEAKY_RELU, adds, e.channels_last); break;
+    }
+#undef APPLY
+}
+
+static void NAME(gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
+                           const bn_epilogue *epilogue)
+{
+    const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
+    const int has_y = t->y.data != NULL;
+#define APPLY(ACTIVATION, HAS_Y, LAST)                                                            \
+    NAME(apply_chunk)(                                                                            \
+        (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, p, \
+        epilogue->stream)
+    switch (epilogue->activation) {
+    case BN_NO_ACTIVATION: FOR_STEP(APPLY, BN_NO_ACTIVATION, 0, e.channels_last); break;
+    case BN_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_RELU, has_y, e.channels_last); break;
+    case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_LEAKY_RELU, has_y, e.channels_last); break;
+    }
+#undef APPLY
+}
