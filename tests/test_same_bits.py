@@ -86,6 +86,12 @@ def test_threads_and_instruction_sets_do_not_change_a_bit_of_tensors_larger_than
     assert_same_bits(x, dy, axis, (2, 3))
 
 
+@pytest.mark.parametrize(("shape", "axis"), [((50, 2000), 1), ((50, 2000, 1, 3), 1)])
+def test_sums_about_a_mean_that_no_float32_has(shape, axis, rng):
+    x = (rng.standard_normal(shape) + 30).astype(np.float32)  # some channels are summed twice
+    assert_same_bits(x, x, axis, (1, 2))
+
+
 @pytest.mark.parametrize("memory", MEMORY)
 def test_threads_do_not_change_a_bit_for_any_memory_layout(memory, rng):
     x, dy = (memory(rng.standard_normal((9, 6, 50, 50)).astype(np.float32)) for _ in range(2))

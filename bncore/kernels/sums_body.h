@@ -20,7 +20,8 @@ ALWAYS_INLINE void NAME(add)(const loop_kind kind, NAME(cursor) at, NAME(paramet
             if (kind.subtract) d = kind.step ? d - load_wide(p.offset + j) : d - *p.offset;
             if (masked) d = keep_first(d, n - i);
             a[v] += d;
-            b[v] = NAME(multiply_add)(d, d, b[v]);
+            /* d = x - offset may have all digits of a double: then d² is not exact */
+            b[v] = kind.subtract ? d * d + b[v] : NAME(multiply_add)(d, d, b[v]);
         } else {
             NAME(narrow) x = NAME(read_narrow)(at.x + i), g = NAME(read_narrow)(at.dy + i);
             NAME(narrow) xm = kind.step ? x - NAME(load_narrow)(p.mean + j) : x - *p.mean;
