@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bn import _check
-from bn.nn.optimizer import Optimizer
+from bn.nn.optim import Optimizer
 
 
 class Schedule:
