@@ -1,4 +1,4 @@
-"""The table of a model's layers, output shapes and parameter counts, as Keras prints it."""
+"""A table of a model's layers with output shapes and parameter counts, as in Keras."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
 
 def summary(model: Module, input_shape: Shape) -> str:
-    """The table as text; the model is built first.
+    """Build a model and describe its layers in a table.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def summary(model: Module, input_shape: Shape) -> str:
     ValueError
         A layer does not fit the shape it gets.
     TypeError
-        `input_shape` is no tuple of integers.
+        `input_shape` is not a tuple of integers.
 
     Notes
     -----
-    Buffers, such as running statistics, are the non-trainable parameters; counters are not
-    counted.
+    Buffers, such as running statistics, and frozen parameters are the non-trainable parameters. The
+    counters `num_batches_tracked` are left out.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def summary(model: Module, input_shape: Shape) -> str:
     Non-trainable params: 0
     """
     input_shape = _check.shape_tuple("input_shape", input_shape)
-    model.output_shape(input_shape)  # finds what does not fit before anything is built
+    model.output_shape(input_shape)  # raises before any layer is built
     model.build(input_shape)
     rows = _rows(model, input_shape, depth=0)
     if not rows:
@@ -72,7 +72,7 @@ def summary(model: Module, input_shape: Shape) -> str:
 
 
 def counts(module: Module) -> tuple[int, int]:
-    """(trainable, non-trainable) numbers in a module and all inside it.
+    """The numbers of trainable and non-trainable parameters in a module and all layers inside it.
 
     Examples
     --------
@@ -84,11 +84,11 @@ def counts(module: Module) -> tuple[int, int]:
         id(parameter)
         for layer in module.modules()
         if isinstance(layer, BatchNorm) and not layer.train_affine
-        for _, parameter in layer._own_parameters()
+        for parameter in (layer.weight, layer.bias)
     }
     trainable = sum(p.size for p in module.parameters() if id(p) not in frozen)
     sizes = {
-        id(array): array.size  # an array that layers share counts once
+        id(array): array.size  # an array that layers share is counted once
         for name, array in module.named_state()
         if name.rpartition(".")[2] != "num_batches_tracked"
     }

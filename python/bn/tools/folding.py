@@ -261,7 +261,7 @@ def _fold_inside(
                 continue
         left.append(layer)
         before = own
-    sequential._layers = left
+    sequential[:] = left
 
 
 def _fold_pair(
