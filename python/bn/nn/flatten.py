@@ -1,4 +1,4 @@
-"""Flatten: images to vectors."""
+"""`Flatten`: each sample of a batch as a vector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bn.module import Array, Module, Shape
 
 
 class Flatten(Module):
-    """All axes but the first become one, the last axis running fastest (C order).
+    """Merges all axes but the first into one, in C order (the last axis varies fastest).
 
     Examples
     --------

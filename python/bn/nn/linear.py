@@ -1,4 +1,4 @@
-"""Linear: the fully connected layer."""
+"""`Linear`: the fully connected layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bn.nn.init import Rng, weight_and_bias
 
 
 class Linear(Module):
-    r"""A matrix product on the last axis, :math:`y = x W^T + b`.
+    r"""The affine map :math:`y = x W^T + b` of the last axis.
 
     Parameters
     ----------
@@ -22,9 +22,10 @@ class Linear(Module):
     bias : bool
         Whether to add b.
     dtype : dtype_like
-        Of the parameters, float32 or float64.
+        The dtype of the parameters, float32 or float64.
     rng : int, Generator or None
-        Draws the parameters from U(-b, b), b = 1 / sqrt(in_features).
+        The generator, or its seed, that draws the parameters from U(-b, b), where
+        b = 1 / sqrt(in_features).
 
     Attributes
     ----------

@@ -348,7 +348,7 @@ class AdamW(Adam):
 
 
 def _with_decay(p: Array, grad: Array, decay: float, scratch: Array) -> Array:
-    """Return grad + decay * p: in `scratch`, or grad itself where there is no decay."""
+    """Return grad + decay * p, which is in `scratch` unless there is no decay."""
     if decay == 0:
         return grad
     np.multiply(p, decay, out=scratch)
