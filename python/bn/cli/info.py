@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import bn
+from bn.table import aligned
 
 SUMMARY = "show versions, OpenMP, threads, CPU features and NumPy's BLAS"
 DESCRIPTION = "Show what this installation of bn runs on."
@@ -33,8 +34,7 @@ def run(args: argparse.Namespace) -> int:
         ("CPU features", config["isa"]),
         *(("BLAS", describe_blas(pool)) for pool in blas),
     ]
-    for name, value in facts:
-        print(f"{name:13} {value}")
+    print(aligned(facts, left=2))
     for pool in blas:
         if old_core(config["isa"], pool):
             print(

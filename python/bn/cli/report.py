@@ -16,6 +16,7 @@ import bn
 from bn.cli.data import Dataset
 from bn.cli.display import live, percent
 from bn.cli.training import Run
+from bn.table import aligned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def print_table(runs: Sequence[Run]) -> None:
     """The table of the networks, by rich where it can draw."""
     rows = table_rows(runs)
     if not live():
-        print("\n" + plain_table([*zip(*HEADER, strict=True), *rows]) + "\n")
+        print("\n" + aligned([*zip(*HEADER, strict=True), *rows]) + "\n")
         return
     from rich import box
     from rich.console import Console
@@ -57,22 +58,6 @@ def print_table(runs: Sequence[Run]) -> None:
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-
-
-def plain_table(rows: Sequence[Sequence[str]]) -> str:
-    """
-    Examples
-    --------
-    >>> print(plain_table([("", "loss"), ("network", "0.1")]))
-             loss
-    network   0.1
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:{widths[0]}}", *cells]).rstrip())
-    return "\n".join(lines)
 
 
 def write_metrics(path: Path, options: dict[str, Any], data: Dataset, runs: Sequence[Run]) -> None:

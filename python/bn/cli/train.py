@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import bn
@@ -15,6 +16,7 @@ from bn.cli._process import Stop, forget_output, limit_threads, stop_on_interrup
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
 from bn.cli.display import open_display
 from bn.cli.training import Options, Run, Trainer
+from bn.table import aligned
 
 SUMMARY = "train a network with batch normalization and its twin without it"
 DESCRIPTION = """\
@@ -30,8 +32,10 @@ NETWORKS = {True: "with batch norm", False: "without batch norm"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    recipes = (f"  {name:16}{recipe.summary}" for name, recipe in models.RECIPES.items())
-    parser.epilog = "\n".join(("models, fitted to the size and classes of the images:", *recipes))
+    recipes = aligned([(name, recipe.summary) for name, recipe in models.RECIPES.items()], left=2)
+    parser.epilog = "models, fitted to the size and classes of the images:\n" + indent(
+        recipes, "  "
+    )
     add = parser.add_argument
     add("--model", choices=tuple(models.RECIPES), default="digits", help="which network (below)")
     add(

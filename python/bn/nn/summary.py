@@ -7,6 +7,7 @@ from typing import NamedTuple
 from bn import _check
 from bn.layers.batch_norm import BatchNorm
 from bn.module import Module, Shape
+from bn.table import boxed
 
 TITLES = ("Layer (type)", "Output Shape", "Param #")
 
@@ -66,9 +67,15 @@ def summary(model: Module, input_shape: Shape) -> str:
     if not rows:
         rows = [_row(type(model).__name__, model, input_shape)]
     trainable, other = counts(model)
-    lines = [f"Model: {type(model).__name__}", *_table(rows)]
-    lines += [f"Total params: {trainable + other:,}", f"Trainable params: {trainable:,}"]
-    return "\n".join([*lines, f"Non-trainable params: {other:,}"])
+    return "\n".join(
+        [
+            f"Model: {type(model).__name__}",
+            boxed(TITLES, rows, left=2),
+            f"Total params: {trainable + other:,}",
+            f"Trainable params: {trainable:,}",
+            f"Non-trainable params: {other:,}",
+        ]
+    )
 
 
 def counts(module: Module) -> tuple[int, int]:
@@ -106,16 +113,3 @@ def _rows(module: Module, input_shape: Shape, depth: int) -> list[Row]:
 def _row(name: str, module: Module, input_shape: Shape) -> Row:
     shape = (None, *module.output_shape(input_shape))
     return Row(name, f"{shape}", f"{sum(counts(module)):,}")
-
-
-def _table(rows: list[Row]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(TITLES, *rows, strict=True)]
-
-    def rule(left: str, middle: str, right: str) -> str:
-        return left + middle.join("─" * (w + 2) for w in widths) + right
-
-    def line(layer: str, shape: str, count: str) -> str:
-        return f"│ {layer:<{widths[0]}} │ {shape:<{widths[1]}} │ {count:>{widths[2]}} │"
-
-    head = [rule("┌", "┬", "┐"), line(*TITLES), rule("├", "┼", "┤")]
-    return [*head, *(line(*row) for row in rows), rule("└", "┴", "┘")]

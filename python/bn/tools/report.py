@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from inspect import signature
 from os import PathLike
@@ -19,6 +19,7 @@ from bn.layers.updates import no_stat_update
 from bn.masking import clean, position_weights
 from bn.module import Array, Module, Shape, unchanged
 from bn.statistics import Doubles, Stats, merge
+from bn.table import aligned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,7 +206,8 @@ class Report:
         lines = [f"Batch normalization in {self.model}, input {self.input_shape}"]
         if not self.layers:
             return "\n".join([*lines, "no layers"])
-        lines += _table([*zip(*TITLES, strict=True), *(layer._row() for layer in self.layers)])
+        rows = [layer._row() for layer in self.layers]
+        lines.append(aligned([*zip(*TITLES, strict=True), *rows]))
         advice = self.advice or ["nothing found"]
         return "\n".join([*lines, *(f"- {line}" for line in advice)])
 
@@ -406,15 +408,6 @@ def _range(values: Doubles) -> str:
     """
     low, high = (_number(f(_finite(values))) for f in (np.min, np.max))
     return low if low == high else f"{low} to {high}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([f"{name:<{widths[0]}}", *map(str.rjust, cells, widths[1:])])
-        for name, *cells in rows
-    ]
 
 
 def _points(axes: Axes, place: int, values: Doubles, limits: tuple[float, ...]) -> None:
