@@ -1,4 +1,4 @@
-"""Checks of the layers' choices, and of what is wrapped around a layer."""
+"""Checks of the options of batch normalization layers, and of what wraps a layer."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 
 import bn
-from bn import _check
 from bn.cli import info, predict, train
 from bn.cli._failure import Failure
 from bn.cli._process import forget_output
@@ -76,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         # standard output cannot be written; a reader that left, as `head` does, has had enough
         if not isinstance(error, BrokenPipeError):
-            print(_check.unwritable_output(error), file=sys.stderr)
+            print(f"standard output: {error.strerror}", file=sys.stderr)
         forget_output()
         return 1
     return code

@@ -18,7 +18,7 @@ def require(command: str, module: str, package: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Failure(_check.missing_extra(command, package)) from error
+        raise Failure(_check.missing_package(f"`python -m bn {command}`", package)) from error
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
         The file cannot be read.
     """
     fields = nn.metadata(path)
-    _check.trained_network(path, fields, models.RECIPES, models.LEAST_SIZE)
+    _check.training_metadata(path, fields, models.RECIPES, models.LEAST_SIZE)
     about = Checkpoint(
         model=fields["model"],
         input_shape=tuple(fields["input_shape"]),
@@ -54,5 +54,5 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
     )
     network = models.build(about.model, about.input_shape, len(about.classes), batch_norm=True)
     nn.load(path, network)
-    _check.finite_weights(path, dict(network.named_state()))
+    _check.usable_weights(path, dict(network.named_state()))
     return network.eval(), about

@@ -104,15 +104,15 @@ def load_folder(path: Path) -> Dataset:
     OSError
         A file cannot be read.
     """
-    _check.folder(path)
+    _check.existing_folder(path)
     found = {entry.name.removesuffix(".gz") for entry in path.iterdir()}
     cifar = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_NAMES}
     mnist = {f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in IDX_KINDS}
     _check.known_files(path, found & (cifar | mnist))
     if found & cifar:
-        _check.all_files(path, {name for name in cifar if not (path / name).is_file()})
+        _check.no_file_missing(path, {name for name in cifar if not (path / name).is_file()})
         return load_cifar(path)
-    _check.all_files(path, mnist - found)
+    _check.no_file_missing(path, mnist - found)
     return load_mnist(path)
 
 
@@ -120,7 +120,7 @@ def load_cifar(path: Path) -> Dataset:
     """CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
     text = (path / CIFAR_NAMES).read_text(encoding="utf-8", errors="replace")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    _check.class_names(path / CIFAR_NAMES, len(names), CLASSES)
+    _check.class_count(path / CIFAR_NAMES, len(names), CLASSES)
     batches = [read_cifar(path / name) for name in CIFAR_TRAIN]
     x_train = np.concatenate([x for x, _ in batches])
     y_train = np.concatenate([y for _, y in batches])

@@ -22,7 +22,7 @@ def build(
     The same seed gives the same weights with and without batch normalization, which draws no
     random numbers; so its convolutions keep their biases, though they cancel under it.
     """
-    _check.smallest_image(name, image_shape[1:], LEAST_SIZE)
+    _check.least_image_size(name, image_shape[1:], LEAST_SIZE)
     recipe = RECIPES[name]
     draft = Draft(recipe.axis, batch_norm, np.random.default_rng(seed), image_shape)
     recipe.draw(draft, classes)

@@ -73,7 +73,7 @@ def read_image(path: Path, shape: Shape) -> Array:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             with expected(ValueError):
-                _check.shades(path, image.mode)
+                _check.image_mode(path, image.mode)
             if image.mode.startswith("I;16"):  # convert("L") would cut 16 bits off at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:

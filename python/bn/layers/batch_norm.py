@@ -176,7 +176,7 @@ class BatchNorm(Tracking):
         axis = _check.data(x, self.axis)
         _check.running_pair(self.running_mean, self.running_var, needed=False)
         if self.num_features is not None:
-            _check.size("x", x, axis, self.num_features)
+            _check.channel_count("x", x, axis, self.num_features)
         return axis
 
     def output_shape(self, input_shape: Shape) -> Shape:

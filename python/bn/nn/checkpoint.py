@@ -127,7 +127,7 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     try:
         return model.load_state_dict(arrays)
     except (TypeError, ValueError) as error:
-        raise _check.checkpoint(path, error) from error
+        raise _check.unusable_checkpoint(path, error) from error
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         fields = json.loads(str(arrays.get(METADATA, "{}")))
         _check.metadata(fields)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _check.checkpoint(path, f"its metadata cannot be read: {error}") from error
+        raise _check.unusable_checkpoint(path, f"its metadata cannot be read: {error}") from error
     return dict(fields or {})
 
 
@@ -180,4 +180,4 @@ def _read(path: str | os.PathLike[str], only: str | None = None) -> dict[str, Ar
     except FileNotFoundError:
         raise
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damaged files
-        raise _check.checkpoint(path, error) from error
+        raise _check.unusable_checkpoint(path, error) from error

@@ -174,7 +174,7 @@ class Residual(Module):
         other = input_shape
         if self.shortcut is not None:
             other = self.shortcut.output_shape(input_shape)
-        _check.same_shape("body", shape, "shortcut", other)
+        _check.same_output_shape("body", shape, "shortcut", other)
         return shape
 
     def build(self, input_shape: Shape) -> None:
@@ -187,7 +187,7 @@ class Residual(Module):
         try:
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
-            _check.same_shape("body", y.shape, "shortcut", other.shape)
+            _check.same_output_shape("body", y.shape, "shortcut", other.shape)
             return y + other
         except BaseException:
             self._undo_forward(mark)

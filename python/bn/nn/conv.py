@@ -165,7 +165,7 @@ class Conv2d(Module):
         return (self.out_channels, *out) if self.axis == 1 else (*out, self.out_channels)
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis, self.in_channels)
+        _check.images("x", x, self.axis, self.in_channels)
         y: Array = np.empty((x.shape[0], *self.output_shape(x.shape[1:])), x.dtype)
         weight, window = self.weight.data.astype(x.dtype, copy=False), self.window
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)

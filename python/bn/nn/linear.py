@@ -66,7 +66,7 @@ class Linear(Module):
         self.weight, self.bias, self.dtype = weight_and_bias(rng, shape, bias, dtype)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _check.last_axis("Linear", input_shape, self.in_features)
+        _check.feature_count("Linear", input_shape, self.in_features)
         return (*input_shape[:-1], self.out_features)
 
     def forward(self, x: Array) -> Array:

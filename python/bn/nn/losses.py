@@ -111,7 +111,7 @@ class CrossEntropyLoss:
             _check.not_negative("target", target)
             target = target.astype(logits.dtype)
         else:
-            _check.target_classes(target, logits.shape)
+            _check.class_indices(target, logits.shape)
             classes, target = target, np.zeros_like(logits)
             np.put_along_axis(target, classes[:, None].astype(np.intp), 1, axis=1)
         if self.label_smoothing:

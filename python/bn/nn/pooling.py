@@ -137,7 +137,7 @@ class MaxPool2d(Pool2d):
     """
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis)
+        _check.images("x", x, self.axis)
         y = self._combine(x, np.maximum, -np.inf)
         self._keep(y, x, y)
         return y
@@ -213,7 +213,7 @@ class AvgPool2d(Pool2d):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis)
+        _check.images("x", x, self.axis)
         y = self._combine(x, np.add, 0)
         y *= self._weights(x, y)
         self._keep(y, x)
@@ -279,11 +279,11 @@ class AdaptiveAvgPool2d(Module):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("AdaptiveAvgPool2d", input_shape, self.axis)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        _check.output_size("AdaptiveAvgPool2d", (size[0], size[1]), size)
+        _check.output_not_empty("AdaptiveAvgPool2d", (size[0], size[1]), size)
         return (input_shape[0], 1, 1) if self.axis == 1 else (1, 1, input_shape[2])
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis)
+        _check.images("x", x, self.axis)
         self.output_shape(x.shape[1:])
         y: Array = x.mean(axis=(2, 3) if self.axis == 1 else (1, 2), keepdims=True)
         self._keep(y, x.shape)

@@ -70,5 +70,5 @@ class Window(NamedTuple):
             (n + p + q - d * (k - 1) - 1) // s + 1
             for n, k, s, p, q, d in zip(size, *self, strict=True)
         )
-        _check.output_size(layer, size, out)
+        _check.output_not_empty(layer, size, out)
         return out[0], out[1]
