@@ -1,4 +1,4 @@
-"""`python -m bn info`: versions, OpenMP, threads, CPU features, BLAS."""
+"""`python -m bn info`: show versions, OpenMP, threads, CPU features and BLAS."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from bn.table import aligned
 
 SUMMARY = "show versions, OpenMP, threads, CPU features and NumPy's BLAS"
 DESCRIPTION = "Show what this installation of bn runs on."
-AVX512_CORES = {"skylakex", "cooperlake", "sapphirerapids"}  # OpenBLAS's names
+AVX512_CORES = {
+    "skylakex",
+    "cooperlake",
+    "sapphirerapids",
+}  # OpenBLAS's names for CPUs with AVX-512
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the command has no options."""
+    """Do nothing, since this command has no options."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one fact per line."""
+    """Print one fact in each line, and a hint if OpenBLAS misses the CPU's features."""
     config = bn.show_config()
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     facts = [
@@ -45,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_blas(pool: dict[str, Any]) -> str:
-    """One of threadpoolctl's entries in a line.
+    """Describe an entry of threadpoolctl's list in one line.
 
     Examples
     --------

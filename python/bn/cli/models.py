@@ -11,16 +11,17 @@ import bn
 from bn import _check, nn
 from bn.module import Array, Module, Shape
 
-LEAST_SIZE = 4  # pixels on a side: two poolings halve it twice
+LEAST_SIZE = 4  # pixels in height and width, since two poolings halve them twice
 
 
 def build(
     name: str, image_shape: Shape, classes: int, *, batch_norm: bool, seed: int = 0
 ) -> nn.Sequential:
-    """One of `RECIPES` for images of `image_shape`, (C, H, W).
+    """Build one of `RECIPES` for images of `image_shape`, (C, H, W).
 
-    The same seed gives the same weights with and without batch normalization, which draws no
-    random numbers; so its convolutions keep their biases, though they cancel under it.
+    The same seed gives the same weights with and without batch normalization, since batch
+    normalization draws no random numbers. For that the convolutions have biases in both networks,
+    although batch normalization cancels a bias.
     """
     _check.least_image_size(name, image_shape[1:], LEAST_SIZE)
     recipe = RECIPES[name]
@@ -32,7 +33,7 @@ def build(
 
 
 class Draft:
-    """The layers so far, and what all of them share: channel axis, batch normalization, rng."""
+    """A network under construction: its layers so far, and the options that they share."""
 
     def __init__(
         self, axis: int, batch_norm: bool, rng: np.random.Generator, image_shape: Shape
@@ -40,7 +41,7 @@ class Draft:
         self.axis, self.batch_norm, self.rng = axis, batch_norm, rng
         c, h, w = image_shape
         self.input_shape: Shape = (c, h, w) if axis == 1 else (h, w, c)
-        self.shape: Shape = self.input_shape  # what the next layer gets
+        self.shape: Shape = self.input_shape  # the input of the next layer
         self.layers: list[Module] = []
 
     def add(self, *layers: Module) -> None:
@@ -49,13 +50,13 @@ class Draft:
             self.layers.append(layer)
 
     def norm(self, channels: int) -> list[Module]:
-        """Batch normalization, or nothing in the twin."""
+        """Batch normalization, or no layer in the network without it."""
         if not self.batch_norm:
             return []
         return [bn.BatchNorm2d(channels) if self.axis == 1 else bn.BatchNormalization(axis=-1)]
 
     def conv(self, c_in: int, c_out: int, kernel_size: int = 3, stride: int = 1) -> list[Module]:
-        """Convolution, half padding, and batch normalization."""
+        """A convolution whose padding is half the kernel, then batch normalization."""
         conv = nn.Conv2d(
             c_in,
             c_out,
@@ -113,7 +114,7 @@ def draw_resnet(draft: Draft, classes: int) -> None:
         body = nn.Sequential(
             *draft.conv(c_in, c_out, stride=stride), nn.ReLU(), *draft.conv(c_out, c_out)
         )
-        # a 1 x 1 convolution where the shape changes (option B of the paper), else the identity
+        # Option B of the paper: a 1 x 1 convolution where the shape changes, else the identity.
         shortcut = None
         if stride != 1:
             shortcut = nn.Sequential(*draft.conv(c_in, c_out, kernel_size=1, stride=stride))
@@ -124,7 +125,19 @@ def draw_resnet(draft: Draft, classes: int) -> None:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A network: its line in the help, its layers, its layout, whether it ends in logits."""
+    """How to build a network.
+
+    Attributes
+    ----------
+    summary : str
+        Its line in the help.
+    draw : callable
+        Adds its layers to a draft, for a number of classes.
+    axis : {1, -1}
+        Its channel axis.
+    from_logits : bool
+        Whether its output is logits; otherwise it is probabilities.
+    """
 
     summary: str
     draw: Callable[[Draft, int], None]
@@ -132,7 +145,7 @@ class Recipe:
     from_logits: bool = True
 
     def probabilities(self, y: Array) -> Array:
-        """(N, classes) probabilities from what the network returns."""
+        """The probabilities, (N, classes), for an output of the network."""
         return nn.Softmax()(y) if self.from_logits else y
 
 
