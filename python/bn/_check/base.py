@@ -71,7 +71,9 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must not be negative, got {value}")
         if dtype.kind == "f" and value.dtype.kind == "f":
             _fits_dtype(name, value, dtype)
-        if dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all():  # NaN is not less
+        if (
+            dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all()
+        ):  # NaN compares as False
             raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
 
 

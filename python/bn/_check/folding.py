@@ -31,7 +31,7 @@ def foldable(
 
 def representable(array: Array, dtype: np.dtype[np.floating]) -> bool:
     """Whether all numbers are finite, also after conversion to this dtype."""
-    return bool((abs(array) <= np.finfo(dtype).max).all())  # NaN is not less
+    return bool((abs(array) <= np.finfo(dtype).max).all())  # NaN compares as False
 
 
 def folded_fits(name: str, array: Array, dtype: np.dtype[np.floating]) -> None:

@@ -25,14 +25,14 @@ def build(
     """
     _check.least_image_size(name, image_shape[1:], LEAST_SIZE)
     recipe = RECIPES[name]
-    draft = Draft(recipe.axis, batch_norm, np.random.default_rng(seed), image_shape)
-    recipe.draw(draft, classes)
-    model = nn.Sequential(*draft.layers)
-    model.build(draft.input_shape)
+    builder = Builder(recipe.axis, batch_norm, np.random.default_rng(seed), image_shape)
+    recipe.add_layers(builder, classes)
+    model = nn.Sequential(*builder.layers)
+    model.build(builder.input_shape)
     return model
 
 
-class Draft:
+class Builder:
     """A network under construction: its layers so far, and the options that they share."""
 
     def __init__(
@@ -79,48 +79,48 @@ class Draft:
         self.add(nn.Linear(self.shape[0], features, rng=self.rng))
 
 
-def draw_digits(draft: Draft, classes: int) -> None:
-    draft.add_conv(32)
-    draft.add_conv(32)
-    draft.add_pool()
-    draft.add_conv(64)
-    draft.add_pool()
-    draft.add(nn.Flatten())
-    draft.add_linear(classes)
+def add_digits(builder: Builder, classes: int) -> None:
+    builder.add_conv(32)
+    builder.add_conv(32)
+    builder.add_pool()
+    builder.add_conv(64)
+    builder.add_pool()
+    builder.add(nn.Flatten())
+    builder.add_linear(classes)
 
 
-def draw_torch(draft: Draft, classes: int) -> None:
-    draft.add_conv(16)
-    draft.add_pool()
-    draft.add(nn.Flatten())
-    draft.add_linear(classes)
+def add_torch(builder: Builder, classes: int) -> None:
+    builder.add_conv(16)
+    builder.add_pool()
+    builder.add(nn.Flatten())
+    builder.add_linear(classes)
 
 
-def draw_keras(draft: Draft, classes: int) -> None:
-    draft.add_conv(16)
-    draft.add_pool()
-    draft.add(nn.Flatten())
-    draft.add_linear(128)
-    draft.add(*draft.norm(128), nn.ReLU())
-    draft.add_linear(classes)
-    draft.add(nn.Softmax())
+def add_keras(builder: Builder, classes: int) -> None:
+    builder.add_conv(16)
+    builder.add_pool()
+    builder.add(nn.Flatten())
+    builder.add_linear(128)
+    builder.add(*builder.norm(128), nn.ReLU())
+    builder.add_linear(classes)
+    builder.add(nn.Softmax())
 
 
-def draw_resnet(draft: Draft, classes: int) -> None:
+def add_resnet(builder: Builder, classes: int) -> None:
     """ResNet-8: He et al. (2016), section 4.2, with n = 1."""
-    draft.add_conv(16)
+    builder.add_conv(16)
     for c_out, stride in ((16, 1), (32, 2), (64, 2)):
-        c_in = draft.shape[0]
+        c_in = builder.shape[0]
         body = nn.Sequential(
-            *draft.conv(c_in, c_out, stride=stride), nn.ReLU(), *draft.conv(c_out, c_out)
+            *builder.conv(c_in, c_out, stride=stride), nn.ReLU(), *builder.conv(c_out, c_out)
         )
         # Option B of the paper: a 1 x 1 convolution where the shape changes, else the identity.
         shortcut = None
         if stride != 1:
-            shortcut = nn.Sequential(*draft.conv(c_in, c_out, kernel_size=1, stride=stride))
-        draft.add(nn.Residual(body, shortcut), nn.ReLU())
-    draft.add(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    draft.add_linear(classes)
+            shortcut = nn.Sequential(*builder.conv(c_in, c_out, kernel_size=1, stride=stride))
+        builder.add(nn.Residual(body, shortcut), nn.ReLU())
+    builder.add(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    builder.add_linear(classes)
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class Recipe:
     ----------
     summary : str
         Its line in the help.
-    draw : callable
-        Adds its layers to a draft, for a number of classes.
+    add_layers : callable
+        Adds its layers to a builder, for a number of classes.
     axis : {1, -1}
         Its channel axis.
     from_logits : bool
@@ -140,7 +140,7 @@ class Recipe:
     """
 
     summary: str
-    draw: Callable[[Draft, int], None]
+    add_layers: Callable[[Builder, int], None]
     axis: int = 1
     from_logits: bool = True
 
@@ -150,10 +150,10 @@ class Recipe:
 
 
 RECIPES = {
-    "digits": Recipe("three 3x3 convolutions of 32, 32, 64 channels (default)", draw_digits),
-    "tutorial-torch": Recipe("PyTorch's tutorial: one convolution, one linear layer", draw_torch),
+    "digits": Recipe("three 3x3 convolutions of 32, 32, 64 channels (default)", add_digits),
+    "tutorial-torch": Recipe("PyTorch's tutorial: one convolution, one linear layer", add_torch),
     "tutorial-keras": Recipe(
-        "Keras's tutorial: channels-last, dense 128, softmax", draw_keras, -1, from_logits=False
+        "Keras's tutorial: channels-last, dense 128, softmax", add_keras, -1, from_logits=False
     ),
-    "resnet": Recipe("ResNet-8: three residual blocks of 16, 32, 64 channels", draw_resnet),
+    "resnet": Recipe("ResNet-8: three residual blocks of 16, 32, 64 channels", add_resnet),
 }

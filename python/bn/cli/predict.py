@@ -16,12 +16,12 @@ from bn.module import Array, Shape
 
 SUMMARY = "classify images with a network that train has saved"
 DESCRIPTION = """\
-Classify images with a network that `python -m bn train` has saved: a line for
-each, with the likeliest class and its probability. Images of any size and kind
-that pillow reads become grey or coloured and as small as those the network was
-trained on. The digits and MNIST are light strokes on a dark ground: crop the
-image to the digit, and use --invert for dark ink on light paper. What is
-transparent is taken for white paper.
+Classify images with a network that `python -m bn train` has saved. For each
+image a line shows the most probable class and its probability. Images of any
+size and kind that pillow reads are converted to the size and the colours of the
+images that the network was trained on. The digits and MNIST are light strokes
+on a dark ground: crop the image to the digit, and use --invert for dark ink on
+light paper. Transparent pixels become white.
 """
 
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", type=Path, metavar="model.npz", help="the network")
     add("images", type=Path, nargs="+", metavar="image.png", help="the images")
-    add("--top", type=integer(1), default=1, metavar="K", help="show the K likeliest classes")
+    add("--top", type=integer(1), default=1, metavar="K", help="show the K most probable classes")
     add("--invert", action="store_true", help="swap light and dark")
 
 

@@ -18,14 +18,14 @@ from bn.cli.process import Stop, forget_output, limit_threads, stop_on_interrupt
 from bn.cli.training import Options, Run, Trainer
 from bn.table import aligned
 
-SUMMARY = "train a network with batch normalization and its twin without it"
+SUMMARY = "train a network with and one without batch normalization"
 DESCRIPTION = """\
-Train a convolutional network with batch normalization and, on the same images
-and with the same seed, initial weights and learning rates, its twin without.
-Without --data they learn scikit-learn's handwritten digits; nothing is
-downloaded. The folder of the results gets curves.png, metrics.json and
-model.npz: the network with batch normalization, for `python -m bn predict`.
-Ctrl-C stops early and saves what was trained.
+Train a convolutional network with batch normalization, and then the same
+network without it, on the same images and with the same seed, initial weights
+and learning rates. Without --data the networks learn scikit-learn's handwritten
+digits; nothing is downloaded. The results are the files curves.png,
+metrics.json and model.npz, which is the network with batch normalization for
+`python -m bn predict`. Ctrl-C stops early and saves what was trained.
 """
 NETWORKS = {True: "with batch norm", False: "without batch norm"}
 
@@ -59,14 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         metavar="RATE",
         help="learning rate of the first step, from which it falls to 0 along a cosine; "
-        "default 0.05. Raise it, to 0.3 on the digits, to see the twin learn late or not at all",
+        "default 0.05. With 0.3 on the digits the network without batch normalization learns late "
+        "or not at all",
     )
     add(
         "--threads",
         type=integer(1, _check.MOST_THREADS),
         metavar="N",
-        help="threads of batch normalization and of matrix products; default: as many as they "
-        "choose",
+        help="threads of batch normalization and of matrix products; by default each of the two "
+        "chooses its own number",
     )
     add("--seed", type=integer(0), default=0, metavar="N", help="default 0")
     add("--out", type=Path, metavar="FOLDER", help="for the results; default runs/MODEL")

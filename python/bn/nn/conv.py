@@ -90,6 +90,8 @@ class Conv2d(Module):
     weight : Parameter, shape (out_channels, in_channels / groups, kh, kw)
         PyTorch's layout, for both values of `axis`.
     bias : Parameter or None, shape (out_channels,)
+    window : Window
+        How the kernel moves over an image.
 
     Raises
     ------
