@@ -17,10 +17,8 @@ CIFAR_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 CIFAR_TEST = "test_batch.bin"
 CIFAR_NAMES = "batches.meta.txt"
 CIFAR_SHAPE = (3, 32, 32)
-IDX_KINDS = {
-    "images-idx3": 0x00000803,
-    "labels-idx1": 0x00000801,
-}  # magic numbers: unsigned bytes with 3 axes or with 1
+# The magic numbers of unsigned bytes with 3 axes and with 1.
+IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}
 CLASSES = 10  # in each of the three data sets
 LEAST = 2  # images, since batch normalization cannot train on one
 

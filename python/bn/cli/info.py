@@ -14,11 +14,8 @@ from bn.table import aligned
 
 SUMMARY = "show versions, OpenMP, threads, CPU features and NumPy's BLAS"
 DESCRIPTION = "Show what this installation of bn runs on."
-AVX512_CORES = {
-    "skylakex",
-    "cooperlake",
-    "sapphirerapids",
-}  # OpenBLAS's names for CPUs with AVX-512
+# OpenBLAS's names for CPUs with AVX-512.
+AVX512_CORES = {"skylakex", "cooperlake", "sapphirerapids"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -28,9 +28,8 @@ class ReLU(Elementwise):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self._take(dy)
-        dx: Array = np.where(
-            y <= 0, dy.dtype.type(0), dy
-        )  # a gradient passes where y is NaN, as in PyTorch
+        # Where y is NaN, the gradient passes, as in PyTorch.
+        dx: Array = np.where(y <= 0, dy.dtype.type(0), dy)
         return dx
 
 
