@@ -496,9 +496,10 @@ def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] 
            int nonfinite=SKIP):
     """running = (1 - momentum) * running + momentum * batch, for each channel that has values.
 
-    Returns which channels are not finite, as booleans: those whose batch mean or variance, or whose
-    new running value, would be inf or NaN in the dtype that stores it. SKIP leaves them as they are,
-    REFUSE changes no channel if there is one, PROPAGATE stores them."""
+    Returns which channels are not finite, as booleans, or None if all are finite: those whose batch
+    mean or variance, or whose new running value, would be inf or NaN in the dtype that stores it.
+    SKIP leaves them as they are, REFUSE changes no channel if there is one, PROPAGATE stores them.
+    """
     cdef cnp.npy_intp channels = count.shape[0]
     cdef cnp.ndarray found = cnp.PyArray_ZEROS(1, &channels, cnp.NPY_BOOL, 0)
     cdef cnp.npy_bool *bad = <cnp.npy_bool *>cnp.PyArray_DATA(found)
@@ -516,7 +517,7 @@ def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] 
         if count[c] > 0 and (nonfinite == PROPAGATE or not bad[c]):
             take(&means, c, mean[c], momentum)
             take(&vars, c, variance(count[c], m2[c], unbiased), momentum)
-    return found
+    return found if any_bad else None
 
 
 cdef struct running_values:
@@ -586,15 +587,19 @@ def copy_together(list arrays, list values):
 
 
 cdef class Change:
-    """New values for some arrays, which `apply` copies in and `undo` takes back, once each."""
+    """New values for some arrays, which `apply` copies in and `undo` takes back, once each.
 
-    cdef list arrays, before, after
+    `after` has the new values; they begin as copies of the arrays."""
+
+    cdef list arrays, before
+    cdef readonly list after
     cdef readonly bint applied
     cdef readonly object number
 
-    def __init__(self, list arrays, list after):
-        self.arrays, self.after = arrays, after
+    def __init__(self, list arrays):
+        self.arrays = arrays
         self.before = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
+        self.after = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
         self.applied = False
         self.number = 0
 

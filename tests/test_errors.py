@@ -208,7 +208,7 @@ def test_a_bad_batch_changes_nothing_in_a_layer(bad):
     with pytest.raises((TypeError, ValueError)):
         layer(bad)
     assert all((before[n] == a).all() for n, a in layer.named_state())
-    assert layer._saved is None
+    assert layer._kept is None
 
 
 def test_a_bad_first_batch_does_not_decide_the_channels_of_a_keras_layer():

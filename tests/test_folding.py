@@ -200,7 +200,7 @@ def test_the_original_is_not_changed():
 def test_the_folded_model_keeps_nothing_of_the_originals_forward():
     model = used(Net())
     model(normal(2, 3, 8, 8))
-    assert all(layer._saved is None for layer in fold(model).model.modules())
+    assert all(layer._kept is None for layer in fold(model).model.modules())
 
 
 def test_the_folded_model_has_the_gradients_of_the_original():

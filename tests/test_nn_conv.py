@@ -127,7 +127,7 @@ def test_conv_keeps_the_dtype(case, axis, dtype):
 def test_conv_keeps_nothing_of_its_inputs_size_but_the_input():
     layer, x = layer_and_input(CASES[0], 1)
     layer(x)
-    kept = layer._saved[2]
+    kept = layer._kept[2]
     assert len(kept) == 1 and kept[0] is x
 
 

@@ -109,7 +109,7 @@ def test_saturating_activations_stay_finite_at_the_largest_numbers(layer):
 def test_relu_keeps_its_output_only():
     relu = nn.ReLU()
     y = relu(normal(3))
-    kept = relu._saved[2]
+    kept = relu._kept[2]
     assert len(kept) == 1 and kept[0] is y
 
 

@@ -11,7 +11,7 @@ from bn.nn.summary import summary
 class Scale(nn.Module):
     """A layer with a buffer and a counter, made when its input's shape is known."""
 
-    _buffers = ("mean", "num_batches_tracked")
+    buffer_names = ("mean", "num_batches_tracked")
     mean = num_batches_tracked = None
 
     def build(self, input_shape):

@@ -133,7 +133,7 @@ def test_nothing_but_the_running_statistics_changes(training):
 
 def test_nothing_is_kept_in_memory():
     layer = recalibrate(bn.BatchNorm1d(3), [normal(20, 3)])
-    assert layer._saved is None
+    assert layer._kept is None
     assert "observe" not in vars(layer)
 
 

@@ -12,14 +12,15 @@ from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.double_backward import batch_norm_double_backward
 from bn.functional import (
     backward_apply,
-    backward_batch,
     backward_reduce,
-    batch_norm,
+    commit,
+    merge,
     normalize,
-    normalize_batch,
     stats,
 )
+from bn.fused import backward_batch, batch_norm, normalize_batch
 from bn.layers import (
+    Accumulation,
     BatchNorm,
     BatchNorm1d,
     BatchNorm2d,
@@ -31,21 +32,22 @@ from bn.layers import (
     NonFiniteWarning,
     PresetBatchNorm,
     Regularizer,
+    RunningStats,
     SmallBatchWarning,
+    accumulate,
     freeze,
     no_stat_update,
     preset,
     unfreeze,
+    watching,
 )
-from bn.layers.micro_batches import accumulate
 from bn.masking import position_weights
 from bn.module import Module, Parameter
-from bn.statistics import BackwardSums, Stats, commit, merge
-from bn.tools.folding import Folded, fold, fold_arrays
-from bn.tools.recalibration import recalibrate
-from bn.tools.report import LayerReport, Report, report
+from bn.statistics import BackwardSums, Stats
+from bn.tools import Folded, LayerReport, Report, fold, fold_arrays, recalibrate, report
 
 __all__ = [
+    "Accumulation",
     "BackwardSums",
     "BatchNorm",
     "BatchNorm1d",
@@ -63,6 +65,7 @@ __all__ = [
     "PresetBatchNorm",
     "Regularizer",
     "Report",
+    "RunningStats",
     "SmallBatchWarning",
     "Stats",
     "__version__",
@@ -92,4 +95,5 @@ __all__ = [
     "stats",
     "threads",
     "unfreeze",
+    "watching",
 ]

@@ -8,8 +8,8 @@ from numpy import float64
 from bn import _check
 from bn._core import core
 from bn.functional import backward_apply, backward_reduce, normalize
-from bn.module import Array
-from bn.statistics import BackwardSums, Doubles
+from bn.statistics import BackwardSums
+from bn.types import Array, Doubles
 
 
 def batch_norm_double_backward(
@@ -88,7 +88,7 @@ def batch_norm_double_backward(
     --------
     The gradient of the penalty Σ dx² / 2, which is of degree 2 in dy and ignores shifts of x:
 
-    >>> from bn.functional import backward_batch, stats
+    >>> from bn import backward_batch, stats
     >>> x, dy = np.array([[1.0], [3.0], [8.0]]), np.array([[1.0], [0.0], [0.0]])
     >>> batch = stats(x)
     >>> dx, _ = backward_batch(dy, x, batch, eps=0.0)

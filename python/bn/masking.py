@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.module import Array
+from bn._core import core
+from bn.statistics import BackwardSums, Stats
+from bn.types import Array
 
 
 def position_weights(
@@ -16,7 +18,7 @@ def position_weights(
     lengths: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
 ) -> Array | None:
-    """How much each value of x counts, of a mask, of lengths and of sample weights: their product.
+    """The weight of each value of x: the product of those of a mask, lengths and sample weights.
 
     Parameters
     ----------
@@ -88,7 +90,53 @@ def _within(lengths: Array, x: Array, axis: int) -> Array:
 
 
 def clean(x: Array, weights: Array | None) -> Array:
-    """Copy x with 0 for what is not finite and does not count; x where there is no such value."""
+    """Copy x with 0 for values of weight 0 that are not finite; x itself if there are none."""
     if weights is None or np.all(weights) or np.isfinite(x).all():
         return x
     return np.where((weights == 0) & ~np.isfinite(x), x.dtype.type(0), x)
+
+
+def weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
+    """`bn.stats` of values that have weights.
+
+    The kernel of the backward sums computes Σ dy·(x - mean): with dy = w and mean 0 it gives Σw·x,
+    and with dy = w·(x - mean) it gives m2.
+    """
+    x = clean(x, weights).astype(np.float64)  # so that w keeps its digits
+    w = _spread(weights, x)
+    zero, one = np.zeros(x.shape[axis]), np.ones(x.shape[axis])
+    count, total = core.reduce(w, x, axis, zero)
+    mean = total / np.where(count > 0, count, 1)
+    w *= core.normalize(x, axis, mean, one, None, None, 0.0)
+    m2 = core.reduce(w, x, axis, mean)[1]
+    return Stats(count, mean, np.maximum(m2, 0))
+
+
+def _spread(weights: Array, x: Array) -> Array:
+    _check.spreads("weights", weights, x.shape)
+    w = core.empty_like(x)
+    w[...] = weights
+    return w
+
+
+def _at_least_float32(x: Array) -> Array:
+    return x.astype(np.float32) if _check.is_half(x) else x
+
+
+def weighted_gradient(
+    dy: Array, x: Array, axis: int, mean: Array, var: Array, weight: Array | None, eps: float,
+    sums: BackwardSums, weights: Array,
+) -> Array:  # fmt: skip
+    """`bn.backward_apply` of a batch whose values have weights.
+
+    ``dx = weight·r·dy + w × the term through mean and var``. The latter is the gradient with
+    dy = 0, because only the sums enter it.
+    """
+    wide, wide_dy = _at_least_float32(x), _at_least_float32(dy)
+    zero, count = np.zeros(x.shape[axis]), np.where(sums.count > 0, sums.count, 1)
+    dx = core.gradient(
+        np.zeros_like(wide), wide, axis, mean, var, weight, None, eps, count, sums.dy, sums.dy_xmu
+    )
+    dx *= _spread(weights, wide)
+    dx += core.normalize(wide_dy, axis, zero, var, weight, None, eps)
+    return dx.astype(x.dtype, copy=False)

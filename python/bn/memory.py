@@ -1,15 +1,15 @@
 """Memory of outputs, recycled.
 
 The memory of an array that `bn` returned (y of the forward functions, dx of the backward ones,
-from 64 KiB on) waits, once nobody holds the array or a view of it, for the next output of about its
-size. A steady loop then neither asks the system for pages nor has them zeroed, which for large
-arrays costs as much as the normalization itself. `info` shows what happens, `set_limit` bounds what
-waits, `trim` gives it back. Other arrays keep NumPy's own allocator.
+from 64 KiB on) is kept when the array and all its views are gone, and reused for the next output of
+about its size. A steady loop then neither asks the system for pages nor has them zeroed, which for
+large arrays costs as much as the normalization itself. `info` shows what is kept and used,
+`set_limit` bounds what is kept, `trim` gives it back. Other arrays have NumPy's own allocator.
 
-Arrays may die in any thread; a forked process owns copies of what it inherits. The environment
+Arrays may be freed in any thread; a forked process owns copies of what it inherits. The environment
 variable ``BN_MEMORY_LIMIT`` (bytes; 0 switches recycling off) sets the limit at the start. Without
-it, an eighth of the machine's memory may wait, and at most 2 GiB; never more does than outputs have
-used at one time.
+it, the limit is an eighth of the machine's memory, and at most 2 GiB. No more is ever kept than the
+outputs' peak use.
 
 Examples
 --------
@@ -44,13 +44,13 @@ class Info(TypedDict):
     Attributes
     ----------
     limit : int
-        Bytes that may wait.
+        Bytes that may be kept.
     held : int
-        Bytes that wait.
+        Bytes that are kept for reuse.
     used : int
         Bytes of recyclable arrays that are alive.
     hits, misses : int
-        Outputs served from what waited, and from the system, since the start.
+        Outputs whose memory was reused, and came from the system, since the start.
     """
 
     limit: int
@@ -61,7 +61,7 @@ class Info(TypedDict):
 
 
 def info() -> Info:
-    """What waits, what is used, and how often an output found waiting memory.
+    """Bytes kept for reuse, bytes in use, and how many outputs reused memory.
 
     Sizes are those of the blocks: up to a quarter more than the arrays in them.
 
@@ -79,7 +79,7 @@ def info() -> Info:
 
 
 def set_limit(nbytes: int | None) -> None:
-    """Let at most so many bytes wait; what is beyond goes back to the system, oldest first.
+    """Keep at most so many bytes for reuse; what is beyond goes back to the system, oldest first.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def set_limit(nbytes: int | None) -> None:
 
 
 def trim() -> int:
-    """Give all that waits back to the system; arrays that are alive are not touched.
+    """Give all memory that is kept for reuse back to the system; arrays keep theirs.
 
     Returns
     -------

@@ -7,16 +7,15 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._core import core
+from bn.types import Array as Array  # noqa: PLC0414
+from bn.types import Shape as Shape  # noqa: PLC0414
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-Array = NDArray[Any]
-Shape = tuple[int, ...]
 
 
 class Parameter:
@@ -84,56 +83,123 @@ class Parameter:
 class Module:
     """A layer with an explicit backward pass.
 
-    `layer(x)` is the forward pass; `layer.backward(dy)` returns the gradient of its input and
-    adds those of its parameters to their `grad`. There is no tape: a layer keeps what its own
-    backward needs with `_keep`, and `backward` gets it once with `_take`.
+    ``layer(x)`` is the forward pass. ``layer.backward(dy)`` returns the gradient of its input and
+    adds those of its parameters to their `grad`. Nothing records the operations in between: a
+    layer keeps what its own backward pass needs with `keep`, and `backward` gets it with `take`.
 
-    Attributes that are `Parameter`s or `Module`s are found by themselves, in the order of their
-    assignment; arrays that belong to the state without being trained are named in `_buffers`.
+    Attributes that are `Parameter` or `Module` objects are part of the layer without further
+    registration, in the order of their assignment. Arrays that belong to the state without being
+    trained are named in `buffer_names`.
+
+    Attributes
+    ----------
+    training : bool
+        Whether the layer is in training mode; `train` and `eval` set it.
+    buffer_names : tuple of str
+        The attributes whose arrays belong to the state without being trained (of the class).
+    state_names : mapping of str to str
+        The names in the state of attributes that are called otherwise there (of the class).
 
     Examples
     --------
-    >>> class Double(Module):
+    A layer of one's own, which scales its input by one trainable number:
+
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.weight = Parameter(np.array([2.0]))
+    ...     def output_shape(self, input_shape):
+    ...         return input_shape
     ...     def forward(self, x):
-    ...         return 2 * x
+    ...         y = x * self.weight.data
+    ...         self.keep(y, x)  # dy must be like y; backward needs x
+    ...         return y
     ...     def backward(self, dy):
-    ...         return 2 * dy
-    >>> layer = Double()
-    >>> layer(np.ones(2)), layer.backward(np.ones(2))
-    (array([2., 2.]), array([2., 2.]))
+    ...         (x,) = self.take(dy)
+    ...         self.weight.accumulate(np.array([np.sum(dy * x)]))
+    ...         return dy * self.weight.data
+    >>> layer = Scale()
+    >>> layer(np.array([1.0, 3.0])), layer.backward(np.ones(2)), layer.weight.grad
+    (array([2., 6.]), array([2., 2.]), array([4.]))
     """
 
     training: bool = True
-    _saved: Any = None
-    _buffers: ClassVar[tuple[str, ...]] = ()
-    _state_names: ClassVar[
-        Mapping[str, str]
-    ] = {}  # attribute -> name in the state, where not equal
+    buffer_names: ClassVar[tuple[str, ...]] = ()
+    state_names: ClassVar[Mapping[str, str]] = {}
+    _kept: tuple[Shape, np.dtype[Any], tuple[Any, ...]] | None = None
 
     def forward(self, x: Array) -> Array:
+        """The output for x; a layer defines it."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def backward(self, dy: Array) -> Array:
+        """The gradient of the input, for dy, that of the output; a layer defines it."""
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def __call__(self, x: Array, *args: Any, **options: Any) -> Array:
         return self.forward(x, *args, **options)
 
-    def _keep(self, y: Array, *values: Any) -> None:
-        """Keep values for backward, which must get a gradient like y."""
-        self._saved = (y.shape, y.dtype, values)
+    def keep(self, y: Array, *values: Any) -> None:
+        """Keep what `backward` will need; the gradient that it gets must be like y.
 
-    def _take(self, dy: Array) -> tuple[Any, ...]:
-        """What forward kept, if dy fits; it serves once."""
-        _check.dy(type(self).__name__, dy, self._saved)
-        values: tuple[Any, ...] = self._saved[2]
-        self._saved = None
+        Parameters
+        ----------
+        y : ndarray
+            The output, whose shape and dtype are kept, not its values.
+        *values
+            What `take` returns.
+
+        Examples
+        --------
+        See `Module`.
+        """
+        self._kept = (y.shape, y.dtype, values)
+
+    def take(self, dy: Array) -> tuple[Any, ...]:
+        """What forward kept, which serves one backward pass.
+
+        Parameters
+        ----------
+        dy : ndarray
+            The gradient that `backward` got.
+
+        Returns
+        -------
+        tuple
+            The values that were given to `keep`.
+
+        Raises
+        ------
+        RuntimeError
+            No forward pass came since the last call.
+        TypeError, ValueError
+            dy has not the shape and dtype of the output; what was kept stays.
+
+        Examples
+        --------
+        See `Module`.
+        """
+        _check.dy(type(self).__name__, dy, self._kept)
+        assert self._kept is not None
+        values = self._kept[2]
+        self._kept = None
         return values
 
-    def _undo_forward(self, mark: int) -> None:
-        """Take back what was changed since `core.mark()`, in this layer and all inside."""
+    def attributes(self) -> list[dict[str, Any]]:
+        """The dicts of attributes that a forward pass may set: its own, and those of its parts."""
+        return [vars(self)]
+
+    def forget(self) -> None:
+        """Drop what forward kept in this layer and all inside it."""
+        for module in self.modules():
+            module._kept = None
+
+    def undo_forward(self, mark: int) -> None:
+        """Take back the running statistics' changes since `mark` was made, in all layers inside.
+
+        A container calls it when its forward pass fails half-way.
+        """
         for _, child in self.children():
-            child._undo_forward(mark)
+            child.undo_forward(mark)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`, both without the batch axis."""
@@ -141,7 +207,7 @@ class Module:
         return input_shape
 
     def build(self, input_shape: Shape) -> None:
-        """Create what waits for the input's shape (without the batch axis), if anything does."""
+        """Create the parameters that depend on the input's shape (without the batch axis)."""
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, layer) of the layers directly inside this one."""
@@ -165,20 +231,55 @@ class Module:
         for _, child in self.children():
             yield from child.modules()
 
-    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """(dotted path, layer) of the layer itself, whose path is `prefix`, and all inside it.
+
+        Parameters
+        ----------
+        prefix : str
+            Stands before all paths.
+        remove_duplicate : bool
+            Yield a layer that is used in several places once. False yields each of its places, and
+            what is inside it at the first one only.
+
+        Examples
+        --------
+        >>> from bn import nn
+        >>> [path for path, layer in nn.Sequential(nn.Sequential(nn.ReLU())).named_modules()]
+        ['', '0', '0.0']
+        """
+        yield from self._named_modules(prefix, remove_duplicate, set())
+
+    def _named_modules(
+        self, path: str, remove_duplicate: bool, seen: set[int]
+    ) -> Iterator[tuple[str, Module]]:
+        first = id(self) not in seen
+        if first or not remove_duplicate:
+            yield path, self
+        if first:
+            seen.add(id(self))
+            for name, child in self.children():
+                inside = f"{path}.{name}" if path else name
+                yield from child._named_modules(inside, remove_duplicate, seen)
+
+    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(name in the state, parameter) of this layer, without those of layers inside."""
         for name, value in vars(self).items():
             if isinstance(value, Parameter):
-                yield self._state_names.get(name, name), value
+                yield self.state_names.get(name, name), value
 
-    def _own_buffers(self) -> Iterator[tuple[str, Array]]:
-        for name in self._buffers:
+    def own_buffers(self) -> Iterator[tuple[str, Array]]:
+        """(name in the state, array) of this layer's buffers, without those of layers inside."""
+        for name in self.buffer_names:
             value = getattr(self, name)
             if value is not None:
-                yield self._state_names.get(name, name), value
+                yield self.state_names.get(name, name), value
 
     def named_parameters(self, prefix: str = "") -> Iterator[tuple[str, Parameter]]:
         """(name, parameter) pairs; names are dotted paths, as in PyTorch."""
-        for name, parameter in self._own_parameters():
+        for name, parameter in self.own_parameters():
             yield prefix + name, parameter
         for name, child in self.children():
             yield from child.named_parameters(f"{prefix}{name}.")
@@ -189,9 +290,9 @@ class Module:
 
     def named_state(self, prefix: str = "") -> Iterator[tuple[str, Array]]:
         """(name, array) of parameters and buffers; the arrays are the layer's own, not copies."""
-        for name, parameter in self._own_parameters():
+        for name, parameter in self.own_parameters():
             yield prefix + name, parameter.data
-        for name, buffer in self._own_buffers():
+        for name, buffer in self.own_buffers():
             yield prefix + name, buffer
         for name, child in self.children():
             yield from child.named_state(f"{prefix}{name}.")
@@ -230,12 +331,15 @@ class Module:
         return self
 
     def _all_loading(self, names: set[str], prefix: str) -> Iterator[tuple[Array, Array]]:
-        yield from self._loading({n.removeprefix(prefix) for n in names if n.startswith(prefix)})
+        yield from self.loading({n.removeprefix(prefix) for n in names if n.startswith(prefix)})
         for name, child in self.children():
             yield from child._all_loading(names, f"{prefix}{name}.")
 
-    def _loading(self, names: set[str]) -> list[tuple[Array, Array]]:
-        """(array, its new value) of what else changes when arrays of these names are loaded."""
+    def loading(self, names: set[str]) -> list[tuple[Array, Array]]:
+        """(array, its new value) of what else changes when arrays of these names are loaded.
+
+        `load_state_dict` copies them in the same step; a layer with more state overrides this.
+        """
         return []
 
     def train(self, mode: bool = True) -> Self:
@@ -302,4 +406,4 @@ def copy_all(pairs: Iterable[tuple[Array, Array]]) -> None:
 
 def unchanged(model: Module) -> AbstractContextManager[None]:
     """Give all modules of a model back the attributes that they have now, when `with` ends."""
-    return core.Restored([vars(module) for module in model.modules()])
+    return core.Restored([part for module in model.modules() for part in module.attributes()])

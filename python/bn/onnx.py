@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn.functional import normalize, normalize_batch
-from bn.module import Array
-from bn.statistics import commit
+from bn.functional import commit, normalize
+from bn.fused import normalize_batch
+from bn.types import Array
 
 __all__ = ["BatchNormalization"]
 

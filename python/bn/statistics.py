@@ -1,21 +1,19 @@
-"""Statistics and backward sums as values: they merge, and statistics are committed."""
+"""What `bn.stats` and `bn.backward_reduce` return: values that merge and are committed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import numpy as np
 from numpy import float64
-from numpy.typing import NDArray
 
 from bn import _check
 from bn._core import core
-from bn.module import Array
+from bn.types import Array, Doubles
 
-Doubles = NDArray[float64]
 Made = TypeVar("Made")
 
 
@@ -56,13 +54,15 @@ class Stats:
     def unbiased_var(self) -> Doubles:
         """Unbiased variance, m2 / (M - 1): what PyTorch keeps (0 for a single value).
 
-        Of weights that add up to less than 2 it is twice the biased one, and no more.
+        The divisor is at least M / 2: with weights whose sum M is below 2 the result is twice the
+        biased variance.
         """
         divisor = np.maximum(self.count - 1, self.count / 2)
         return self.m2 / np.where(divisor > 0, divisor, 1)
 
     @classmethod
-    def _merged(cls, parts: Sequence[Stats]) -> Stats:
+    def merged(cls, parts: Sequence[Stats]) -> Stats:
+        """`bn.merge` of parts that were checked."""
         total = cls(parts[0].count.copy(), parts[0].mean.copy(), parts[0].m2.copy())
         for part in parts[1:]:
             core.merge(total.count, total.mean, total.m2, part.count, part.mean, part.m2)
@@ -102,106 +102,13 @@ class BackwardSums:
         return self.dy_xmu * core.rstd(np.ascontiguousarray(var, float64), eps)
 
     @classmethod
-    def _merged(cls, parts: Sequence[BackwardSums]) -> BackwardSums:
+    def merged(cls, parts: Sequence[BackwardSums]) -> BackwardSums:
+        """`bn.merge` of parts that were checked."""
         columns = zip(*((p.count, p.dy, p.dy_xmu) for p in parts), strict=True)
         return cls(*(np.sum(column, axis=0) for column in columns))
 
 
-Mergeable = TypeVar("Mergeable", Stats, BackwardSums)
-
-
-def merge(parts: Iterable[Mergeable]) -> Mergeable:
-    """Statistics (or backward sums) of several sets of values taken together.
-
-    Parameters
-    ----------
-    parts : iterable of Stats, or of BackwardSums
-        Of any sizes, empty ones included, all with the same number of channels.
-
-    Returns
-    -------
-    Stats or BackwardSums
-        What one call over all the values would have returned, to rounding in float64.
-
-    Raises
-    ------
-    TypeError
-        Nothing to merge, or not all of one kind.
-    ValueError
-        Different numbers of channels.
-
-    Examples
-    --------
-    >>> from bn import stats
-    >>> x = np.array([[1.0], [3.0], [8.0]])
-    >>> whole, both = stats(x), merge([stats(x[:1]), stats(x[1:])])
-    >>> both.mean, both.m2, whole.m2
-    (array([4.]), array([26.]), array([26.]))
-    """
-    _check.several("parts", parts)
-    parts = list(parts)
-    kind = _check.same_type("parts", parts, (Stats, BackwardSums))
-    for part in parts:
-        _check.shape("each part", part.count, parts[0].count.shape)
-    return cast("Mergeable", kind._merged(parts))  # type: ignore[attr-defined]
-
-
-def commit(
-    batch: Stats,
-    running_mean: Array,
-    running_var: Array,
-    momentum: float = 0.1,
-    *,
-    unbiased: bool = True,
-    nonfinite: str = "skip",
-) -> int:
-    """Take a batch's statistics into the running ones, in place.
-
-    ``running = (1 - momentum)·running + momentum·batch``, computed in float64.
-
-    Parameters
-    ----------
-    batch : Stats
-        From `stats` or `merge`. Channels without values leave the running statistics alone.
-    running_mean, running_var : ndarray of float32 or float64, shape (C,)
-        Updated in place.
-    momentum : float, default 0.1
-        The weight of the new value, as in PyTorch (Keras's momentum is ``1 - momentum``).
-    unbiased : bool, default True
-        Keep m2 / (M - 1), as PyTorch does; False keeps m2 / M, as Keras, Flax and ONNX do.
-    nonfinite : {"skip", "raise", "propagate"}, default "skip"
-        What to do with a channel whose statistics would not be finite in the dtypes of the running
-        ones, because its batch has an inf or NaN or its values are too large: leave its running
-        statistics alone, raise and change nothing, or let it in, as the frameworks do.
-
-    Returns
-    -------
-    int
-        The number of such channels.
-
-    Examples
-    --------
-    >>> from bn import stats
-    >>> mean, var = np.zeros(1), np.ones(1)
-    >>> commit(stats(np.array([[1.0], [3.0]])), mean, var, momentum=0.5)
-    0
-    >>> mean, var
-    (array([1.]), array([1.5]))
-    """
-    _check.same_type("batch", [batch], (Stats,))
-    _check.running(running_mean, running_var, batch.count.size)
-    _check.finite("momentum", momentum)
-    _check.nonfinite("nonfinite", nonfinite)
-    return int(
-        np.count_nonzero(
-            commit_checked(
-                batch, running_mean, running_var, momentum, unbiased=unbiased, nonfinite=nonfinite
-            )
-        )
-    )
-
-
-def commit_checked(
+def commit_moments(
     batch: Stats,
     running_mean: Array,
     running_var: Array,
@@ -209,11 +116,24 @@ def commit_checked(
     *,
     unbiased: bool,
     nonfinite: str,
-) -> Array:
-    """`commit` of arguments that fit; returns which channels are not finite."""
+) -> Array | None:
+    """`bn.commit` of arguments that were checked.
+
+    Returns
+    -------
+    ndarray of bool, shape (C,), or None
+        The channels that are not finite, and so were left alone, raised, or let in; None for none.
+    """
     moments = (batch.count, batch.mean, batch.m2)
     policy = _check.NONFINITE.index(nonfinite)
     bad = core.commit(running_mean, running_var, *moments, momentum, unbiased, policy)
-    if nonfinite == "raise":
+    if nonfinite == "raise" and bad is not None:
         _check.finite_channels(bad, running_var.dtype)
     return bad
+
+
+def either(one: Array | None, other: Array | None) -> Array | None:
+    """The channels of both results of `commit_moments`."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other

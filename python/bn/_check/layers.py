@@ -15,6 +15,11 @@ def choice(name: str, value: object, known: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
+def function(name: str, value: Any) -> None:
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {type(value).__name__}")
+
+
 def not_synchronized(synchronized: object) -> None:
     if synchronized:
         raise ValueError("synchronized=True is not supported yet: statistics are one process's own")
@@ -95,26 +100,6 @@ def no_batch_axis(axes: tuple[int, ...]) -> None:
         raise ValueError(f"axis 0 is the batch axis, whose size input_shape lacks, got axes {axes}")
 
 
-def phase(names: Sequence[str], wanted: int, now: int, left: float, ready: bool) -> None:
-    """The passes of `accumulate` follow one another."""
-    if wanted != now + 1 or not ready:
-        before = names[max(wanted - 1, 0)]
-        raise RuntimeError(f"{names[wanted]} comes after all chunks went through {before}")
-    if left > 0:
-        raise RuntimeError(
-            f"{names[wanted]} comes after all chunks went through {names[now]}: "
-            f"{left:g} values of a channel are missing"
-        )
-
-
-def values_left(name: str, count: int, left: float) -> None:
-    if count > left:
-        raise ValueError(
-            f"{name} must get the chunks that add got, and has {left:g} values of a channel to "
-            f"come, got {count}"
-        )
-
-
 def enough_merged(count: Array) -> None:
     if count.size and count.max() == 1:
         raise ValueError("Expected more than 1 value per channel when training, got one in all")
@@ -168,8 +153,3 @@ def few_values(layer: str, few: float, limit: int) -> str:
 def _list(channels: Array) -> str:
     shown = ", ".join(str(c) for c in channels[:5])
     return shown if len(channels) <= 5 else f"{shown} and {len(channels) - 5} more"
-
-
-def something_added(ready: bool) -> None:
-    if not ready:
-        raise RuntimeError("a batch has statistics after its first chunk, got none: call add")

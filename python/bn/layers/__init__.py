@@ -1,18 +1,20 @@
 """Batch normalization layers: one implementation, families of conventions, and wrappers."""
 
-from bn.layers.batch_norm import BatchNorm
+from bn.layers.batch_norm import BatchNorm, SmallBatchWarning
 from bn.layers.convention import Convention
 from bn.layers.feature_axes import FeatureAxes
 from bn.layers.freezing import freeze, unfreeze
 from bn.layers.ghost import GhostBatchNorm
 from bn.layers.keras_style import BatchNormalization
+from bn.layers.micro_batches import Accumulation, accumulate
 from bn.layers.preset import PresetBatchNorm, preset
 from bn.layers.regularizers import Regularizer
-from bn.layers.running_stats import NonFiniteWarning, SmallBatchWarning
+from bn.layers.running_stats import NonFiniteWarning, RunningStats, no_stat_update
 from bn.layers.torch_style import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from bn.layers.updates import no_stat_update
+from bn.layers.watching import watching
 
 __all__ = [
+    "Accumulation",
     "BatchNorm",
     "BatchNorm1d",
     "BatchNorm2d",
@@ -24,9 +26,12 @@ __all__ = [
     "NonFiniteWarning",
     "PresetBatchNorm",
     "Regularizer",
+    "RunningStats",
     "SmallBatchWarning",
+    "accumulate",
     "freeze",
     "no_stat_update",
     "preset",
     "unfreeze",
+    "watching",
 ]

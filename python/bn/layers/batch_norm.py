@@ -2,88 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.functional import (
-    backward_apply,
-    backward_batch,
-    backward_reduce,
-    normalize,
-    normalize_batch,
-    stats,
-)
-from bn.layers.checked_attribute import Choice, choices
+from bn.functional import backward_apply, backward_reduce, normalize, stats
+from bn.fused import backward_batch, normalize_batch
+from bn.layers.checked_attribute import Checked, changed, part_of, set_defaults
 from bn.layers.convention import Convention
-from bn.layers.running_stats import Tracking
+from bn.layers.correction import Correction
+from bn.layers.running_stats import RunningStats, updates_allowed, warn
+from bn.layers.watching import is_watched, tell_watchers
 from bn.masking import clean, position_weights
-from bn.module import Array, Module, Parameter, Shape, copy_all
-from bn.statistics import BackwardSums, Doubles, Stats
+from bn.module import Module, Parameter, copy_all
+from bn.statistics import BackwardSums, Stats
+from bn.types import Array, Doubles, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+FEW_VALUES = 16  # of a channel: below, its statistics are mostly noise
+Combined = TypeVar("Combined", Stats, BackwardSums)
 
-@dataclass(frozen=True)
-class Correction:
-    """``y = (x̂·r + d)·weight + bias``, where r and d are not 1 and 0.
 
-    `slope` is what r's own dependence on x makes of the term of x̂ in dx; 1 where r is a constant.
+class SmallBatchWarning(UserWarning):
+    """The statistics of a batch are of few values, and so mostly noise.
+
+    Examples
+    --------
+    >>> import bn, warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     y = bn.BatchNorm1d(1)(np.array([[1.0], [2.0]]))
+    >>> caught[0].category.__name__
+    'SmallBatchWarning'
     """
 
-    r: Doubles
-    d: Doubles
-    slope: Doubles
 
-
-class BatchNorm(Tracking):
-    """Statistics → normalize → commit, and back.
-
-    Between forward and backward it keeps x itself and O(C) numbers. A family says in `convention`
-    how a batch enters the running statistics.
+class Call(NamedTuple):
+    """One forward pass: what normalized x, and what the backward pass needs of it.
 
     Attributes
     ----------
-    use_batch_stats, update_stats : bool or None
-        Normalize with the batch's statistics; let it into the running ones. None follows
-        `train` and `eval`.
-    train_affine : bool
-        Let `backward` add to the gradients of weight and bias.
-    momentum, nonfinite, nonfinite_batches, start
-        How batches enter the running statistics.
+    x : ndarray
+    axis : int
+        The channel axis, counted from the front.
+    eps : float
+        ``y = (x - mean) / sqrt(var + eps) · weight + bias``, but for a correction.
+    batch : Stats or None
+        The statistics of the batch, if they normalized.
+    constants : tuple of ndarray or None
+        The mean and var that normalized otherwise, which do not depend on x.
+    weights : ndarray or None
+        How much each value counts in the batch's statistics; None for all alike.
+    correction : Correction or None
+    """
 
+    x: Array
+    axis: int
+    eps: float
+    batch: Stats | None = None
+    constants: tuple[Array, Array] | None = None
+    weights: Array | None = None
+    correction: Correction | None = None
+
+    @property
+    def mean(self) -> Array:
+        return self._normalizing()[0]
+
+    @property
+    def var(self) -> Array:
+        return self._normalizing()[1]
+
+    def _normalizing(self) -> tuple[Array, Array]:
+        if self.batch is not None:
+            return self.batch.mean, self.batch.var
+        assert self.constants is not None
+        return self.constants
+
+
+class BatchNorm(Module):
+    """Statistics, then normalization with them; and back.
+
+    Between forward and backward the layer keeps x itself and O(C) numbers. A family says in
+    `convention` how a batch enters the running statistics.
+
+    `forward` and `backward` are made of steps that wrappers use too: `prepare` checks x,
+    `normalize` (or `statistics`, then `apply`) normalizes it, `observe` lets the statistics into
+    the running ones; `gradient` is dx, and `add_gradients` adds to those of weight and bias.
+
+    Attributes
+    ----------
+    running : RunningStats
+        The running statistics, and how batches enter them. These are parts of it:
+
+        running_mean, running_var : ndarray or None, shape (C,)
+        num_batches_tracked : ndarray of int64 or None, shape ()
         momentum : float or None
             In the convention's meaning; None averages all batches alike.
         nonfinite : {"skip", "raise", "propagate"}
-            What happens to a channel whose batch has an inf or NaN.
-        nonfinite_batches : ndarray of int64, shape (C,)
-            How many of them each channel has seen.
+            What happens to a channel whose statistics are not finite in the layer's dtype.
+        nonfinite_batches : ndarray of int64 or None, shape (C,)
+            How many such batches each channel has seen.
         start : {"plain", "debiased", "first", "cumulative"}
-            How the first batches count: with their share; with it but for that of the initial 0 and
-            1; the first taken whole; all alike.
+            How the first batches count: "plain", each with momentum's share; "debiased", the same
+            without the share of the initial 0 and 1; "first", the first batch replaces these;
+            "cumulative", the average of all batches.
+    use_batch_stats, update_stats : bool or None
+        Normalize with the batch's statistics; update the running ones with them. None follows
+        `train` and `eval`.
+    train_affine : bool
+        Let `backward` add to the gradients of weight and bias.
+    combine : callable or None
+        What makes the statistics of the whole batch of those of a part, where x is only a part of
+        it: from `Stats` to `Stats` in forward, from `BackwardSums` to `BackwardSums` in backward.
+        The gradients of weight and bias are those of the part.
     """
 
-    _ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
+    ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
+    combine: Callable[[Combined], Combined] | None = None
     if TYPE_CHECKING:
         use_batch_stats: bool | None
+        update_stats: bool | None
         train_affine: bool
+        running_mean: Array | None
+        running_var: Array | None
+        num_batches_tracked: Array | None
+        nonfinite_batches: Array | None
+        momentum: float | None
+        nonfinite: str
+        start: str
     else:
-        use_batch_stats = Choice(None, _check.optional_flag)
-        train_affine = Choice(True, _check.flag)
+        use_batch_stats = Checked(None, _check.optional_flag)
+        update_stats = Checked(None, _check.optional_flag)
+        train_affine = Checked(True, _check.flag)
+        running_mean = part_of("running", "mean")
+        running_var = part_of("running", "var")
+        num_batches_tracked = part_of("running", "count")
+        nonfinite_batches = part_of("running", "nonfinite_batches")
+        momentum = part_of("running", "momentum")
+        nonfinite = part_of("running", "nonfinite")
+        start = part_of("running", "start")
 
     def __init__(
         self,
-        convention: Convention,
+        running: RunningStats,
         num_features: int | None,
-        momentum: float | None,
         eps: float,
         axis: int,
-        dtype: DTypeLike,
         *,
         scale: bool = True,
         center: bool = True,
@@ -92,96 +161,76 @@ class BatchNorm(Tracking):
         _check.integer("axis", axis)
         if num_features is not None:
             _check.positive_int("num_features", num_features)
-        super().__init__(convention, momentum)
+        set_defaults(self)
+        self.running = running
+        self.convention: Convention = running.convention
+        self.dtype = running.dtype
         self.num_features: int | None = None
         self.eps = eps
         self.axis = axis
-        self.dtype = _check.floating_dtype(dtype)
-        self._has = {
-            "weight": scale,
-            "bias": center,
-            "running_mean": tracked,
-            "running_var": tracked,
-        }
+        self.has_weight, self.has_bias, self.has_running = scale, center, tracked
         self.weight: Parameter | None = None
         self.bias: Parameter | None = None
+        self._warned = False  # of few values
         if num_features is not None:
-            self._build(num_features)
+            self.build_channels(num_features)
 
     # ---- channels: known, or learned from the first input ----
 
     def build(self, input_shape: Shape) -> None:
         """Create parameters and statistics for inputs of this shape (without the batch axis)."""
         channels = _check.unbatched_channels(input_shape, self.axis, self.num_features)
-        _check.batch_rank(len(input_shape) + 1, self._ranks)
-        if self.num_features is None:
-            self._build(channels)
+        _check.batch_rank(len(input_shape) + 1, self.ranks)
+        self.build_channels(channels)
 
-    def _build(self, channels: int) -> None:
-        vars(self).update(self._made(channels))  # all at once, whatever interrupts it
+    def build_channels(self, channels: int) -> None:
+        """Create parameters and statistics for so many channels, unless there are some."""
+        if self.num_features is not None:
+            return
+        made: dict[str, object] = {"num_features": channels}
+        if self.has_weight:
+            made["weight"] = Parameter(self.initial("weight", channels))
+        if self.has_bias:
+            made["bias"] = Parameter(self.initial("bias", channels))
+        if self.has_running:
+            self.running.build(
+                self.initial("running_mean", channels), self.initial("running_var", channels)
+            )
+        vars(self).update(made)  # all at once, whatever interrupts it
 
-    def _made(self, channels: int) -> dict[str, object]:
-        """The attributes of a layer that has so many channels."""
-        made: dict[str, object] = {
-            name: Parameter(array) if name in ("weight", "bias") else array
-            for name, array in self._initial_arrays(channels).items()
-        }
-        if "running_mean" in made:
-            made["num_batches_tracked"] = np.array(0, np.int64)
-        return {**made, "nonfinite_batches": np.zeros(channels, np.int64), "num_features": channels}
-
-    def _initial_arrays(self, channels: int | None) -> dict[str, Array]:
-        """What the arrays begin with, by attribute; nothing before the channels are known."""
-        if channels is None:
-            return {}
-        return {name: self._initial(name, channels) for name, has in self._has.items() if has}
-
-    def _initial(self, name: str, channels: int) -> Array:
-        one = name in ("weight", "running_var")
-        return np.full(channels, float(one), self.dtype)
+    def initial(self, name: str, channels: int) -> Array:
+        """What weight, bias, running_mean or running_var begins with."""
+        values = {"weight": 1.0, "running_var": self.convention.initial_var}
+        return np.full(channels, values.get(name, 0.0), self.dtype)
 
     def reset_running_stats(self) -> Self:
         """Begin the running statistics anew."""
-        self._change = None
-        copy_all(self._restart())
+        if self.running.mean is not None and self.num_features is not None:
+            copy_all(
+                self.running.restarting(
+                    self.initial("running_mean", self.num_features),
+                    self.initial("running_var", self.num_features),
+                )
+            )
         return self
-
-    def _restart(self) -> list[tuple[Array, Array]]:
-        """(array, its initial value) of the running statistics."""
-        pairs = [
-            (getattr(self, name), value)
-            for name, value in self._initial_arrays(self.num_features).items()
-            if name not in ("weight", "bias")
-        ]
-        if self.num_batches_tracked is not None:
-            pairs.append((self.num_batches_tracked, np.zeros_like(self.num_batches_tracked)))
-        return [*pairs, (self._settled, np.array(False))]
 
     def reset_parameters(self) -> Self:
         """Begin all anew: parameters and running statistics."""
         self.reset_running_stats()
-        for name, value in self._initial_arrays(self.num_features).items():
-            if name in ("weight", "bias"):
-                getattr(self, name).data[...] = value
+        copy_all(
+            (parameter.data, self.initial(name, parameter.size))
+            for name, parameter in (("weight", self.weight), ("bias", self.bias))
+            if parameter is not None
+        )
         return self
 
-    def _own_parameters(self) -> Iterator[tuple[str, Parameter]]:
+    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         _check.built(type(self).__name__, self.num_features is not None)
-        return super()._own_parameters()
-
-    def _prepare(self, x: Array) -> int:
-        """Check x against this layer; the channel axis, counted from the front."""
-        if isinstance(x, np.ndarray):  # first: PyTorch's sentence for 0 and 1 axes too
-            _check.batch_rank(x.ndim, self._ranks)
-        axis = _check.data(x, self.axis)
-        _check.running_pair(self.running_mean, self.running_var, needed=False)
-        if self.num_features is not None:
-            _check.channel_count("x", x, axis, self.num_features)
-        return axis
+        return super().own_parameters()
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.unbatched_channels(input_shape, self.axis, self.num_features)
-        _check.batch_rank(len(input_shape) + 1, self._ranks)
+        _check.batch_rank(len(input_shape) + 1, self.ranks)
         return input_shape
 
     # ---- forward ----
@@ -208,71 +257,270 @@ class BatchNorm(Tracking):
             `bn.position_weights`. All values are normalized; what is not finite and does not count
             is taken as 0.
         """
-        axis = self._prepare(x)
+        axis = self.prepare(x)
         weights = position_weights(x, axis, mask, lengths, sample_weight)
         training = self.training if training is None else training
-        batch_mode = self._takes_batch(training)
-        self._change = None
-        if batch_mode and weights is None:
+        uses_batch = self.uses_batch_stats(training)
+        if uses_batch and weights is None and self.combine is None:
             _check.enough_values(x, axis)
-        if self.num_features is None:
-            self._build(x.shape[axis])
+        self.build_channels(x.shape[axis])
+        self.running.settle()
         x = clean(x, weights)
-        if batch_mode:
-            return self._forward_batch(x, axis, weights, training)
-        mean, var, eps = self._running()
-        y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
-        # copies: a later batch changes the running statistics in place
-        self._keep(y, x, axis, None, None, None, (mean.copy(), var.copy(), eps))
-        if self.update_stats:
-            batch = stats(x, axis, weights=weights)
-            if batch.count.any():
-                self.observe(batch, training)
+        if uses_batch:
+            y, call = self.normalize(x, axis, weights)
+        else:
+            y, call = self.normalize_with_running(x, axis)
+        batch = call.batch
+        if batch is None and (self.lets_in(training) or is_watched(self)):
+            batch = self.statistics(x, axis, weights)
+        if batch is not None:
+            tell_watchers(self, x, y, batch)
+            self.observe(batch, training, None if weights is None else _values(x, axis, weights))
+        self.keep(y, call)
         return y
 
-    def _takes_batch(self, training: bool) -> bool:
+    def prepare(self, x: Array) -> int:
+        """Check x against this layer; the channel axis, counted from the front.
+
+        Parameters
+        ----------
+        x : ndarray
+            A batch.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        TypeError, ValueError
+            x has not the dtype, the number of axes or the channels that the layer takes.
+        """
+        if isinstance(x, np.ndarray):  # first: PyTorch's sentence for 0 and 1 axes too
+            _check.batch_rank(x.ndim, self.ranks)
+        axis = _check.data(x, self.axis)
+        _check.running_pair(self.running.mean, self.running.var, needed=False)
+        if self.num_features is not None:
+            _check.channel_count("x", x, axis, self.num_features)
+        return axis
+
+    def uses_batch_stats(self, training: bool) -> bool:
         """Whether the batch's statistics normalize; without running ones they have to."""
         wanted = training if self.use_batch_stats is None else self.use_batch_stats
-        tracked = self._has["running_mean"] and self.num_features is None
-        return wanted or not (tracked or self.running_mean is not None)
+        awaited = self.has_running and self.num_features is None
+        return wanted or not (awaited or self.running.mean is not None)
 
-    def _forward_batch(self, x: Array, axis: int, weights: Array | None, training: bool) -> Array:
-        weight, bias = self.affine_arrays()
-        correction = None
-        if weights is None and not self._corrects():
-            y, batch = normalize_batch(x, weight, bias, self._eps, axis=axis)
-        else:
-            batch = stats(x, axis, weights=weights)
-            correction = self._correction(batch)
-            weight, bias = _corrected(weight, bias, correction)
-            y = normalize(x, batch.mean, batch.var, weight, bias, self._eps, axis=axis)
-        if x.size and (weights is None or batch.count.any()):
-            values = None if weights is None else _values(x, axis, weights)
-            self.observe(batch, training, values=values)
-        self._keep(y, x, axis, weights, batch, correction, None)
-        return y
-
-    def _running(self) -> tuple[Array, Array, float]:
-        """What normalizes in eval mode: mean, var and eps."""
-        assert self.running_mean is not None and self.running_var is not None
-        if self.convention.darknet:  # sqrt(var) + eps
-            std = np.sqrt(self.running_var, dtype=np.float64) + self.eps
-            return self.running_mean, std * std, 0.0
-        return self.running_mean, self.running_var, self.eps
+    def lets_in(self, training: bool) -> bool:
+        """Whether a batch of this mode enters the running statistics."""
+        if self.update_stats is None:
+            return training and self.uses_batch_stats(training) and self.tracks
+        return self.update_stats and self.tracks
 
     @property
-    def _eps(self) -> float:
-        return 0.0 if self.convention.darknet else self.eps
+    def tracks(self) -> bool:
+        """Whether there are running statistics for batches to enter."""
+        return self.running.mean is not None
 
-    def _corrects(self) -> bool:
-        return self.convention.darknet
+    @property
+    def corrects(self) -> bool:
+        """Whether outputs are more than x̂·weight + bias: batch renormalization, Darknet."""
+        return self.convention.eps_outside_root
 
-    def _correction(self, batch: Stats) -> Correction | None:
-        if not self.convention.darknet:
-            return None
-        std = np.sqrt(batch.unbiased_var)
-        r = np.sqrt(batch.var) / (std + self.eps)
-        return Correction(r, np.zeros_like(r), std / (std + self.eps))
+    def correction(self, batch: Stats) -> Correction | None:
+        """What makes the output of the normalized values x̂, beside weight and bias; or None."""
+        return self.convention.correction(batch, self.eps)
+
+    def combined(self, part: Combined) -> Combined:
+        """What `combine` makes of a part's statistics or sums; without it, the same."""
+        return part if self.combine is None else self.combine(part)
+
+    def statistics(self, x: Array, axis: int, weights: Array | None = None) -> Stats:
+        """The statistics of a batch, of which x may be a part.
+
+        Parameters
+        ----------
+        x : ndarray
+        axis : int
+            What `prepare` returned.
+        weights : ndarray, optional
+            As in `bn.stats`.
+
+        Returns
+        -------
+        Stats
+
+        Raises
+        ------
+        ValueError
+            All parts together have a single value per channel.
+        """
+        batch = self.combined(stats(x, axis, weights=weights))
+        if self.combine is not None:
+            _check.enough_merged(batch.count)
+        return batch
+
+    def apply(
+        self,
+        x: Array,
+        batch: Stats,
+        axis: int,
+        correction: Correction | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """Normalize x with the statistics of a batch.
+
+        Parameters
+        ----------
+        x : ndarray
+        batch : Stats
+            What `statistics` returned.
+        axis : int
+            What `prepare` returned.
+        correction : Correction, optional
+            What `correction` returned for this batch, before it entered the running statistics.
+        out : ndarray, optional
+            Where to put y.
+
+        Returns
+        -------
+        ndarray
+        """
+        weight, bias = self.affine_arrays()
+        if correction is not None:
+            weight, bias = correction.affine(weight, bias)
+        eps = self.convention.kernel_eps(self.eps)
+        return normalize(x, batch.mean, batch.var, weight, bias, eps, axis=axis, out=out)
+
+    def normalize(
+        self, x: Array, axis: int, weights: Array | None = None, out: Array | None = None
+    ) -> tuple[Array, Call]:
+        """`statistics`, then `apply` with them; in one pass over x where nothing comes between.
+
+        Parameters
+        ----------
+        x, axis, weights, out
+            As in `statistics` and `apply`.
+
+        Returns
+        -------
+        y : ndarray
+        call : Call
+            For `gradient`.
+        """
+        eps = self.convention.kernel_eps(self.eps)
+        if self._takes_one_pass(weights):
+            y, batch = normalize_batch(x, *self.affine_arrays(), eps, axis=axis, out=out)
+            return y, Call(x, axis, eps, batch)
+        batch = self.statistics(x, axis, weights)
+        correction = self.correction(batch)
+        y = self.apply(x, batch, axis, correction, out)
+        return y, Call(x, axis, eps, batch, weights=weights, correction=correction)
+
+    def _takes_one_pass(self, weights: Array | None) -> bool:
+        return weights is None and self.combine is None and not self.corrects
+
+    def normalize_with_running(self, x: Array, axis: int) -> tuple[Array, Call]:
+        """Normalize x with the running statistics, as in eval mode."""
+        mean, var, eps = self.normalizing()
+        y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
+        # copies, because a later batch changes the running statistics in place
+        return y, Call(x, axis, eps, constants=(mean.copy(), var.copy()))
+
+    def normalizing(self) -> tuple[Array, Array, float]:
+        """The mean, var and eps of ``(x - mean) / sqrt(var + eps)`` in eval mode."""
+        assert self.running.mean is not None and self.running.var is not None
+        var = self.convention.kernel_var(self.running.var, self.eps)
+        return self.running.mean, var, self.convention.kernel_eps(self.eps)
+
+    def observe(self, batch: Stats, training: bool = True, values: Array | None = None) -> None:
+        """Let the statistics of a batch into the running ones, if this mode lets them in.
+
+        Parameters
+        ----------
+        batch : Stats
+        training : bool
+        values : ndarray, optional
+            The number of values behind each channel, where weights make ``batch.count`` a Σw.
+        """
+        if not updates_allowed() or not _any_positive(batch.count):
+            return
+        lets_in = self.lets_in(training)
+        if training and not self._warned and (lets_in or self.uses_batch_stats(training)):
+            self._warn_of_few(batch.count if values is None else values)
+        if lets_in:
+            self.running.update(batch, self)
+
+    def _warn_of_few(self, values: Array) -> None:
+        few = values[0] if values[0] == values[-1] else values.min()
+        if 0 < few < FEW_VALUES:
+            self._warned = True
+            warn(SmallBatchWarning, _check.few_values(repr(self), few, FEW_VALUES))
+
+    # ---- backward ----
+
+    def backward(self, dy: Array) -> Array:
+        """Gradient of x; those of weight and bias are added to their ``grad``."""
+        (call,) = self.take(dy)
+        dx, sums = self.gradient(dy, call)
+        self.add_gradients(*self.affine_gradients(call, sums))
+        return dx
+
+    def gradient(
+        self, dy: Array, call: Call, out: Array | None = None
+    ) -> tuple[Array, BackwardSums]:
+        """Gradient of the input of one call of `normalize`.
+
+        Parameters
+        ----------
+        dy : ndarray
+            Gradient of its output.
+        call : Call
+            What it returned.
+        out : ndarray, optional
+            Where to put dx.
+
+        Returns
+        -------
+        dx : ndarray
+        sums : BackwardSums
+            Of x, for `affine_gradients`.
+        """
+        weight, _ = self.affine_arrays()
+        x, axis, eps = call.x, call.axis, call.eps
+        if call.batch is not None and self._takes_one_pass(call.weights):
+            return backward_batch(dy, x, call.batch, weight, eps, axis=axis, out=out)
+        sums = backward_reduce(dy, x, call.mean, axis=axis)
+        whole = None
+        if call.batch is not None:
+            of_all = self.combined(sums)
+            whole = BackwardSums(call.batch.count, of_all.dy, of_all.dy_xmu)
+        if call.correction is not None and whole is not None:
+            weight, whole = call.correction.affine(weight, None)[0], call.correction.sums(whole)
+        dx = backward_apply(
+            dy, x, call.mean, call.var, weight, eps, whole,
+            axis=axis, weights=call.weights, out=out,
+        )  # fmt: skip
+        return dx, sums
+
+    def affine_gradients(self, call: Call, sums: BackwardSums) -> tuple[Doubles, Doubles]:
+        """The gradients of weight and bias, given the sums of a call's backward pass."""
+        dweight = sums.dweight(call.var, call.eps)
+        if call.correction is not None:
+            dweight = call.correction.dweight(dweight, sums)
+        return dweight, sums.dbias
+
+    def add_gradients(self, dweight: Doubles, dbias: Doubles) -> None:
+        """Add to the ``grad`` of weight and bias, where there are some and they train."""
+        if self.weight is not None and self.train_affine:
+            self.weight.accumulate(dweight)
+        if self.bias is not None and self.train_affine:
+            self.bias.accumulate(dbias)
+
+    # ---- state ----
+
+    def affine_arrays(self) -> tuple[Array | None, Array | None]:
+        """The arrays of weight and bias; None where there is none."""
+        return _data(self.weight), _data(self.bias)
 
     @property
     def trainable(self) -> bool:
@@ -284,70 +532,40 @@ class BatchNorm(Tracking):
         self.train_affine = value
         self.use_batch_stats = self.update_stats = None if value else False
 
-    # ---- backward ----
+    def rollback(self) -> Self:
+        """Take the last batch out of the running statistics; see `RunningStats.rollback`."""
+        self.running.rollback()
+        return self
 
-    def backward(self, dy: Array) -> Array:
-        """Gradient of x; those of weight and bias are added to their ``grad``."""
-        x, axis, weights, batch, correction, running = self._take(dy)
-        weight, _ = self.affine_arrays()
-        if batch is None:
-            mean, var, eps = running
-            sums = backward_reduce(dy, x, mean, axis=axis)
-            dx = backward_apply(dy, x, mean, var, weight, eps, axis=axis)
-            self._add_gradients(sums.dweight(var, eps), sums.dbias)
-            return dx
-        if weights is None and correction is None:
-            dx, sums = backward_batch(dy, x, batch, weight, self._eps, axis=axis)
-            self._add_gradients(sums.dweight(batch.var, self._eps), sums.dbias)
-            return dx
-        sums = backward_reduce(dy, x, batch.mean, axis=axis)
-        dweight = sums.dweight(batch.var, self._eps)
-        slope = sums.dy_xmu
-        if correction is not None:
-            dweight = dweight * correction.r + sums.dy * correction.d
-            slope = slope * correction.slope
-        scale, _ = _corrected(weight, None, correction)
-        dx = backward_apply(
-            dy, x, batch.mean, batch.var, scale, self._eps,
-            BackwardSums(batch.count, sums.dy, slope), axis=axis, weights=weights,
-        )  # fmt: skip
-        self._add_gradients(dweight, sums.dbias)
-        return dx
+    def attributes(self) -> list[dict[str, Any]]:
+        return [vars(self), vars(self.running)]
 
-    def _chosen(self) -> str:
+    def undo_forward(self, mark: int) -> None:
+        self.running.undo_since(mark)
+        super().undo_forward(mark)
+
+    def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
+        """Set the running statistics, of the channels where `where` is true."""
+        self.running.assign(mean, var, where)
+
+    def loading(self, names: set[str]) -> list[tuple[Array, Array]]:
+        parts = {"running_mean": "mean", "running_var": "var", "num_batches_tracked": "count"}
+        loaded = {part for name, part in parts.items() if self.state_names.get(name, name) in names}
+        return self.running.loading(loaded)
+
+    def choices(self) -> str:
         """What a repr says of attributes that are not as they were made."""
-        words = ""
-        for name, choice in choices(type(self)).items():
-            value = getattr(self, name)
-            if name != "momentum" and value != choice.default:
-                words += f", {name}={value!r}"
-        return words
-
-    def affine_arrays(self) -> tuple[Array | None, Array | None]:
-        """The arrays of weight and bias; None where there is none."""
-        return _data(self.weight), _data(self.bias)
-
-    def _add_gradients(self, dweight: Doubles, dbias: Doubles) -> None:
-        if self.weight is not None and self.train_affine:
-            self.weight.accumulate(dweight)
-        if self.bias is not None and self.train_affine:
-            self.bias.accumulate(dbias)
+        momentum = {"momentum"}  # it is always said
+        values = {**changed(self), **changed(self.running)}
+        return "".join(f", {k}={v!r}" for k, v in values.items() if k not in momentum)
 
 
 def batch_norms(model: Module) -> Iterator[tuple[str, BatchNorm]]:
     """(dotted path, layer) of the batch normalization layers in a model, each once."""
     _check.instance("model", model, Module)
-    seen = set()
-    for name, module in _named(model, ""):
-        if isinstance(module, BatchNorm) and id(module) not in seen:
-            seen.add(id(module))
-            yield name or type(module).__name__, module
-
-
-def _named(module: Module, name: str) -> Iterator[tuple[str, Module]]:
-    yield name, module
-    for key, child in module.children():
-        yield from _named(child, f"{name}.{key}" if name else key)
+    for path, layer in model.named_modules():
+        if isinstance(layer, BatchNorm):
+            yield path or type(layer).__name__, layer
 
 
 def _data(parameter: Parameter | None) -> Array | None:
@@ -358,18 +576,12 @@ def _data(parameter: Parameter | None) -> Array | None:
     return parameter.data
 
 
+def _any_positive(counts: Array) -> bool:
+    return counts.size > 0 and bool(counts[0] > 0 or counts.any())
+
+
 def _values(x: Array, axis: int, weights: Array) -> Array:
     """How many values of each channel count at all."""
     others = tuple(i for i in range(x.ndim) if i != axis)
     counts: Array = np.count_nonzero(np.broadcast_to(weights, x.shape), axis=others)
     return counts
-
-
-def _corrected(
-    weight: Array | None, bias: Array | None, correction: Correction | None
-) -> tuple[Array | None, Array | None]:
-    """The weight and bias that make ``x̂·weight + bias`` of ``(x̂·r + d)·weight + bias``."""
-    if correction is None:
-        return weight, bias
-    scale = 1.0 if weight is None else weight
-    return correction.r * scale, correction.d * scale + (0 if bias is None else bias)

@@ -14,10 +14,10 @@ from bn.module import Array, Module, Shape
 
 
 class FeatureAxes(Module):
-    """Batch normalization whose channels are all combinations of places on some axes.
+    """Batch normalization in which each combination of indices on some axes is a channel.
 
-    As Flax's ``BatchNorm(axis=(1, 2))``: statistics and parameters for each place on these axes,
-    over all others. The layer inside sees them as one last axis, in the order of `axes`.
+    As Flax's ``BatchNorm(axis=(1, 2))``: there are statistics and parameters for each combination,
+    over all other axes. The layer inside sees these axes as one last axis, in the order of `axes`.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class FeatureAxes(Module):
             _check.spreads("mask", mask, x.shape)
             mask = self._flat(np.broadcast_to(mask, x.shape))[0]
         y = self._back(self.layer(flat, mask=mask, **options), axes, shape)
-        self._keep(y, axes, shape)
+        self.keep(y, axes, shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        axes, shape = self._take(dy)
+        axes, shape = self.take(dy)
         return self._back(self.layer.backward(self._flat(dy)[0]), axes, shape)
 
     def _flat_shape(self, input_shape: Shape) -> Shape:

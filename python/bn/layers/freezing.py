@@ -25,12 +25,13 @@ def freeze(
     model : Module
         A layer or a model.
     use_batch_stats : bool or None, default False
-        Normalize with the batch's statistics; False: with the running ones; None: as the mode says.
+        Normalize with the batch's statistics; False: with the running ones; None: as train() and
+        eval() say.
     update_stats : bool or None, default False
-        Let batches into the running statistics; None: as the mode says.
+        Update the running statistics; None: as train() and eval() say.
     train_affine : bool, default False
-        Let `backward` add to the gradients of weight and bias; without one an optimizer leaves a
-        parameter alone.
+        Let `backward` add to the gradients of weight and bias; an optimizer skips parameters
+        without a gradient.
 
     Returns
     -------

@@ -5,25 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
-from bn.functional import backward_batch, normalize_batch
+from bn.functional import merge
 from bn.layers.batch_norm import BatchNorm
-from bn.module import Array, Module, Shape
-from bn.statistics import BackwardSums, Stats, merge
+from bn.layers.watching import tell_watchers
+from bn.module import Module
+from bn.types import Array, Shape
 
 
 class GhostBatchNorm(Module):
     """Normalize each `virtual_batch_size` samples with statistics of their own, in training.
 
-    What enters the running statistics are those of the whole batch, merged. In eval mode it is the
-    layer itself.
+    The running statistics are updated with the merged statistics of the whole batch. In eval mode
+    the wrapper calls the layer.
 
     Parameters
     ----------
     layer : BatchNorm
         Whose parameters, statistics and mode are used.
     virtual_batch_size : int
-        Samples in a ghost batch. The last one has what remains; a single value per channel that
-        remains joins the ghost before.
+        Samples in a ghost batch. The last ghost batch has the samples that remain; if these are a
+        single value per channel, they join the ghost batch before.
 
     Raises
     ------
@@ -45,7 +46,7 @@ class GhostBatchNorm(Module):
 
     def __init__(self, layer: BatchNorm, virtual_batch_size: int) -> None:
         _check.instance("layer", layer, BatchNorm)
-        _check.no_correction("GhostBatchNorm", layer._corrects())
+        _check.no_correction("GhostBatchNorm", layer.corrects)
         _check.positive_int("virtual_batch_size", virtual_batch_size)
         self.layer = layer
         self.virtual_batch_size = virtual_batch_size
@@ -68,45 +69,38 @@ class GhostBatchNorm(Module):
         """Normalize each ghost by itself in training; see `bn.BatchNorm`."""
         layer = self.layer
         training = layer.training if training is None else training
-        axis = layer._prepare(x)
+        axis = layer.prepare(x)
         _check.batch_axis_apart(axis)
-        if not layer._takes_batch(training) or x.size == 0:
+        if not layer.uses_batch_stats(training) or x.size == 0:
             y = layer(x, training=training)
-            self._keep(y, None, axis, ())
+            self.keep(y, None)
             return y
-        for ghost in self._ghosts(x, axis):
+        ghosts = self._ghosts(x, axis)
+        for ghost in ghosts:
             _check.enough_values(x[ghost], axis)
-        if layer.num_features is None:
-            layer._build(x.shape[axis])
-        y, parts = np.empty_like(x), []
-        weight, bias = layer.affine_arrays()
-        for ghost in self._ghosts(x, axis):
-            _, batch = normalize_batch(x[ghost], weight, bias, layer.eps, axis=axis, out=y[ghost])
-            parts.append((ghost, batch))
-        whole = merge([batch for _, batch in parts])
-        layer.observe(whole, training, values=parts[-1][1].count)
-        self._keep(y, x, axis, tuple(parts))
+        layer.build_channels(x.shape[axis])
+        layer.running.settle()
+        y = np.empty_like(x)
+        calls = [layer.normalize(x[ghost], axis, out=y[ghost])[1] for ghost in ghosts]
+        parts = [call.batch for call in calls if call.batch is not None]
+        whole = merge(parts)
+        tell_watchers(layer, x, y, whole)
+        layer.observe(whole, training, values=parts[-1].count)
+        self.keep(y, list(zip(ghosts, calls, strict=True)))
         return y
 
     def backward(self, dy: Array) -> Array:
         """Gradient of x; those of weight and bias are added to the layer's."""
-        x, axis, parts = self._take(dy)
-        if x is None:
-            return self.layer.backward(dy)
+        (calls,) = self.take(dy)
         layer = self.layer
-        dx: Array = np.empty_like(x)
-        weight, _ = layer.affine_arrays()
-        dweight, dbias = np.zeros(x.shape[axis]), np.zeros(x.shape[axis])
-        ghost: slice
-        batch: Stats
-        sums: BackwardSums
-        for ghost, batch in parts:
-            _, sums = backward_batch(
-                dy[ghost], x[ghost], batch, weight, layer.eps, axis=axis, out=dx[ghost]
-            )
-            dweight += sums.dweight(batch.var, layer.eps)
-            dbias += sums.dbias
-        layer._add_gradients(dweight, dbias)
+        if calls is None:
+            return layer.backward(dy)
+        dx: Array = np.empty_like(dy)
+        gradients = []
+        for ghost, call in calls:
+            _, sums = layer.gradient(dy[ghost], call, out=dx[ghost])
+            gradients.append(layer.affine_gradients(call, sums))
+        layer.add_gradients(*(np.sum(of_all, axis=0) for of_all in zip(*gradients, strict=True)))
         return dx
 
     def extra_repr(self) -> str:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
-from bn.layers.batch_norm import BatchNorm, Correction
+from bn.layers.batch_norm import BatchNorm
 from bn.layers.convention import KERAS
+from bn.layers.correction import Correction
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
-from bn.layers.running_stats import replaced
+from bn.layers.running_stats import RunningStats
 from bn.module import Array, Parameter, Shape
 from bn.statistics import Stats
 
@@ -84,15 +85,14 @@ class BatchNormalization(BatchNorm):
     array([0.01, 0.01, 0.01], dtype=float32)
     """
 
-    _buffers: ClassVar[tuple[str, ...]] = (
+    buffer_names: ClassVar[tuple[str, ...]] = (
         "running_mean",
         "running_var",
         "moving_stddev",
         "renorm_mean",
         "renorm_stddev",
     )
-    _moved: ClassVar[tuple[str, ...]] = (*BatchNorm._moved, *_buffers[2:])
-    _state_names: ClassVar[Mapping[str, str]] = {
+    state_names: ClassVar[Mapping[str, str]] = {
         "weight": "gamma",
         "bias": "beta",
         "running_mean": "moving_mean",
@@ -122,15 +122,16 @@ class BatchNormalization(BatchNorm):
         _check.interval("momentum", momentum, 0, 1)
         _check.eps(epsilon, "epsilon")
         _check.not_synchronized(synchronized)
-        super().__init__(KERAS, None, momentum, epsilon, axis, dtype, scale=scale, center=center)
+        running = (
+            Renorm(renorm_clipping, renorm_momentum, epsilon, momentum, dtype)
+            if renorm
+            else RunningStats(convention=KERAS, momentum=momentum, dtype=dtype)
+        )
+        super().__init__(running, None, epsilon, axis, scale=scale, center=center)
         self.center = center
         self.scale = scale
         self.gamma_regularizer = regularizer("gamma_regularizer", gamma_regularizer)
         self.beta_regularizer = regularizer("beta_regularizer", beta_regularizer)
-        self._renorm = Renorm(renorm_clipping, renorm_momentum) if renorm else None
-        self.moving_stddev: Array | None = None
-        self.renorm_mean: Array | None = None
-        self.renorm_stddev: Array | None = None
         self._initializers = {
             "bias": ("beta", beta_initializer),
             "weight": ("gamma", gamma_initializer),
@@ -160,18 +161,24 @@ class BatchNormalization(BatchNorm):
     def epsilon(self) -> float:
         return self.eps
 
-    def _initial_arrays(self, channels: int | None) -> dict[str, Array]:
-        arrays = super()._initial_arrays(channels)
-        if arrays and self._renorm is not None:
-            stddev = np.sqrt(arrays["running_var"])
-            arrays["moving_stddev"] = stddev
-            arrays["renorm_mean"], arrays["renorm_stddev"] = (
-                arrays["running_mean"].copy(),
-                stddev.copy(),
-            )
-        return arrays
+    @property
+    def renorm(self) -> Renorm | None:
+        """The running statistics of batch renormalization; None without it."""
+        return self.running if isinstance(self.running, Renorm) else None
 
-    def _initial(self, name: str, channels: int) -> Array:
+    @property
+    def moving_stddev(self) -> Array | None:
+        return None if self.renorm is None else self.renorm.stddev
+
+    @property
+    def renorm_mean(self) -> Array | None:
+        return None if self.renorm is None else self.renorm.renorm_mean
+
+    @property
+    def renorm_stddev(self) -> Array | None:
+        return None if self.renorm is None else self.renorm.renorm_stddev
+
+    def initial(self, name: str, channels: int) -> Array:
         keras_name, initializer = self._initializers[name]
         make = _NAMED[initializer] if isinstance(initializer, str) else initializer
         value = np.asarray(make((channels,), self.dtype)).astype(self.dtype)
@@ -208,32 +215,19 @@ class BatchNormalization(BatchNorm):
             x, training=training, mask=mask, lengths=lengths, sample_weight=sample_weight
         )
 
-    def _corrects(self) -> bool:
-        return self._renorm is not None
+    @property
+    def corrects(self) -> bool:
+        return self.renorm is not None
 
-    def _correction(self, batch: Stats) -> Correction | None:
-        return None if self._renorm is None else self._renorm.correction(self, batch)
+    def correction(self, batch: Stats) -> Correction | None:
+        return None if self.renorm is None else self.renorm.correction(batch)
 
-    def _commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array:
-        if self._renorm is None:
-            return super()._commit(new, batch, share)
-        return self._renorm.commit(self, new, batch, share)
-
-    def running_values(
-        self, mean: Array, var: Array, where: Array | bool = True
-    ) -> list[tuple[Array, Array]]:
-        pairs = super().running_values(mean, var, where)
-        if self.moving_stddev is not None:
-            stddev = replaced(self.moving_stddev, np.sqrt(var + self.eps), where)
-            pairs.append((self.moving_stddev, stddev))
-        return pairs
-
-    def _add_gradients(self, dweight: Array, dbias: Array) -> None:
+    def add_gradients(self, dweight: Array, dbias: Array) -> None:
         if self.weight is not None and self.gamma_regularizer is not None:
             dweight = dweight + self.gamma_regularizer.gradient(self.weight.data)
         if self.bias is not None and self.beta_regularizer is not None:
             dbias = dbias + self.beta_regularizer.gradient(self.bias.data)
-        super()._add_gradients(dweight, dbias)
+        super().add_gradients(dweight, dbias)
 
     def regularization_loss(self) -> float:
         """What the regularizers of gamma and beta add to the loss."""
@@ -253,9 +247,9 @@ class BatchNormalization(BatchNorm):
     def extra_repr(self) -> str:
         text = (
             f"axis={self.axis}, {self.convention.words(self.momentum)}, epsilon={self.epsilon}, "
-            f"center={self.center}, scale={self.scale}{self._chosen()}"
+            f"center={self.center}, scale={self.scale}{self.choices()}"
         )
-        return text if self._renorm is None else f"{text}, {self._renorm}"
+        return text if self.renorm is None else f"{text}, {self.renorm.words()}"
 
 
 _NAMED: dict[str, Callable[[Shape, np.dtype[Any]], Array]] = {

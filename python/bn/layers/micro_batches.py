@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from bn import _check
-from bn.functional import backward_apply, backward_reduce, normalize, stats
+from bn.functional import backward_apply, backward_reduce, merge, stats
 from bn.layers.batch_norm import BatchNorm
-from bn.module import Array
-from bn.statistics import BackwardSums, Stats, merge
+from bn.statistics import BackwardSums, Stats
+from bn.types import Array
 
 PHASES = ("add", "normalize", "reduce", "apply")
 
 
-class accumulate:
+def accumulate(layer: BatchNorm) -> Accumulation:
     """Batch normalization of one large batch that comes in chunks: the results of the whole.
-
-    Four passes over the chunks, each in the same order: `add` all of them, then `normalize` them;
-    backward, `reduce` all of them, then `apply`. The last two are not needed without gradients.
-    The chunks may be of any sizes; of each only O(C) numbers are kept.
 
     Parameters
     ----------
@@ -26,11 +20,16 @@ class accumulate:
         Whose parameters are used and get gradients, and whose running statistics take the batch as
         one (where the layer lets batches in).
 
+    Returns
+    -------
+    Accumulation
+        Which takes the chunks.
+
     Raises
     ------
-    TypeError, ValueError, RuntimeError
-        `layer` is no batch normalization; a chunk does not fit it; a pass begins too early, or has
-        more or fewer values than the first.
+    TypeError, ValueError
+        `layer` is no batch normalization, or one that corrects its output (batch renormalization,
+        the darknet preset).
 
     Examples
     --------
@@ -43,39 +42,68 @@ class accumulate:
     >>> bool(np.allclose(y, bn.BatchNorm1d(1, affine=False)(x)))
     True
     """
+    _check.instance("layer", layer, BatchNorm)
+    _check.no_correction("accumulate", layer.corrects)
+    return Accumulation(layer)
+
+
+class Accumulation:
+    """One large batch of a layer, in chunks; `accumulate` makes it.
+
+    There are four passes over the chunks, each in the same order: `add` all of them, then
+    `normalize` them; backward, `reduce` all of them, then `apply`. Without gradients the first two
+    are enough. The chunks may be of any sizes; of each only O(C) numbers are kept.
+
+    Parameters
+    ----------
+    layer : BatchNorm
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        From the passes: a chunk does not fit the layer; a pass begins too early, or has more or
+        fewer values than the first.
+
+    Examples
+    --------
+    >>> import bn, numpy as np
+    >>> x = np.array([[1.0], [3.0], [5.0], [7.0]])
+    >>> whole = bn.accumulate(bn.BatchNorm1d(1))
+    >>> whole.add(x)
+    >>> whole.batch.mean, whole.normalize(x).ravel().round(2)
+    (array([4.]), array([-1.34, -0.45,  0.45,  1.34]))
+    """
 
     def __init__(self, layer: BatchNorm) -> None:
-        _check.instance("layer", layer, BatchNorm)
-        _check.no_correction("accumulate", layer._corrects())
         self.layer = layer
         self._phase = 0
-        self._left = 0.0  # values of a channel that this pass has yet to see
-        self._batch: Stats | None = None
-        self._sums: BackwardSums | None = None
+        self._added = 0  # values of a channel that the first pass saw
+        self._left = 0  # values of a channel that this pass has yet to see
+        self._batch: Stats | None = None  # of all chunks
+        self._sums: BackwardSums | None = None  # of all chunks
 
     @property
     def batch(self) -> Stats:
         """The statistics of all chunks added so far."""
-        _check.something_added(self._batch is not None)
-        return cast("Stats", self._batch)
+        if self._batch is None:
+            raise RuntimeError("a batch has statistics after its first chunk, got none: call add")
+        return self._batch
 
     def add(self, x: Array) -> None:
         """First pass: take a chunk into the statistics."""
         self._enter(0)
-        axis = self.layer._prepare(x)
-        if self.layer.num_features is None:
-            self.layer._build(x.shape[axis])
+        axis = self.layer.prepare(x)
+        self.layer.build_channels(x.shape[axis])
         part = stats(x, axis)
         self._batch = part if self._batch is None else merge([self._batch, part])
+        self._added += _values(x, axis)
 
     def normalize(self, x: Array, out: Array | None = None) -> Array:
         """Second pass: a chunk of y."""
         self._enter(1)
-        batch, layer = self.batch, self.layer
         axis = self._next(x)
-        weight, bias = layer.affine_arrays()
-        y = normalize(x, batch.mean, batch.var, weight, bias, layer.eps, axis=axis, out=out)
-        self._seen(x, axis)
+        y = self.layer.apply(x, self.batch, axis, out=out)
+        self._left -= _values(x, axis)
         return y
 
     def reduce(self, dy: Array, x: Array) -> None:
@@ -84,40 +112,61 @@ class accumulate:
         axis = self._next(x)
         part = backward_reduce(dy, x, self.batch.mean, axis=axis)
         self._sums = part if self._sums is None else merge([self._sums, part])
-        self._seen(x, axis)
+        self._left -= _values(x, axis)
 
     def apply(self, dy: Array, x: Array, out: Array | None = None) -> Array:
         """Fourth pass: a chunk of dx."""
         self._enter(3)
-        batch, layer = self.batch, self.layer
         axis = self._next(x)
-        weight, _ = layer.affine_arrays()
+        batch, (weight, _) = self.batch, self.layer.affine_arrays()
         dx = backward_apply(
-            dy, x, batch.mean, batch.var, weight, layer.eps, self._sums, axis=axis, out=out
+            dy, x, batch.mean, batch.var, weight, self.layer.eps, self._sums, axis=axis, out=out
         )
-        self._seen(x, axis)
+        self._left -= _values(x, axis)
         return dx
 
     def _next(self, x: Array) -> int:
         """The channel axis of a chunk, which must be among those still to come."""
-        axis = self.layer._prepare(x)
-        _check.values_left(PHASES[self._phase], x.size // max(x.shape[axis], 1), self._left)
+        axis = self.layer.prepare(x)
+        if _values(x, axis) > self._left:
+            raise ValueError(
+                f"{PHASES[self._phase]} must get the chunks that add got, and has {self._left} "
+                f"values of a channel to come, got {_values(x, axis)}"
+            )
         return axis
-
-    def _seen(self, x: Array, axis: int) -> None:
-        self._left -= x.size // max(x.shape[axis], 1)
 
     def _enter(self, phase: int) -> None:
         """Be in this pass; the one before must be over."""
         if phase == self._phase:
             return
-        _check.phase(PHASES, phase, self._phase, self._left, self._batch is not None)
-        batch, layer = self.batch, self.layer
+        self._check_order(phase)
+        layer = self.layer
         if phase == 1:
+            batch = layer.combined(self.batch)
             _check.enough_merged(batch.count)
-            if batch.count.any():
-                layer.observe(batch, layer.training)
+            layer.running.settle()
+            layer.observe(batch, layer.training)
+            self._batch = batch
         if phase == 3 and self._sums is not None:
-            layer._add_gradients(self._sums.dweight(batch.var, layer.eps), self._sums.dbias)
-        self._left = float(batch.count.max(initial=0))
+            own, batch = self._sums, self.batch
+            of_all = layer.combined(own)
+            self._sums = BackwardSums(batch.count, of_all.dy, of_all.dy_xmu)
+            layer.add_gradients(own.dweight(batch.var, layer.eps), own.dbias)
+        self._left = self._added
         self._phase = phase
+
+    def _check_order(self, phase: int) -> None:
+        wanted, now = PHASES[phase], PHASES[self._phase]
+        if phase != self._phase + 1 or self._batch is None:
+            before = PHASES[max(phase - 1, 0)]
+            raise RuntimeError(f"{wanted} comes after all chunks went through {before}")
+        if self._left > 0:
+            raise RuntimeError(
+                f"{wanted} comes after all chunks went through {now}: "
+                f"{self._left} values of a channel are missing"
+            )
+
+
+def _values(x: Array, axis: int) -> int:
+    """How many values a channel of x has."""
+    return int(x.size // max(x.shape[axis], 1))

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from bn import _check
 from bn.layers.batch_norm import BatchNorm
 from bn.layers.convention import CONVENTIONS
-from bn.module import Array
+from bn.layers.running_stats import RunningStats
 
 
 class PresetBatchNorm(BatchNorm):
@@ -23,18 +23,17 @@ class PresetBatchNorm(BatchNorm):
     convention : Convention
     """
 
-    _buffers: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
-
-    def _initial(self, name: str, channels: int) -> Array:
-        if self.convention.darknet and name == "running_var":
-            return np.zeros(channels, self.dtype)
-        return super()._initial(name, channels)
+    buffer_names: ClassVar[tuple[str, ...]] = (
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    )
 
     def extra_repr(self) -> str:
         return (
             f"{self.convention.name}: {self.num_features}, eps={self.eps}, "
-            f"{self.convention.words(self.momentum)}, scale={self._has['weight']}, "
-            f"center={self._has['bias']}, axis={self.axis}{self._chosen()}"
+            f"{self.convention.words(self.momentum)}, scale={self.has_weight}, "
+            f"center={self.has_bias}, axis={self.axis}{self.choices()}"
         )
 
 
@@ -90,15 +89,11 @@ center=True, axis=-1)
     convention = CONVENTIONS[framework]
     eps = convention.eps if eps is None else eps
     _check.eps(eps)
-    layer = PresetBatchNorm(
-        convention,
+    return PresetBatchNorm(
+        RunningStats(convention=convention, momentum=momentum, start=start, dtype=dtype),
         num_features,
-        convention.momentum if momentum == "default" else momentum,
         eps,
         convention.axis if axis is None else axis,
-        dtype,
         scale=scale,
         center=center,
     )
-    layer.start = start
-    return layer

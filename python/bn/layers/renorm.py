@@ -3,73 +3,143 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.layers.batch_norm import Correction
-from bn.module import Array
-from bn.statistics import Stats, commit_checked
+from bn.layers.convention import KERAS
+from bn.layers.correction import Correction
+from bn.layers.running_stats import Pairs, RunningStats, replaced
+from bn.statistics import Stats, commit_moments, either
+from bn.types import Array
 
-if TYPE_CHECKING:
-    from bn.layers.keras_style import BatchNormalization
 
+class Renorm(RunningStats):
+    """The running statistics of a layer with batch renormalization, and its correction.
 
-class Renorm:
-    """``y = (x̂·r + d)·gamma + beta`` with ``r = std / renorm_std``, ``d = (mean - renorm_mean) /
-    renorm_std``, both clipped and constants in the gradient.
+    ``y = (x̂·r + d)·gamma + beta`` with ``r = std / renorm_stddev`` and
+    ``d = (mean - renorm_mean) / renorm_stddev``, both clipped, and constants in the gradient.
+
+    Parameters
+    ----------
+    clipping : mapping or None
+        "rmin", "rmax" and "dmax", the bounds of r and d; those that are missing do not bound.
+    renorm_momentum : float
+        The weight of the old value, for `renorm_mean` and `renorm_stddev`.
+    eps : float
+        Added to the variance under the root of each standard deviation.
+    momentum : float
+        The weight of the old value, for mean and variance.
+    dtype : dtype
+        Of all arrays.
+
+    Attributes
+    ----------
+    stddev : ndarray or None, shape (C,)
+        The running standard deviation, ``sqrt(var + eps)``, of which `var` is made.
+    renorm_mean, renorm_stddev : ndarray or None, shape (C,)
+        What the correction aims at.
 
     References
     ----------
     Ioffe, "Batch Renormalization", 2017; ``keras.layers.BatchNormalization``, which keeps standard
-    deviations, ``sqrt(var + epsilon)``, where others keep variances.
+    deviations where others keep variances.
+
+    Examples
+    --------
+    >>> import bn
+    >>> running = Renorm({"rmax": 3.0}, renorm_momentum=0.9, eps=0.0, momentum=0.9, dtype="f8")
+    >>> running.build(np.zeros(1), np.ones(1))
+    >>> running.correction(bn.stats(np.array([[-5.0], [5.0]]))).r
+    array([3.])
     """
 
-    def __init__(self, clipping: Mapping[str, float | None] | None, momentum: float) -> None:
+    def __init__(
+        self,
+        clipping: Mapping[str, float | None] | None,
+        renorm_momentum: float,
+        eps: float,
+        momentum: float | None,
+        dtype: DTypeLike,
+    ) -> None:
+        super().__init__(convention=KERAS, momentum=momentum, dtype=dtype)
         _check.optional_dict("renorm_clipping", clipping)
         self.clipping = {k: v for k, v in (clipping or {}).items() if v is not None}
         _check.renorm_clipping(self.clipping)
-        _check.interval("renorm_momentum", momentum, 0, 1)
-        self.momentum = momentum
+        _check.interval("renorm_momentum", renorm_momentum, 0, 1)
+        self.renorm_momentum = renorm_momentum
+        self.eps = eps
+        self.stddev: Array | None = None
+        self.renorm_mean: Array | None = None
+        self.renorm_stddev: Array | None = None
 
-    def correction(self, layer: BatchNormalization, batch: Stats) -> Correction:
-        assert layer.renorm_stddev is not None and layer.renorm_mean is not None
-        target = np.maximum(layer.renorm_stddev, np.sqrt(layer.eps)).astype(np.float64)
-        r = np.sqrt(batch.var + layer.eps) / target
-        d = (batch.mean - layer.renorm_mean) / target
+    def begun(self, mean: Array, var: Array) -> dict[str, Array]:
+        stddev = np.sqrt(var)
+        return {
+            **super().begun(mean, var),
+            "stddev": stddev,
+            "renorm_mean": mean.copy(),
+            "renorm_stddev": stddev.copy(),
+        }
+
+    def arrays(self) -> dict[str, Array]:
+        assert self.stddev is not None
+        assert self.renorm_mean is not None and self.renorm_stddev is not None
+        return {
+            **super().arrays(),
+            "stddev": self.stddev,
+            "renorm_mean": self.renorm_mean,
+            "renorm_stddev": self.renorm_stddev,
+        }
+
+    def assigning(self, mean: Array, var: Array, where: Array | bool = True) -> Pairs:
+        assert self.stddev is not None
+        stddev = replaced(self.stddev, np.sqrt(var + self.eps), where)
+        return [*super().assigning(mean, var, where), (self.stddev, stddev)]
+
+    def correction(self, batch: Stats) -> Correction:
+        """The r and d of a batch."""
+        assert self.renorm_stddev is not None and self.renorm_mean is not None
+        target = np.maximum(self.renorm_stddev, np.sqrt(self.eps)).astype(np.float64)
+        r = np.sqrt(batch.var + self.eps) / target
+        d = (batch.mean - self.renorm_mean) / target
         bound = self.clipping.get
         r = np.clip(r, bound("rmin", 0), bound("rmax", np.inf))
         d = np.clip(d, -bound("dmax", np.inf), bound("dmax", np.inf))
         return Correction(r, d, np.ones_like(r))
 
-    def commit(
-        self, layer: BatchNormalization, new: dict[str, Array], batch: Stats, share: float
-    ) -> Array:
-        """Take a batch into the new values of both averages; returns what is not finite.
+    def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array | None:
+        """Take a batch into both pairs of averages.
 
-        They are means and standard deviations; the variance follows from them, and says first
-        which channels it could not hold.
+        They are of means and standard deviations. The variance is made of its standard deviation,
+        and so is the first to overflow: it says which channels are not finite.
         """
-        mean, var, nonfinite = new["running_mean"], new["running_var"], layer.nonfinite
-        bad = commit_checked(
-            batch, mean.copy(), var.copy(), share, unbiased=False, nonfinite=nonfinite
-        )
-        count = batch.count if nonfinite == "propagate" else np.where(bad, 0, batch.count)
-        stddev = np.sqrt(batch.var + layer.eps)
-        total = np.where(count > 0, stddev, 0) * count
-        of_stddev = Stats(count, batch.mean, total)  # its biased "variance" is stddev
-        slow = layer.convention.share(self.momentum)
+        mean, var = new["mean"].copy(), new["var"].copy()
+        bad = commit_moments(batch, mean, var, share, unbiased=False, nonfinite=self.nonfinite)
+        count = batch.count
+        if bad is not None and self.nonfinite != "propagate":
+            count = np.where(bad, 0, count)
+        stddev = np.where(count > 0, np.sqrt(batch.var + self.eps), 0)
+        of_stddev = Stats(count, batch.mean, stddev * count)  # its m2 / count is stddev
         for mean_name, stddev_name, weight in (
-            ("renorm_mean", "renorm_stddev", slow),
-            ("running_mean", "moving_stddev", share),
+            ("renorm_mean", "renorm_stddev", self.convention.share(self.renorm_momentum)),
+            ("mean", "stddev", share),
         ):
-            arrays = new[mean_name], new[stddev_name]
-            bad |= commit_checked(of_stddev, *arrays, weight, unbiased=False, nonfinite=nonfinite)
+            new_bad = commit_moments(
+                of_stddev,
+                new[mean_name],
+                new[stddev_name],
+                weight,
+                unbiased=False,
+                nonfinite=self.nonfinite,
+            )
+            bad = either(bad, new_bad)
         with np.errstate(over="ignore"):  # only where an infinity is to propagate
-            variance = np.maximum(np.square(new["moving_stddev"]) - layer.eps, 0)
-        np.copyto(var, variance, where=count > 0)
+            made = np.maximum(np.square(new["stddev"]) - self.eps, 0)
+        np.copyto(new["var"], made, where=count > 0)
         return bad
 
-    def __repr__(self) -> str:
-        return f"renorm_momentum={self.momentum} (old), renorm_clipping={self.clipping}"
+    def words(self) -> str:
+        """What the layer's repr says of it."""
+        return f"renorm_momentum={self.renorm_momentum} (old), renorm_clipping={self.clipping}"

@@ -4,39 +4,54 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any, ClassVar
+from contextlib import ContextDecorator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from bn import _check
 from bn._core import core
-from bn.layers.checked_attribute import Choice, choices
-from bn.layers.convention import Convention, share_at
-from bn.layers.updates import updates_allowed
-from bn.module import Array, Module, copy_all
-from bn.statistics import Stats, commit_checked
+from bn.layers.checked_attribute import Checked, set_defaults
+from bn.layers.convention import TORCH, Convention, share_at
+from bn.module import copy_all
+from bn.statistics import Stats, commit_moments, either
+from bn.types import Array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from bncore import Change
 
-Arrays = dict[str, Array]
-FEW_VALUES = 16  # of a channel: below, its statistics are mostly noise
+Pairs = list[tuple[Array, Array]]  # (array, its new values)
+
+_allowed: ContextVar[bool] = ContextVar("bn_updates_allowed", default=True)
 
 
-class SmallBatchWarning(UserWarning):
-    """The statistics of a batch are of few values, and so mostly noise.
+class no_stat_update(core.Setting, ContextDecorator):
+    """Inside the block no running statistics are updated, whatever the layers' modes.
+
+    For a second forward pass over the same batch (recomputed activations, adversarial examples, a
+    discriminator that only looks). It holds for this thread. It can decorate a function, too.
 
     Examples
     --------
-    >>> import bn
-    >>> with warnings.catch_warnings(record=True) as caught:
-    ...     warnings.simplefilter("always")
-    ...     y = bn.BatchNorm1d(1)(np.array([[1.0], [2.0]]))
-    >>> caught[0].category.__name__
-    'SmallBatchWarning'
+    >>> import bn, numpy as np
+    >>> layer = bn.BatchNorm1d(3)
+    >>> with no_stat_update():
+    ...     y = layer(np.ones((20, 3), np.float32))
+    >>> layer.running_mean, int(layer.num_batches_tracked)
+    (array([0., 0., 0.], dtype=float32), 0)
     """
+
+    def __init__(self) -> None:
+        super().__init__(_allowed, False)
+
+
+def updates_allowed() -> bool:
+    """Whether no `no_stat_update` holds."""
+    return _allowed.get()
 
 
 class NonFiniteWarning(UserWarning):
@@ -55,162 +70,192 @@ class NonFiniteWarning(UserWarning):
     """
 
 
-class Tracking(Module):
-    """Running statistics, and what lets batches into them.
+class RunningStats:
+    """Running mean and variance of each channel, which batches enter one after the other.
+
+    ``mean = (1 - share)·mean + share·batch.mean``, and so for the variance, where the share is what
+    the convention makes of `momentum` and `start`. Every layer has one, as its `running`; it can
+    also be used alone.
+
+    Parameters
+    ----------
+    channels : int, optional
+        The number of channels C; without it there are no arrays until `build`.
+    convention : Convention, default PyTorch's
+        Whose weight `momentum` is, which variance is kept, and what it begins with.
+    momentum : float or None, default "default"
+        In the convention's meaning; None averages all batches alike; "default" is its own.
+    start : {"plain", "debiased", "first", "cumulative"}
+        How the first batches count; see `share_at`.
+    nonfinite : {"skip", "raise", "propagate"}
+        What happens to a channel whose batch has statistics that are not finite in `dtype`.
+    dtype : dtype, default float32
+        Of mean and var, float32 or float64.
 
     Attributes
     ----------
-    convention : Convention
-        How a batch enters.
-    momentum : float or None
-        In the convention's meaning; None averages all batches alike.
-    running_mean, running_var : ndarray or None, shape (C,)
-    num_batches_tracked : ndarray of int64 or None, shape ()
-    update_stats : bool or None
-        Let batches in; None follows `train` and `eval`.
-    nonfinite : {"skip", "raise", "propagate"}
-        What happens to a channel whose statistics are not finite in the layer's dtype.
-    nonfinite_batches : ndarray of int64, shape (C,)
-        How many of them each channel has seen.
-    start : {"plain", "debiased", "first", "cumulative"}
-        How the first batches count; see `share_at`.
+    mean, var : ndarray or None, shape (C,)
+    count : ndarray of int64 or None, shape ()
+        The number of batches that were let in; None takes each for the first.
+    nonfinite_batches : ndarray of int64 or None, shape (C,)
+        How many of them were not finite in each channel.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is not as above.
+
+    Examples
+    --------
+    >>> import bn
+    >>> running = RunningStats(1, momentum=0.5, dtype=np.float64)
+    >>> bad = running.update(bn.stats(np.array([[1.0], [3.0]])))
+    >>> running.mean, running.var, int(running.count)
+    (array([1.]), array([1.5]), 1)
+    >>> running.rollback().mean
+    array([0.])
     """
 
-    _moved: ClassVar[tuple[str, ...]] = (  # what a batch changes
-        "running_mean",
-        "running_var",
-        "num_batches_tracked",
-        "nonfinite_batches",
-    )
     if TYPE_CHECKING:
         momentum: float | None
-        update_stats: bool | None
         nonfinite: str
         start: str
     else:
-        momentum = Choice(None, _check.momentum)
-        update_stats = Choice(None, _check.optional_flag)
-        nonfinite = Choice("skip", _check.nonfinite)
-        start = Choice("plain", _check.start)
+        momentum = Checked(None, _check.momentum)
+        nonfinite = Checked("skip", _check.nonfinite)
+        start = Checked("plain", _check.start)
 
-    def __init__(self, convention: Convention, momentum: float | None) -> None:
-        for name, choice in choices(type(self)).items():
-            vars(self)[name] = choice.default
+    def __init__(
+        self,
+        channels: int | None = None,
+        *,
+        convention: Convention = TORCH,
+        momentum: float | Literal["default"] | None = "default",
+        start: str = "plain",
+        nonfinite: str = "skip",
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        set_defaults(self)
         self.convention = convention
-        self.momentum = momentum
-        self.running_mean: Array | None = None
-        self.running_var: Array | None = None
-        self.num_batches_tracked: Array | None = None
+        self.momentum = convention.momentum if momentum == "default" else momentum
+        self.start, self.nonfinite = start, nonfinite
+        self.dtype = _check.floating_dtype(dtype)
+        self.mean: Array | None = None
+        self.var: Array | None = None
+        self.count: Array | None = None
         self.nonfinite_batches: Array | None = None
-        self._settled = np.array(False)  # set from elsewhere, of an unknown number of batches
-        self._warned: set[type[Warning]] = set()
+        self._given = np.array(False)  # set or loaded, of an unknown number of batches
         self._change: Change | None = None  # what the last batch changed
+        self._warned = False
+        if channels is not None:
+            _check.positive_int("channels", channels)
+            self.build(*self.initial(channels))
 
-    def observe(self, batch: Stats, training: bool = True, *, values: Array | None = None) -> None:
-        """Let the statistics of a batch (with values) into the running ones, if that is allowed.
-
-        All arrays that a batch changes take their new values in one step, which no signal handler
-        interrupts: after any exception they belong to the same batches.
-
-        `values` is of how many values each channel's are, where that is not the batch's count.
-        """
-        self._change = None
-        if training:
-            self._warn_of_few(batch.count if values is None else values)
-        updates = training if self.update_stats is None else self.update_stats
-        if not (updates and self._tracks() and updates_allowed()):
-            return
-        arrays = {name: a for name in self._moved if (a := getattr(self, name)) is not None}
-        new = {name: array.copy() for name, array in arrays.items()}
-        tracked = new.get("num_batches_tracked")
-        bad = self._commit_all(new, batch, 1 if tracked is None else int(tracked) + 1)
-        if tracked is not None:
-            tracked += 1
-        new["nonfinite_batches"] += bad
-        self._change = core.Change(list(arrays.values()), list(new.values()))
-        self._change.apply()
-        if bad.any() and self.nonfinite == "skip":
-            self._warn_of_nonfinite(np.flatnonzero(bad), arrays["running_var"].dtype)
-
-    def _tracks(self) -> bool:
-        return self.running_mean is not None
-
-    def _share(self, batches: int) -> float:
-        """The weight of the newest batch's values, the last of so many."""
-        if self.momentum is None:
-            return 1 / batches
-        start = "plain" if self._settled else self.start
-        return share_at(start, self.convention.share(self.momentum), batches)
-
-    def _commit_all(self, new: Arrays, batch: Stats, batches: int) -> Array:
-        """Commit, where the share depends on how many batches a channel has let in."""
-        if self.momentum is not None and self.start == "plain":
-            return self._commit(new, batch, self.convention.share(self.momentum))
-        left_out = new["nonfinite_batches"]
-        if self.nonfinite != "skip" or not left_out.any():
-            return self._commit(new, batch, self._share(batches))
-        bad = np.zeros(left_out.shape, bool)
-        for out in np.unique(left_out):
-            count = np.where(left_out == out, batch.count, 0)
-            part = Stats(count, batch.mean, batch.m2)
-            bad |= self._commit(new, part, self._share(batches - int(out)))
-        return bad
-
-    def _commit(self, new: Arrays, batch: Stats, share: float) -> Array:
-        """Take a batch into the new values of the arrays; returns which channels are not finite."""
-        return commit_checked(
-            batch,
-            new["running_mean"],
-            new["running_var"],
-            share,
-            unbiased=self.convention.unbiased,
-            nonfinite=self.nonfinite,
+    def initial(self, channels: int) -> tuple[Array, Array]:
+        """Mean and variance before the first batch."""
+        return np.zeros(channels, self.dtype), np.full(
+            channels, self.convention.initial_var, self.dtype
         )
 
-    def _warn_of_nonfinite(self, channels: Array, dtype: np.dtype[Any]) -> None:
+    def build(self, mean: Array, var: Array) -> None:
+        """Begin with these arrays, which are not copied."""
+        vars(self).update(self.begun(mean, var))  # all at once, whatever interrupts it
+
+    def begun(self, mean: Array, var: Array) -> dict[str, Array]:
+        """The attributes that begin with a mean and a variance."""
+        bad = np.zeros(mean.shape, np.int64)
+        return {"mean": mean, "var": var, "count": np.array(0, np.int64), "nonfinite_batches": bad}
+
+    # ---- a batch enters ----
+
+    def update(self, batch: Stats, owner: object = None) -> Array | None:
+        """Let the statistics of a batch in.
+
+        All arrays take their new values in one step, which no signal handler interrupts: after any
+        exception they belong to the same batches.
+
+        Parameters
+        ----------
+        batch : Stats
+            Channels without values leave the running statistics alone.
+        owner : object, optional
+            Whose repr stands in warnings.
+
+        Returns
+        -------
+        ndarray of bool, shape (C,), or None
+            The channels whose batch was not finite; None for none.
+        """
+        arrays = self.arrays()
+        change = core.Change(list(arrays.values()))
+        new = dict(zip(arrays, change.after, strict=True))
+        bad = self.enter(new, batch)
+        if "count" in new:
+            new["count"] += 1
+        if bad is not None:
+            new["nonfinite_batches"] += bad
+        self._change = change
+        change.apply()
+        if bad is not None and self.nonfinite == "skip" and not self._warned:
+            self._warn_of_nonfinite(bad, self if owner is None else owner)
+        return bad
+
+    def arrays(self) -> dict[str, Array]:
+        """All that a batch changes."""
+        assert self.mean is not None and self.var is not None
+        assert self.nonfinite_batches is not None
+        arrays = {
+            "mean": self.mean,
+            "var": self.var,
+            "nonfinite_batches": self.nonfinite_batches,
+        }
+        return arrays if self.count is None else {**arrays, "count": self.count}
+
+    def enter(self, new: dict[str, Array], batch: Stats) -> Array | None:
+        """Take a batch into `new`, copies of `arrays()`; returns which channels are not finite.
+
+        The share depends on how many batches a channel has let in before, so channels that missed
+        different numbers of batches are committed apart.
+        """
+        batches = int(new["count"]) + 1 if "count" in new else 1
+        missed = new["nonfinite_batches"]
+        alike = self.start == "plain" and self.momentum is not None
+        if alike or self.nonfinite != "skip" or not missed.any():
+            return self.commit(new, batch, self.share(batches))
+        bad = None
+        for number in np.unique(missed):
+            count = np.where(missed == number, batch.count, 0)
+            part = Stats(count, batch.mean, batch.m2)
+            bad = either(bad, self.commit(new, part, self.share(batches - int(number))))
+        return bad
+
+    def share(self, batches: int) -> float:
+        """The weight of the newest batch, the last of so many."""
+        if self.momentum is None:
+            return 1 / batches
+        start = "plain" if self._given else self.start
+        return share_at(start, self.convention.share(self.momentum), batches)
+
+    def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array | None:
+        """Take a batch with this share into the new mean and variance."""
+        unbiased, nonfinite = self.convention.unbiased, self.nonfinite
+        return commit_moments(
+            batch, new["mean"], new["var"], share, unbiased=unbiased, nonfinite=nonfinite
+        )
+
+    def _warn_of_nonfinite(self, bad: Array, owner: object) -> None:
+        message = _check.nonfinite_skipped(repr(owner), np.flatnonzero(bad), self.dtype)
+        self._warned = True
         try:
-            self._warn(NonFiniteWarning, _check.nonfinite_skipped(repr(self), channels, dtype))
+            warn(NonFiniteWarning, message)
         except NonFiniteWarning:  # the user made it an error, which changes nothing
             self.rollback()
             raise
 
-    def _warn_of_few(self, values: Array) -> None:
-        """Of channels with so many values each."""
-        if SmallBatchWarning in self._warned:
-            return
-        few = values[0] if values[0] == values[-1] else values.min()
-        if 0 < few < FEW_VALUES:
-            self._warn(SmallBatchWarning, _check.few_values(repr(self), few, FEW_VALUES))
-
-    def _warn(self, kind: type[Warning], message: str) -> None:
-        if kind not in self._warned:
-            self._warned.add(kind)
-            warnings.warn(message, kind, stacklevel=_levels_to_the_caller())
-
-    def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
-        """Set the running statistics, of the channels where `where` is true."""
-        copy_all(self.running_values(mean, var, where))
-
-    def running_values(
-        self, mean: Array, var: Array, where: Array | bool = True
-    ) -> list[tuple[Array, Array]]:
-        """(array, its new values) of all that `set_running` sets; a rollback ends here."""
-        self._change = None  # a rollback is of a batch, which these statistics do not have
-        assert self.running_mean is not None and self.running_var is not None
-        return [
-            (self.running_mean, replaced(self.running_mean, mean, where)),
-            (self.running_var, replaced(self.running_var, var, where)),
-            (self._settled, np.array(True)),
-        ]
-
-    def _loading(self, names: set[str]) -> list[tuple[Array, Array]]:
-        self._change = None
-        own = {self._state_names.get(name, name) for name in ("running_mean", "running_var")}
-        settled = bool(own & names) and "num_batches_tracked" not in names
-        return [(self._settled, np.array(settled))]
+    # ---- the way back ----
 
     def rollback(self) -> Self:
-        """Put the running statistics back to what they were before the last batch.
+        """Take back the last batch.
 
         One batch back: a second call changes nothing, nor does one after the statistics were
         loaded, set or reset.
@@ -219,21 +264,69 @@ class Tracking(Module):
             self._change.undo()
         return self
 
-    def _undo_forward(self, mark: int) -> None:
+    def undo_since(self, mark: int) -> None:
+        """Take back the last batch if it came after `mark` was made."""
         if self._change is not None and self._change.number > mark:
             self._change.undo()
-        super()._undo_forward(mark)
+
+    def settle(self) -> None:
+        """Make the last batch final: `rollback` changes nothing any more."""
+        self._change = None
+
+    # ---- statistics from elsewhere ----
+
+    def assign(self, mean: Array, var: Array, where: Array | bool = True) -> None:
+        """Set mean and variance, of the channels where `where` is true."""
+        copy_all(self.assigning(mean, var, where))
+
+    def assigning(self, mean: Array, var: Array, where: Array | bool = True) -> Pairs:
+        """(array, its new values) of all that `assign` changes, to be copied with other arrays."""
+        self.settle()  # a rollback is of a batch, which these statistics do not have
+        assert self.mean is not None and self.var is not None
+        return [
+            (self.mean, replaced(self.mean, mean, where)),
+            (self.var, replaced(self.var, var, where)),
+            (self._given, np.array(True)),
+        ]
+
+    def loading(self, names: set[str]) -> Pairs:
+        """What else changes when arrays of these names ("mean", "var", "count") are loaded."""
+        self.settle()
+        given = bool({"mean", "var"} & names) and "count" not in names
+        pairs = [(self._given, np.array(given))]
+        if "count" in names and self.nonfinite_batches is not None:
+            pairs.append((self.nonfinite_batches, np.zeros_like(self.nonfinite_batches)))
+        return pairs
+
+    def restarting(self, mean: Array, var: Array) -> Pairs:
+        """(array, its new values) of a new beginning with this mean and variance."""
+        self.settle()
+        begun = self.begun(mean, var)
+        pairs = [(array, begun[name]) for name, array in self.arrays().items()]
+        return [*pairs, (self._given, np.array(False))]
+
+    def reset(self) -> Self:
+        """Begin anew."""
+        assert self.mean is not None
+        copy_all(self.restarting(*self.initial(self.mean.size)))
+        return self
+
+    def __repr__(self) -> str:
+        channels = None if self.mean is None else self.mean.size
+        words = self.convention.words(self.momentum)
+        return f"{type(self).__name__}({channels}, {words})"
 
 
 def replaced(old: Array, new: Array, where: Array | bool) -> Array:
+    """A copy of old with the new values where `where` is true."""
     values = old.copy()
     np.copyto(values, new, where=where)
     return values
 
 
-def _levels_to_the_caller() -> int:
-    """How far up the first frame outside of `bn` is, from the caller of this."""
-    level, frame = 1, sys._getframe(1)
+def warn(kind: type[Warning], message: str) -> None:
+    """Warn at the first line outside of `bn` that led here."""
+    level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("bn."):
         level, frame = level + 1, frame.f_back
-    return level
+    warnings.warn(message, kind, stacklevel=level)

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from bn import _check
 from bn.layers.batch_norm import BatchNorm
 from bn.layers.convention import TORCH
+from bn.layers.running_stats import RunningStats
 
 _DOC = """Batch normalization of {what}, with PyTorch's conventions.
 
@@ -44,7 +45,7 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
     running_mean, running_var : ndarray or None, shape (C,)
     num_batches_tracked : ndarray of int64 or None, shape ()
     use_batch_stats, update_stats, train_affine, nonfinite, start
-        What `freeze` sets, what becomes of infinities, how the first batches count: see
+        Freezing, batches that are not finite, the weight of the first batches: see
         ``help(bn.BatchNorm)``.
 
     Raises
@@ -69,7 +70,11 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
 
 
 class _TorchBatchNorm(BatchNorm):
-    _buffers: ClassVar[tuple[str, ...]] = ("running_mean", "running_var", "num_batches_tracked")
+    buffer_names: ClassVar[tuple[str, ...]] = (
+        "running_mean",
+        "running_var",
+        "num_batches_tracked",
+    )
 
     def __init__(
         self,
@@ -87,39 +92,38 @@ class _TorchBatchNorm(BatchNorm):
         self.affine = affine
         self.track_running_stats = track_running_stats
         super().__init__(
-            TORCH,
+            RunningStats(convention=TORCH, momentum=momentum, dtype=dtype),
             num_features,
-            momentum,
             eps,
             axis,
-            dtype,
             scale=affine,
             center=affine and bias,
             tracked=track_running_stats,
         )
 
-    def _tracks(self) -> bool:
-        return self.track_running_stats and super()._tracks()
+    @property
+    def tracks(self) -> bool:
+        return self.track_running_stats and super().tracks
 
     def extra_repr(self) -> str:
         text = (
             f"{self.num_features}, eps={self.eps}, {self.convention.words(self.momentum)}, "
-            f"affine={self.affine}, bias={self._has['bias']}, "
-            f"track_running_stats={self.track_running_stats}{self._chosen()}"
+            f"affine={self.affine}, bias={self.has_bias}, "
+            f"track_running_stats={self.track_running_stats}{self.choices()}"
         )
         return text if self.axis == 1 else f"{text}, axis={self.axis}"
 
 
 class BatchNorm1d(_TorchBatchNorm):
     __doc__ = _DOC.format(what="(N, C) or (N, C, L)", name="BatchNorm1d", shape=(8, 3))
-    _ranks = (2, 3)
+    ranks = (2, 3)
 
 
 class BatchNorm2d(_TorchBatchNorm):
     __doc__ = _DOC.format(what="(N, C, H, W)", name="BatchNorm2d", shape=(8, 3, 4, 4))
-    _ranks = (4,)
+    ranks = (4,)
 
 
 class BatchNorm3d(_TorchBatchNorm):
     __doc__ = _DOC.format(what="(N, C, D, H, W)", name="BatchNorm3d", shape=(8, 3, 2, 4, 4))
-    _ranks = (5,)
+    ranks = (5,)

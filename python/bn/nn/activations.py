@@ -23,11 +23,11 @@ class ReLU(Elementwise):
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
         y: Array = np.maximum(x, 0)
-        self._keep(y, y)
+        self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (y,) = self._take(dy)
+        (y,) = self.take(dy)
         # Where y is NaN, the gradient passes, as in PyTorch.
         dx: Array = np.where(y <= 0, dy.dtype.type(0), dy)
         return dx
@@ -59,11 +59,11 @@ class LeakyReLU(Elementwise):
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
         y = self._scaled(x, x)
-        self._keep(y, x)
+        self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._take(dy)
+        (x,) = self.take(dy)
         return self._scaled(dy, x)
 
     def _scaled(self, a: Array, x: Array) -> Array:
@@ -89,11 +89,11 @@ class Sigmoid(Elementwise):
         _check.floating("x", x)
         z = np.exp(-np.abs(x))  # the exponent is at most 0, so exp cannot overflow
         y: Array = np.where(x < 0, z, 1) / (1 + z)
-        self._keep(y, y)
+        self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (y,) = self._take(dy)
+        (y,) = self.take(dy)
         dx: Array = dy * y * (1 - y)
         return dx
 
@@ -110,11 +110,11 @@ class Tanh(Elementwise):
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
         y: Array = np.tanh(x)
-        self._keep(y, y)
+        self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (y,) = self._take(dy)
+        (y,) = self.take(dy)
         dx: Array = dy * (1 - y * y)
         return dx
 
@@ -152,11 +152,11 @@ class Softmax(Module):
         with np.errstate(over="ignore"):  # where the difference overflows to -inf, exp gives 0
             y: Array = np.exp(x - x.max(axis=self.axis, keepdims=True, initial=-np.inf))
         y /= y.sum(axis=self.axis, keepdims=True)
-        self._keep(y, y)
+        self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (y,) = self._take(dy)
+        (y,) = self.take(dy)
         dx: Array = y * (dy - (dy * y).sum(axis=self.axis, keepdims=True))
         return dx
 

@@ -85,6 +85,7 @@ class Sequential(Module):
     @overload
     def __setitem__(self, index: slice, value: Iterable[Module]) -> None: ...
     def __setitem__(self, index: int | slice, value: Module | Iterable[Module]) -> None:
+        """Replace one layer, or a slice by any number of layers."""
         if isinstance(index, slice):
             layers = list(cast("Iterable[Module]", value))
             for layer in layers:
@@ -117,7 +118,7 @@ class Sequential(Module):
             for layer in self._layers:
                 x = layer(x)
         except BaseException:
-            self._undo_forward(mark)
+            self.undo_forward(mark)
             raise
         return x
 
@@ -190,7 +191,7 @@ class Residual(Module):
             _check.same_output_shape("body", y.shape, "shortcut", other.shape)
             return y + other
         except BaseException:
-            self._undo_forward(mark)
+            self.undo_forward(mark)
             raise
 
     def backward(self, dy: Array) -> Array:

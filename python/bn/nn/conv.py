@@ -173,11 +173,11 @@ class Conv2d(Module):
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
         images, out = self._channels_first(x), self._channels_first(y)
         strategy(images, weight, window, self.axis).convolve(images, weight, bias, window, out)
-        self._keep(y, x)
+        self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._take(dy)
+        (x,) = self.take(dy)
         dx = np.empty(x.shape, x.dtype)
         weight, window = self.weight.data.astype(x.dtype, copy=False), self.window
         images, dout, dimages = map(self._channels_first, (x, dy, dx))

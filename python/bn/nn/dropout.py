@@ -45,14 +45,14 @@ class Dropout(Elementwise):
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
         if not self.training or self.p == 0:
-            self._keep(x, None)
+            self.keep(x, None)
             return x
         keep = self.rng.random(x.shape, dtype=x.dtype.type) >= self.p  # one byte per number
-        self._keep(x, keep)
+        self.keep(x, keep)
         return self._masked(x, keep)
 
     def backward(self, dy: Array) -> Array:
-        (keep,) = self._take(dy)
+        (keep,) = self.take(dy)
         return dy if keep is None else self._masked(dy, keep)
 
     def _masked(self, a: Array, keep: Array) -> Array:

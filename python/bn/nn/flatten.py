@@ -25,11 +25,11 @@ class Flatten(Module):
         _check.floating("x", x)
         _check.rank_at_least("x", x, 2)
         y = x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))
-        self._keep(y, x.shape)
+        self.keep(y, x.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self._take(dy)
+        (shape,) = self.take(dy)
         return dy.reshape(shape)
 
     def extra_repr(self) -> str:

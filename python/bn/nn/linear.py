@@ -77,11 +77,11 @@ class Linear(Module):
         if self.bias is not None:
             y += self.bias.data.astype(x.dtype, copy=False)
         y = y.reshape(out)
-        self._keep(y, x)
+        self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._take(dy)
+        (x,) = self.take(dy)
         dy = _rows(dy)
         self.weight.accumulate(dy.T @ _rows(x))
         if self.bias is not None:

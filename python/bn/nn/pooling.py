@@ -139,11 +139,11 @@ class MaxPool2d(Pool2d):
     def forward(self, x: Array) -> Array:
         _check.images("x", x, self.axis)
         y = self._combine(x, np.maximum, -np.inf)
-        self._keep(y, x, y)
+        self.keep(y, x, y)
         return y
 
     def backward(self, dy: Array) -> Array:
-        x, y = self._take(dy)
+        x, y = self.take(dy)
         dx: Array = np.zeros_like(x)
         free = np.ones(y.shape, bool)  # whether the gradient of a window is still to be placed
         taps = list(zip(self._taps(x, y), self._taps(dx, y), strict=True))
@@ -216,11 +216,11 @@ class AvgPool2d(Pool2d):
         _check.images("x", x, self.axis)
         y = self._combine(x, np.add, 0)
         y *= self._weights(x, y)
-        self._keep(y, x)
+        self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self._take(dy)
+        (x,) = self.take(dy)
         dx: Array = np.zeros_like(x)
         dy = dy * self._weights(x, dy)
         for dview, part in self._taps(dx, dy):
@@ -286,11 +286,11 @@ class AdaptiveAvgPool2d(Module):
         _check.images("x", x, self.axis)
         self.output_shape(x.shape[1:])
         y: Array = x.mean(axis=(2, 3) if self.axis == 1 else (1, 2), keepdims=True)
-        self._keep(y, x.shape)
+        self.keep(y, x.shape)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self._take(dy)
+        (shape,) = self.take(dy)
         count = shape[2] * shape[3] if self.axis == 1 else shape[1] * shape[2]
         return np.broadcast_to(dy / count, shape).copy()
 

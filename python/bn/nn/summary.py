@@ -91,7 +91,7 @@ def counts(module: Module) -> tuple[int, int]:
         id(parameter)
         for layer in module.modules()
         if isinstance(layer, BatchNorm) and not layer.train_affine
-        for parameter in (layer.weight, layer.bias)
+        for _, parameter in layer.own_parameters()
     }
     trainable = sum(p.size for p in module.parameters() if id(p) not in frozen)
     sizes = {

@@ -1,1 +1,7 @@
 """What works on whole models: folding, recalibration, the report."""
+
+from bn.tools.folding import Folded, fold, fold_arrays
+from bn.tools.recalibration import recalibrate
+from bn.tools.report import LayerReport, Report, report
+
+__all__ = ["Folded", "LayerReport", "Report", "fold", "fold_arrays", "recalibrate", "report"]

@@ -5,20 +5,20 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeGuard
 
 import numpy as np
 
 from bn import _check
 from bn._core import core
 from bn.layers.batch_norm import BatchNorm
-from bn.module import Array, Module, Parameter, Shape
+from bn.module import Module, Parameter
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.linear import Linear
-from bn.statistics import Doubles
+from bn.tools.rewriting import Place, merge_neighbours
+from bn.types import Array, Doubles, Shape
 
 LIMIT = 1e-9  # of the difference between a pair and its fold, in float64
 
@@ -194,24 +194,27 @@ def fold(model: Module) -> Folded:
     """
     _check.instance("model", model, Module)
     model = copy.deepcopy(model)
-    layers = list(_named_layers("", model, set()))
-    uses = Counter(id(layer) for _, layer in layers)
-    kept = {name: NOT_IN_SEQUENTIAL for name, layer in layers if isinstance(layer, BatchNorm)}
+    model.forget()  # it was for a backward pass of the original
+    places = list(model.named_modules(remove_duplicate=False))
+    uses = Counter(id(layer) for _, layer in places)
+    kept = {path: NOT_IN_SEQUENTIAL for path, layer in places if isinstance(layer, BatchNorm)}
     folded, error = [], 0.0
-    done: set[int] = set()
-    for _, layer in layers:
-        layer._saved = None  # it was for a backward of the original
-    for name, layer in layers:
-        if not _runs_in_order(layer) or id(layer) in done:
-            continue
-        done.add(id(layer))
-        for before, norm, outcome in _fold_inside(name, layer, uses):
-            if isinstance(outcome, str):
-                kept[norm] = outcome
-            else:
-                folded.append((before, norm))
-                error = max(error, outcome)
-                del kept[norm]
+
+    def fold_into(before: Place | None, place: Place) -> bool:
+        nonlocal error
+        if not isinstance(place.layer, BatchNorm):
+            return False
+        outcome = _fold_pair(before, place, uses)
+        if isinstance(outcome, str):
+            kept[place.path] = outcome
+            return False
+        assert before is not None
+        folded.append((before.path, place.path))
+        error = max(error, outcome)
+        del kept[place.path]
+        return True
+
+    merge_neighbours(model, fold_into)
     _warn_of_forwards(kept)
     return Folded(model, tuple(folded), kept, error)
 
@@ -224,51 +227,11 @@ def _warn_of_forwards(kept: Mapping[str, str]) -> None:
         warnings.warn(message, UserWarning, stacklevel=3)
 
 
-def _named_layers(name: str, layer: Module, seen: set[int]) -> Iterator[tuple[str, Module]]:
-    """(name, layer) of every place in a model; what is inside a shared layer comes once."""
-    yield name, layer
-    if id(layer) not in seen:
-        seen.add(id(layer))
-        for child_name, child in layer.children():
-            yield from _named_layers(_join(name, child_name), child, seen)
-
-
-def _join(name: str, child: str) -> str:
-    return f"{name}.{child}" if name else child
-
-
-def _runs_in_order(layer: Module) -> TypeGuard[Sequential]:
-    return isinstance(layer, Sequential) and type(layer).forward is Sequential.forward
-
-
-def _fold_inside(
-    name: str, sequential: Sequential, uses: Mapping[int, int]
-) -> Iterator[tuple[str, str, float | str]]:
-    """Fold what is directly inside one Sequential.
-
-    Yields, for each batch normalization, the name of the layer before it, its own, and the
-    error of its fold, or why it was kept.
-    """
-    left: list[Module] = []
-    before = ""  # the name of the last that is left
-    for i, layer in enumerate(sequential):
-        own = _join(name, str(i))
-        if isinstance(layer, BatchNorm):
-            previous = left[-1] if left else None
-            outcome = _fold_pair(previous, layer, uses, f"{before} and {own}")
-            yield before, own, outcome
-            if not isinstance(outcome, str):
-                continue
-        left.append(layer)
-        before = own
-    sequential[:] = left
-
-
-def _fold_pair(
-    layer: Module | None, norm: BatchNorm, uses: Mapping[int, int], pair: str
-) -> float | str:
+def _fold_pair(before: Place | None, place: Place, uses: Mapping[int, int]) -> float | str:
     """Fold a batch normalization into the layer before it; the error, or why it was kept."""
-    if not isinstance(layer, (Conv2d, Linear)):
+    layer, norm = None if before is None else before.layer, place.layer
+    assert isinstance(norm, BatchNorm)
+    if before is None or not isinstance(layer, (Conv2d, Linear)):
         return NO_LAYER
     if uses[id(layer)] > 1 or uses[id(norm)] > 1:
         return SHARED
@@ -279,17 +242,17 @@ def _fold_pair(
         return OTHER_AXIS
     if len(layer.weight.data) != norm.num_features:
         return OTHER_CHANNELS
-    return _why_not_frozen(norm) or _merge(layer, norm, ndim, pair)
+    return _why_not_frozen(norm) or _merge(layer, norm, ndim, f"{before.path} and {place.path}")
 
 
 def _common_rank(layer: Conv2d | Linear, norm: BatchNorm) -> int | None:
     """A number of axes with which both have the channels on the same one, if there is any."""
     if isinstance(layer, Conv2d):
         axis = layer.axis % 4
-        return 4 if 4 in (norm._ranks or (4,)) and norm.axis in (axis, axis - 4) else None
+        return 4 if 4 in (norm.ranks or (4,)) and norm.axis in (axis, axis - 4) else None
     if norm.axis == -1:
-        return (norm._ranks or (2,))[0]
-    return norm.axis + 1 if norm.axis + 1 in norm._ranks else None
+        return (norm.ranks or (2,))[0]
+    return norm.axis + 1 if norm.axis + 1 in norm.ranks else None
 
 
 def _why_not_frozen(norm: BatchNorm) -> str | None:
@@ -305,7 +268,7 @@ def _why_not_frozen(norm: BatchNorm) -> str | None:
 
 def _merge(layer: Conv2d | Linear, norm: BatchNorm, ndim: int, pair: str) -> float | str:
     """Give a layer its new weight and bias, and check them; the error, or why it was kept."""
-    mean, var, eps = norm._running()
+    mean, var, eps = norm.normalizing()
     old_bias = None if layer.bias is None else layer.bias.data
     weight, bias = _folded(layer.weight.data, old_bias, mean, var, *norm.affine_arrays(), eps, 0)
     dtype = layer.weight.dtype
@@ -317,7 +280,7 @@ def _merge(layer: Conv2d | Linear, norm: BatchNorm, ndim: int, pair: str) -> flo
     error = _difference(layer(x), both(x))
     _check.folded_error(pair, error, LIMIT)
     layer.weight, layer.bias = Parameter(weight.astype(dtype)), Parameter(bias.astype(dtype))
-    layer._saved = None
+    layer.forget()
     return error
 
 

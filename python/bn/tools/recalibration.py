@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
+from bn.functional import merge
+from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import BatchNorm, batch_norms
 from bn.module import Array, Module, copy_all, unchanged
-from bn.statistics import Stats, merge
+from bn.statistics import Stats
 
 Model = TypeVar("Model", bound=Module)
 Progress = bool | Callable[[int], object] | None
@@ -21,7 +23,7 @@ Progress = bool | Callable[[int], object] | None
 def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = None) -> Model:
     """Set all running statistics to the exact ones of the layers' inputs over all batches.
 
-    The batches b of M_b values per channel are pooled in float64, however uneven they are:
+    Batches of any sizes are pooled exactly, in float64 (batch b has M_b values per channel):
     ``mean = Σ M_b·mean_b / M`` and ``m2 = Σ (m2_b + M_b·(mean_b - mean)²)``, with M = Σ M_b.
     ``running_mean = mean``, and ``running_var`` is the estimate that the layer keeps in training:
     m2 / (M - 1) for PyTorch's layers, m2 / M for Keras's.
@@ -67,7 +69,7 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
     References
     ----------
     Wu & Johnson, "Rethinking 'Batch' in BatchNorm", 2021, section 3 (PreciseBN).
-    ``torch.optim.swa_utils.update_bn`` averages over batches instead, all with one weight.
+    ``torch.optim.swa_utils.update_bn`` averages over batches with equal weights instead.
 
     Examples
     --------
@@ -81,37 +83,42 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
     _check.instance("model", model, Module)
     _check.batch_source(batches)
     _check.progress(progress)
-    pools = [_Pool(name, layer) for name, layer in batch_norms(model)]
+    pools = {layer: _Pool(layer) for _, layer in batch_norms(model)}
     if not pools:
         return model
+
+    def add(path: str, layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
+        pools[layer].add(path, batch)
+
     done = 0
-    with unchanged(model), _display(progress, length_hint(batches)) as show:
-        for pool in pools:
-            pool.open()
+    with (
+        unchanged(model),
+        watching(model, add),
+        no_stat_update(),
+        _display(progress, length_hint(batches)) as show,
+    ):
+        for layer in pools:
+            layer.training = True
         for done, batch in enumerate(batches, 1):
             model(_check.batch_input(batch))
             show(done)
     _check.some_batches(done)
-    copy_all([pair for pool in pools for pair in pool.values()])
+    copy_all([pair for pool in pools.values() for pair in pool.values()])
     return model
 
 
 class _Pool:
     """The statistics of one layer's input, and what they are as its running statistics."""
 
-    def __init__(self, name: str, layer: BatchNorm) -> None:
-        self.name = name
+    def __init__(self, layer: BatchNorm) -> None:
         self.layer = layer
         self.stats: Stats | None = None
         if layer.running_mean is not None:
             _check.running(layer.running_mean, layer.running_var, layer.running_mean.size)
 
-    def open(self) -> None:
-        """Let the layer train, with its batches entering here."""
-        vars(self.layer).update(training=True, observe=self.add)
-
-    def add(self, batch: Stats, training: bool = True, *, values: Array | None = None) -> None:
-        if self.layer.update_stats is False or not self.layer._tracks():
+    def add(self, path: str, batch: Stats) -> None:
+        """Take in what the layer would let into its running statistics."""
+        if not self.layer.lets_in(training=True) or not batch.count.any():
             return
         self.stats = batch if self.stats is None else merge([self.stats, batch])
         unbiased = self.layer.convention.unbiased
@@ -119,15 +126,14 @@ class _Pool:
             self.mean = self.stats.mean.astype(self.layer.dtype)
             var = self.stats.unbiased_var if unbiased else self.stats.var
             self.var = var.astype(self.layer.dtype)
-        _check.finite_statistics(self.name, self.mean, self.var)
+        _check.finite_statistics(path, self.mean, self.var)
 
     def values(self) -> list[tuple[Array, Array]]:
         """(array, its new values) of the layer's running statistics."""
         if self.stats is None:
             return []
-        if self.layer.num_features is None:
-            self.layer._build(self.stats.count.size)
-        return self.layer.running_values(self.mean, self.var, self.stats.count > 0)
+        self.layer.build_channels(self.stats.count.size)
+        return self.layer.running.assigning(self.mean, self.var, self.stats.count > 0)
 
 
 @contextmanager

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from inspect import signature
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bn import _check
-from bn.functional import stats
-from bn.layers.batch_norm import BatchNorm, batch_norms
-from bn.layers.running_stats import FEW_VALUES
-from bn.layers.updates import no_stat_update
-from bn.masking import clean, position_weights
-from bn.module import Array, Module, Shape, unchanged
-from bn.statistics import Doubles, Stats, merge
+from bn.functional import merge
+from bn.layers import no_stat_update, watching
+from bn.layers.batch_norm import FEW_VALUES, BatchNorm, batch_norms
+from bn.module import Module, unchanged
+from bn.statistics import Stats
 from bn.table import aligned
+from bn.types import Array, Doubles, Shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +58,7 @@ class LayerReport:
     var_ratio : ndarray of float64, shape (C,)
         (running_var + eps) / (var + eps).
     tiny_weight : tuple of int
-        The channels with ``|weight|`` below 1e-3: beside the bias nothing is left of the input.
+        The channels with ``|weight|`` below 1e-3: the output is nearly the bias.
     tiny_var : tuple of int
         The channels whose input has a variance of at most eps / 100: eps is then nearly all that
         it is divided by, and the output is nearly constant.
@@ -300,10 +298,10 @@ def report(model: Module, x: Array) -> Report:
 
     Notes
     -----
-    A finding is: z above 0.5 or a ratio beyond 2 (with fewer than 144 samples N, what chance does
-    not explain: 6/sqrt(N), exp(6·sqrt(2/N))); fewer than 16 values per channel; ``|weight|`` below
-    1e-3; a variance of at most eps/100; anything not finite. Values that a mask leaves out do not
-    count.
+    A finding is: z above 0.5 or a ratio beyond 2 (with N < 144 samples these limits widen to
+    6/sqrt(N) and exp(6·sqrt(2/N)), beyond which chance is no explanation); fewer than 16 values per
+    channel; ``|weight|`` below 1e-3; a variance of at most eps/100; anything that is not finite.
+    Values that a mask leaves out do not count.
 
     References
     ----------
@@ -322,35 +320,32 @@ def report(model: Module, x: Array) -> Report:
     '0: running statistics are not those of x ('
     """
     _check.instance("model", model, Module)
-    with unchanged(model), no_stat_update(), np.errstate(all="ignore"):
+    looks = {layer: _Look(path, layer) for path, layer in batch_norms(model)}
+
+    def add(path: str, layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
+        looks[layer].add(x, batch)
+
+    ignored = np.errstate(all="ignore")
+    with unchanged(model), watching(model, add), no_stat_update(), ignored:
         model.eval()
-        looks = [_Look(name, layer) for name, layer in batch_norms(model)]
         model(x)
-        layers = tuple(look.measured() for look in looks)
+        layers = tuple(look.measured() for look in looks.values())
     return Report(type(model).__name__, x.shape, layers)
 
 
 class _Look:
-    """Looks at what one layer gets."""
+    """What one layer got."""
 
     def __init__(self, name: str, layer: BatchNorm) -> None:
         self.name, self.layer = name, layer
         self.parts: list[Stats] = []
         self.samples: list[int] = []
         self.nonfinite = 0
-        self.layer_forward = layer.forward
-        vars(layer)["forward"] = self.forward
 
-    def forward(self, x: Array, *args: Any, **options: Any) -> Array:
-        y = self.layer_forward(x, *args, **options)  # first, for its checks
-        given = signature(self.layer_forward).bind(x, *args, **options).arguments
-        counted = {name: given.get(name) for name in ("mask", "lengths", "sample_weight")}
-        weights = position_weights(x, self.layer.axis, **counted)
-        x = clean(x, weights)
-        self.parts.append(stats(x, self.layer.axis, weights=weights))
+    def add(self, x: Array, batch: Stats) -> None:
+        self.parts.append(batch)
         self.samples.append(x.shape[0])
         self.nonfinite += x.size - int(np.count_nonzero(np.isfinite(x)))
-        return y
 
     def measured(self) -> LayerReport:
         layer = self.layer
