@@ -187,12 +187,6 @@ def _print(title: str, cells: Cells) -> None:
 
 def plain(title: str, cells: Cells) -> str:
     """A table in plain text."""
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in cells
-    ]
-    return "\n".join([title, *lines])
+    from bn.table import aligned
+
+    return f"{title}\n{aligned(cells)}"

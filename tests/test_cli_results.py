@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cli_files import write_mnist
 
-from bn.cli import main, report
+from bn.cli import main, results
 from bn.cli.training import Trainer
 
 
@@ -59,13 +59,13 @@ def test_a_network_that_diverged_is_not_offered_for_classifying(tmp_path, capsys
 
 
 def test_ctrl_c_while_the_results_are_written_waits_for_them(tmp_path, monkeypatch, capsys):
-    draw = report.draw_curves
+    draw = results.draw_curves
 
     def interrupted(*args):
         signal.raise_signal(signal.SIGINT)
         draw(*args)
 
-    monkeypatch.setattr(report, "draw_curves", interrupted)
+    monkeypatch.setattr(results, "draw_curves", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert train_here(tmp_path) == 130

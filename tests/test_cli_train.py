@@ -13,7 +13,7 @@ import pytest
 from cli_files import environment, run_bn, write_cifar, write_mnist
 
 from bn import nn
-from bn.cli import main, report
+from bn.cli import main, results
 from bn.cli.training import Trainer
 
 EPOCHS = 2
@@ -86,7 +86,7 @@ def test_curves_png_is_a_picture(trained):
     with image.open(trained[1] / "runs" / "digits" / "curves.png") as curves:
         assert curves.format == "PNG" and curves.width > 2 * curves.height > 1000
         colors = {color for _, color in curves.convert("RGB").getcolors(2**24)}
-    for hexadecimal in report.COLORS.values():
+    for hexadecimal in results.COLORS.values():
         assert tuple(bytes.fromhex(hexadecimal[1:])) in colors
 
 

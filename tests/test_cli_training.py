@@ -9,9 +9,9 @@ from cli_files import write_mnist
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import bn
-from bn.cli import display, models, parser, report
-from bn.cli._process import limit_threads, stop_on_interrupt
+from bn.cli import display, models, parser, results
 from bn.cli.data import Pixels, load_digits, load_folder
+from bn.cli.process import limit_threads, stop_on_interrupt
 from bn.cli.training import Epoch, Options, Run, Trainer, split
 
 
@@ -123,7 +123,7 @@ def test_batches_cover_every_image_once_and_none_has_one_image(n, size):
 def test_metrics_json_writes_null_for_what_is_no_number(tmp_path, data):
     epoch = Epoch(1, 0.1, float("nan"), 0.1, float("inf"), 0.1, 1.0, 10.0)
     run = Run("network", True, status="diverged", epochs=[epoch])
-    report.write_metrics(tmp_path / "metrics.json", {}, data, [run])
+    results.write_metrics(tmp_path / "metrics.json", {}, data, [run])
     (network,) = json.loads((tmp_path / "metrics.json").read_text())["networks"]
     assert network["epochs"][0]["train_loss"] is None
     assert network["epochs"][0]["test_loss"] is None
@@ -136,7 +136,7 @@ def test_drawing_leaves_the_callers_matplotlib_as_it_was(tmp_path):
         before = dict(matplotlib.rcParams)
         epoch = Epoch(1, 0.1, float("nan"), 0.1, float("inf"), 0.1, 1.0, 10.0)
         runs = [Run("network", True, epochs=[epoch])]
-        report.draw_curves(tmp_path / "curves.png", "title", runs)
+        results.draw_curves(tmp_path / "curves.png", "title", runs)
         assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 

@@ -7,7 +7,7 @@ from gradcheck import gradcheck
 
 import bn
 from bn import nn
-from bn.nn.summary import counts
+from bn.summary import counts
 
 
 def f64(**more):
@@ -99,6 +99,30 @@ def test_a_sequential_is_indexed_sliced_counted_iterated_and_appended_to():
     assert isinstance(head, nn.Sequential) and list(head) == layers[:2]
     assert len(nn.Sequential()) == 0
     assert nn.Sequential()(x := normal(1, 2)) is x
+
+
+def test_the_layers_of_a_sequential_can_be_replaced():
+    relu, tanh, sigmoid = nn.ReLU(), nn.Tanh(), nn.Sigmoid()
+    model = nn.Sequential(relu, tanh, relu)
+    model[1] = sigmoid
+    assert list(model) == [relu, sigmoid, relu]
+    model[-1] = tanh
+    assert list(model) == [relu, sigmoid, tanh]
+    model[1:] = (layer for layer in [relu])
+    assert list(model) == [relu, relu]
+    model[:] = []
+    assert len(model) == 0 and list(model.children()) == []
+
+
+@pytest.mark.parametrize(
+    ("index", "value"), [(0, None), (slice(None), [nn.Tanh(), np.tanh]), (slice(0, 1), [3])]
+)
+def test_only_layers_replace_the_layers_of_a_sequential(index, value):
+    relu = nn.ReLU()
+    model = nn.Sequential(relu)
+    with pytest.raises(TypeError, match="every layer must be of type Module, got"):
+        model[index] = value
+    assert list(model) == [relu]
 
 
 def test_containers_tell_the_output_shape_of_their_layers():

@@ -6,7 +6,10 @@ import pytest
 from gradcheck import gradcheck
 
 from bn import nn
+from bn.nn import conv_im2col, conv_im2row, conv_pointwise
+from bn.nn.conv import strategy
 from bn.nn.conv_im2col import Columns
+from bn.nn.window import Window
 
 # (in, out, kernel, stride, padding, dilation, groups)
 CASES = [
@@ -131,10 +134,68 @@ def test_conv_keeps_nothing_of_its_inputs_size_but_the_input():
 @pytest.mark.parametrize("case", CASES)
 def test_the_columns_of_a_convolution_stay_inside_their_memory(case):
     layer, x = layer_and_input(case, 1)
-    columns = Columns(3, x, layer._window(), layer.output_shape(x.shape[1:])[1:])
+    columns = Columns(3, x, layer.window, layer.output_shape(x.shape[1:])[1:])
     taps, memory = columns._taps, columns._padded
     reach = sum((n - 1) * s for n, s in zip(taps.shape, taps.strides, strict=True))
     assert reach + taps.itemsize <= memory.nbytes
+
+
+@pytest.mark.parametrize(
+    ("case", "axis", "expected"),
+    [
+        ((15, 4, 3), 1, conv_im2col),
+        ((15, 4, 3), -1, conv_im2col),
+        ((16, 4, 3), 1, conv_im2col),
+        ((16, 4, 3), -1, conv_im2row),
+        ((16, 4, 1), -1, conv_im2row),
+        ((16, 4, 3, 1, 0, 1, 2), -1, conv_im2col),
+        ((15, 4, 1), 1, conv_pointwise),
+        ((16, 4, 1, 1, 0, 3, 2), 1, conv_pointwise),
+        ((15, 4, 1), -1, conv_im2col),
+        ((15, 4, 1, 2), 1, conv_im2col),
+        ((15, 4, 1, 1, 1), 1, conv_im2col),
+        ((15, 4, (1, 2)), 1, conv_im2col),
+    ],
+)
+def test_the_strategy_follows_from_the_shapes_and_the_layout(case, axis, expected):
+    conv = nn.Conv2d(*case, axis=axis)
+    images = np.ones((2, case[0], 5, 6), np.float32)
+    if axis == -1:
+        images = reference.channels_last(images).transpose(0, 3, 1, 2)
+    assert strategy(images, conv.weight.data, conv.window, axis) is expected
+
+
+def test_images_that_are_not_contiguous_have_no_pointwise_strategy():
+    conv = nn.Conv2d(3, 4, 1)
+    images = np.ones((2, 3, 5, 6), np.float32).transpose(0, 1, 3, 2)
+    assert strategy(images, conv.weight.data, conv.window, 1) is conv_im2col
+
+
+@pytest.mark.parametrize("way", [conv_im2col, conv_im2row, conv_pointwise])
+def test_all_strategies_take_the_same_arguments(way):
+    rng = np.random.default_rng(0)
+    weight, bias = rng.standard_normal((2, 16, 1, 1)), rng.standard_normal(2)
+    x, dy = rng.standard_normal((3, 16, 4, 5)), rng.standard_normal((3, 2, 4, 5))
+    y, dx = np.empty_like(dy), np.empty_like(x)
+    if way is conv_im2row:  # writes to memory with the channels last
+        y = reference.channels_last(y).transpose(0, 3, 1, 2)
+    window = Window((1, 1))
+    way.convolve(x, weight, bias, window, y)
+    dweight = way.convolve_backward(x, weight, window, dy, dx)
+    product = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], x)
+    np.testing.assert_allclose(y, product + bias[:, None, None], rtol=1e-12)
+    np.testing.assert_allclose(dx, np.einsum("oc,nohw->nchw", weight[:, :, 0, 0], dy), rtol=1e-12)
+    expected = np.einsum("nohw,nchw->oc", dy, x)[:, :, None, None]
+    np.testing.assert_allclose(dweight, expected, rtol=1e-12)
+
+
+def test_a_window_tells_the_padding_in_pixels():
+    same = nn.Conv2d(1, 1, (4, 3), padding="same", dilation=(1, 2)).window
+    assert same == Window((4, 3), (1, 1), before=(1, 2), after=(2, 2), dilation=(1, 2))
+    assert nn.Conv2d(1, 1, 2, 2, "valid").window == Window((2, 2), (2, 2))
+    assert nn.Conv2d(1, 1, 2, 2, 1).window == Window((2, 2), (2, 2), (1, 1), (1, 1))
+    with pytest.raises(AttributeError):
+        nn.Conv2d(1, 1, 2).window = same
 
 
 def test_conv_without_bias_has_none():

@@ -209,6 +209,55 @@ def test_an_optimizer_refuses_a_state_that_does_not_fit_and_changes_nothing():
         assert all((a[k] == b[k]).all() for k in b)
 
 
+class Heavy(nn.Optimizer):
+    """A user's optimizer: momentum without dampening, and a count of the steps."""
+
+    option_names = ("lr", "momentum")
+    state_names = ("step", "velocity")
+
+    def __init__(self, params, lr, momentum=0.5):
+        super().__init__(params, lr)
+        self.momentum = momentum
+
+    def update(self, p, grad, state, scratch):
+        if not state:
+            state.update(step=0, velocity=np.zeros_like(p))
+        state["step"] += 1
+        state["velocity"] *= self.momentum
+        state["velocity"] += grad
+        p -= np.multiply(state["velocity"], self.lr, out=scratch)
+
+
+def test_an_optimizer_of_ones_own_steps_and_is_saved_and_loaded():
+    ours, theirs = parameters(), parameters()
+    optimizer = Heavy(ours, lr=0.1)
+    steps(ours, optimizer)
+    steps(theirs, nn.SGD(theirs, lr=0.1, momentum=0.5))
+    for p, q in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.data, q.data, rtol=1e-12)
+    state = optimizer.state_dict()
+    assert state["options"] == {"lr": 0.1, "momentum": 0.5}
+    assert list(state["state"][0]) == ["step", "velocity"]
+    copies = [nn.Parameter(p.data.copy()) for p in ours]
+    other = Heavy(copies, lr=7.0, momentum=0.25)
+    other.load_state_dict(state)
+    steps(ours, optimizer, seed=2)
+    steps(copies, other, seed=2)
+    assert other.state[0]["step"] == 8
+    for p, copy in zip(ours, copies, strict=True):
+        np.testing.assert_array_equal(p.data, copy.data)
+
+
+def test_an_optimizer_without_update_says_what_is_missing():
+    class Lazy(nn.Optimizer):
+        pass
+
+    p = nn.Parameter(np.ones(2))
+    p.grad = np.ones(2)
+    with pytest.raises(NotImplementedError, match=r"Lazy\.update"):
+        Lazy([p], lr=0.1).step()
+
+
 one = nn.Parameter(np.ones(1))
 
 

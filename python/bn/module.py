@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._core import core
-from bn.types import Array as Array  # noqa: PLC0414
-from bn.types import Shape as Shape  # noqa: PLC0414
+from bn.summary import summary
+from bn.types import Array, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -374,8 +374,6 @@ class Module:
         input_shape : tuple of int
             The shape of one input, without the batch axis.
         """
-        from bn.nn.summary import summary
-
         print(summary(self, input_shape))
 
     def extra_repr(self) -> str:

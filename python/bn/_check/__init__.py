@@ -1,7 +1,9 @@
-"""Every check of an argument and every error message of `bn`: what was expected, what came.
+"""The checks of arguments, and their messages: what was expected, and what was given.
 
-`base` for arrays, numbers and states, `nn` for the pipeline, `cli` for the command and its files,
-the others for the module or folder of the same name.
+A check raises an error, or returns nothing or the value in its normal form; `is_...` functions
+return a bool instead. `base` holds the checks that several parts of `bn` use, `nn` those of the
+pipeline, `cli` those of the command and its files, and the other files those of the module or
+folder of the same name.
 """
 
 from bn._check.base import *  # noqa: F403

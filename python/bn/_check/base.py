@@ -1,4 +1,4 @@
-"""Checks of arrays, numbers and states: the core, the layers, and what the others build on."""
+"""Checks of arrays, numbers and states that several parts of `bn` use."""
 
 from __future__ import annotations
 
@@ -17,13 +17,24 @@ NUMBERS = (int, float, np.integer, np.floating)
 MOST_THREADS = core.MOST_THREADS
 
 
+def is_integer(value: object) -> TypeGuard[int | np.integer[Any]]:
+    """Whether value is an integer; a bool is not, although Python makes it an int."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> TypeGuard[float | np.integer[Any] | np.floating[Any]]:
+    """Whether value is an integer or a float; a bool is not."""
+    return isinstance(value, NUMBERS) and not isinstance(value, bool)
+
+
 def saved(layer: str, value: object) -> None:
+    """Check that a forward pass has kept values for backward, and that none has used them yet."""
     if value is None:
         raise RuntimeError(f"{layer}.backward must follow {layer}'s forward, once for each call")
 
 
 def used_once(layers: Iterable[object]) -> None:
-    """Check the layers of a model before any of them runs backward."""
+    """Check that a model has no layer twice, before any of its layers runs backward."""
     seen = set()
     for layer in layers:
         if id(layer) in seen:
@@ -35,7 +46,7 @@ def used_once(layers: Iterable[object]) -> None:
 
 
 def dy(layer: str, value: Array, kept: Any) -> None:
-    """Compare dy with what forward kept, which starts with the shape and the dtype of y."""
+    """Check dy against what forward kept, whose first items are the shape and the dtype of y."""
     saved(layer, kept)
     if not is_half(value):
         floating("dy", value)
@@ -59,20 +70,22 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         if dtype.kind == "i" and (value < 0).any():
             raise ValueError(f"{name} must not be negative, got {value}")
         if dtype.kind == "f" and value.dtype.kind == "f":
-            _fits(name, value, dtype)
-        if dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all():  # NaN is not less
+            _fits_dtype(name, value, dtype)
+        if (
+            dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all()
+        ):  # NaN compares as False
             raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
 
 
-def _fits(name: str, value: Array, dtype: np.dtype[Any]) -> None:
-    """Whether no finite number becomes infinite in this dtype."""
+def _fits_dtype(name: str, value: Array, dtype: np.dtype[Any]) -> None:
+    """Check that no finite number becomes infinite in this dtype."""
     large = np.isfinite(value) & (abs(value) > np.finfo(dtype).max)
     if large.any():
         raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value[large][0]}")
 
 
 def array(name: str, value: ArrayLike) -> Array:
-    """Make an array of what is like one; a masked array would lose its mask."""
+    """Convert value to an array; a masked array is refused, since it would lose its mask."""
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must have no mask, got a MaskedArray (see its `filled`)")
     return np.asarray(value)
@@ -102,7 +115,7 @@ def floating(name: str, x: object, expected: str = "float32 or float64") -> Arra
 
 
 def data(x: object, axis: object, name: str = "x") -> int:
-    """Check a tensor to be normalized; the channel axis, counted from the front."""
+    """Check a tensor that is to be normalized; return its channel axis, counted from the front."""
     if not is_half(x):
         x = floating(name, x, "float16, bfloat16, float32 or float64")
     if x.ndim < 2:
@@ -111,13 +124,13 @@ def data(x: object, axis: object, name: str = "x") -> int:
 
 
 def integer(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    if not is_integer(value):
         raise TypeError(f"{name} must be an integer, got {value!r}")
     return int(value)
 
 
 def axis_of(axis: object, ndim: int) -> int:
-    """Check an axis of an array of `ndim` axes; the axis, counted from the front."""
+    """Check an axis of an array of `ndim` axes; return it, counted from the front."""
     axis = integer("axis", axis)
     if not -ndim <= axis < ndim:
         raise ValueError(f"axis must be between {-ndim} and {ndim - 1}, got {axis}")
@@ -125,7 +138,7 @@ def axis_of(axis: object, ndim: int) -> int:
 
 
 def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) -> int:
-    """Check a tensor and the values of its channels; the channel axis, counted from the front."""
+    """Check a tensor and its per-channel values; return the channel axis from the front."""
     front = core.fits(x, axis, tuple(needed.values()), tuple(optional.values()))
     if front >= 0:
         return front
@@ -138,7 +151,7 @@ def call(x: Array, axis: int, needed: dict[str, Any], optional: dict[str, Any]) 
 
 
 def torch_call(x: Array, axis: int, vectors: dict[str, Any]) -> int:
-    """The same, all of them optional, with PyTorch's sentence for a wrong length."""
+    """As `call` with optional values only; a wrong length has PyTorch's message."""
     front = core.fits(x, axis, (), tuple(vectors.values()))
     if front >= 0:
         return front
@@ -151,7 +164,7 @@ def torch_call(x: Array, axis: int, vectors: dict[str, Any]) -> int:
 
 
 def channel_vectors(owner: str, vectors: Mapping[str, object]) -> None:
-    """Check the parts of a value that the kernels read without looking: they belong together."""
+    """Check the arrays of a Stats or BackwardSums, which the kernels use without checks."""
     lengths = set()
     for name, values in vectors.items():
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
@@ -212,7 +225,7 @@ def running_pair(mean: object, var: object, *, needed: bool) -> None:
 
 
 def running(mean: object, var: object, channels: int) -> None:
-    """Check running statistics that are to be updated."""
+    """Check running statistics that will be updated."""
     running_pair(mean, var, needed=True)
     writeable("running_mean", per_channel("running_mean", mean, channels))
     writeable("running_var", per_channel("running_var", var, channels))
@@ -220,8 +233,7 @@ def running(mean: object, var: object, channels: int) -> None:
 
 def shape_tuple(name: str, value: object) -> tuple[int, ...]:
     sizes = value if isinstance(value, (tuple, list)) else ()
-    whole = all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes)
-    if not isinstance(value, (tuple, list)) or not whole:
+    if not isinstance(value, (tuple, list)) or not all(map(is_integer, sizes)):
         raise TypeError(f"{name} must be a tuple of integers, got {value!r}")
     if any(n < 0 for n in sizes):
         raise ValueError(f"{name} must have no negative size, got {value!r}")
@@ -229,7 +241,7 @@ def shape_tuple(name: str, value: object) -> tuple[int, ...]:
 
 
 def unbatched_channels(input_shape: object, axis: int, expected: int | None = None) -> int:
-    """Channels in the shape of one input, without the batch axis."""
+    """Check a shape without the batch axis; return its number of channels."""
     whole = (None, *shape_tuple("input_shape", input_shape))
     if not -len(whole) <= axis < len(whole):
         raise ValueError(f"input_shape must have a channel axis {axis}, got {input_shape}")
@@ -261,7 +273,7 @@ def activation(value: object, known: Collection[object]) -> None:
 
 
 def slope(value: object) -> None:
-    """The sign of y tells that of z only if the slope is above 0."""
+    """Check the slope of a leaky ReLU: only above 0 is the sign of its output that of its input."""
     finite("negative_slope", value)
     if not cast("float", value) > 0:
         raise ValueError(f"negative_slope must be above 0, got {value!r}")
@@ -279,14 +291,13 @@ def isa(name: str, available: Sequence[str]) -> None:
 
 
 def byte_count(name: str, value: object) -> int:
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not whole or not 0 <= cast("int", value) <= sys.maxsize:
+    if not is_integer(value) or not 0 <= value <= sys.maxsize:
         raise ValueError(f"{name} must be a whole number of bytes, 0 or more, got {value!r}")
-    return int(cast("int", value))
+    return int(value)
 
 
 def finite(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not np.isfinite(value):
+    if not is_number(value) or not np.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
 
 
@@ -312,7 +323,7 @@ def floating_dtype(dtype: object) -> np.dtype[Any]:
 
 
 def batch_rank(ndim: int, ranks: tuple[int, ...]) -> None:
-    """Check the number of axes of a batch; () allows any."""
+    """Check the number of axes of a batch; an empty tuple allows any number."""
     if ranks and ndim not in ranks:
         expected = " or ".join(f"{n}D" for n in ranks)
         raise ValueError(f"expected {expected} input (got {ndim}D input)")
@@ -332,7 +343,7 @@ def initializer(name: str, value: object, known: Collection[str]) -> None:
 
 
 def own_output_shape(layer: object, forward: object) -> None:
-    """Check that a layer's forward is this one, whose output's shape its base class knows."""
+    """Check that a layer does not override `forward` without overriding `output_shape`."""
     kind = type(layer)
     if kind.forward is not forward:  # type: ignore[attr-defined]
         raise NotImplementedError(
@@ -342,7 +353,7 @@ def own_output_shape(layer: object, forward: object) -> None:
 
 
 def no_layers_in(owner: object, name: str, value: object, kind: type) -> None:
-    """Check that an attribute is no collection of layers, which would not be found."""
+    """Check that an attribute is no collection of layers, since `children` would not find them."""
     members = value.values() if isinstance(value, dict) else value
     if isinstance(members, (list, tuple, set, type({}.values()))):
         for member in members:
@@ -355,12 +366,12 @@ def no_layers_in(owner: object, name: str, value: object, kind: type) -> None:
             no_layers_in(owner, name, member, kind)
 
 
-def rank(name: str, x: Array, ndim: int, layout: str) -> None:
+def axis_count(name: str, x: Array, ndim: int, layout: str) -> None:
     if x.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} axes ({layout}), got shape {x.shape}")
 
 
-def size(name: str, x: Array, axis: int, expected: int) -> None:
+def channel_count(name: str, x: Array, axis: int, expected: int) -> None:
     if x.shape[axis] != expected:
         raise ValueError(
             f"{name} must have {expected} channels on axis {axis}, "
@@ -374,15 +385,22 @@ def shape(name: str, x: Array, expected: tuple[int, ...]) -> None:
 
 
 def interval(name: str, value: object, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value <= high:
+    if not is_number(value) or not low <= value <= high:
         raise ValueError(f"{name} must be between {low:g} and {high:g}, got {value!r}")
 
 
 def at_least(name: str, value: object, low: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, NUMBERS) or not low <= value < np.inf:
+    if not is_number(value) or not low <= value < np.inf:
         raise ValueError(f"{name} must be a number of at least {low:g}, got {value!r}")
 
 
 def positive_int(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def missing_package(user: str, package: str) -> str:
+    """The message for a package that is not installed, although `user` needs it."""
+    return (
+        f"{user} needs {package}, which is not installed: pip install '.[demo]' in a checkout of bn"
+    )

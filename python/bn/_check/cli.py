@@ -1,4 +1,4 @@
-"""Checks of the command: options, data folders, images, trained networks."""
+"""Checks of the command: its options, data folders, images and trained networks."""
 
 from __future__ import annotations
 
@@ -12,24 +12,15 @@ import numpy as np
 from bn._check.base import Array
 
 
-def missing_extra(command: str, package: str) -> str:
-    return (
-        f"`python -m bn {command}` needs {package}, which is not installed: "
-        "pip install '.[demo]' in a checkout of bn"
-    )
-
-
 def sentence(error: Exception) -> str:
+    """The message of an error in one line; the message of a file's error names the file."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def unwritable_output(error: OSError) -> str:
-    return f"standard output: {error.strerror}"
-
-
 def whole_number(text: str, least: int, most: int | None = None) -> int:
+    """Check the text of an option; return the number."""
     value = int(text) if text.strip().isdecimal() else -1
     if value < least or (most is not None and value > most):
         expected = f"of at least {least}" if most is None else f"from {least} to {most}"
@@ -38,6 +29,7 @@ def whole_number(text: str, least: int, most: int | None = None) -> int:
 
 
 def positive_number(text: str) -> float:
+    """Check the text of an option; return the number."""
     try:
         value = float(text)
     except ValueError:
@@ -47,7 +39,7 @@ def positive_number(text: str) -> float:
     return value
 
 
-def folder(path: Path) -> None:
+def existing_folder(path: Path) -> None:
     if not path.is_dir():
         raise ValueError(f"{path} must be a folder, got {'a file' if path.exists() else 'nothing'}")
 
@@ -60,7 +52,7 @@ def known_files(path: Path, found: Collection[str]) -> None:
         )
 
 
-def all_files(path: Path, missing: Collection[str]) -> None:
+def no_file_missing(path: Path, missing: Collection[str]) -> None:
     if missing:
         raise ValueError(f"{path} must hold {', '.join(sorted(missing))}, got no such file")
 
@@ -70,7 +62,7 @@ def whole_records(path: Path, size: int, record: int) -> None:
         raise ValueError(f"{path} must hold whole records of {record} bytes, got {size} bytes")
 
 
-def class_names(path: Path, count: int, expected: int) -> None:
+def class_count(path: Path, count: int, expected: int) -> None:
     if count != expected:
         raise ValueError(f"{path} must name {expected} classes, one in each line, got {count}")
 
@@ -85,6 +77,7 @@ def label_range(path: Path, labels: Array, classes: int) -> None:
 
 
 def incomplete_gzip(path: Path, error: Exception) -> ValueError:
+    """The error for a gzip file that cannot be decompressed."""
     return ValueError(f"{path} must be a complete gzip file, got one that fails: {error}")
 
 
@@ -124,14 +117,14 @@ def image_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> N
         )
 
 
-def smallest_image(name: str, got: tuple[int, ...], least: int) -> None:
+def least_image_size(name: str, got: tuple[int, ...], least: int) -> None:
     if min(got) < least:
         raise ValueError(
             f"images of {name} must have at least {least} x {least} pixels, got {got[0]} x {got[1]}"
         )
 
 
-def trained_network(
+def training_metadata(
     path: Path, fields: Mapping[str, Any], models: Collection[str], least: int
 ) -> None:
     missing = [n for n in ("model", "input_shape", "classes", "mean", "std") if n not in fields]
@@ -144,14 +137,14 @@ def trained_network(
         raise ValueError(f"{path} must hold one of {', '.join(models)}, got {fields['model']!r}")
     shape = fields["input_shape"]
     if not (
-        _all(shape, int) and len(shape) == 3 and shape[0] in {1, 3} and min(shape[1:]) >= least
+        _list_of(shape, int) and len(shape) == 3 and shape[0] in {1, 3} and min(shape[1:]) >= least
     ):
         expected = f"(1 or 3, at least {least}, at least {least})"
         raise ValueError(f"{path} must have input_shape {expected}, got {shape}")
-    if not (_all(fields["classes"], str) and fields["classes"]):
+    if not (_list_of(fields["classes"], str) and fields["classes"]):
         raise ValueError(f"{path} must have a list of names as classes, got {fields['classes']}")
     for name in ("mean", "std"):
-        if not (_all(fields[name], float) and len(fields[name]) == shape[0]):
+        if not (_list_of(fields[name], float) and len(fields[name]) == shape[0]):
             raise ValueError(f"{path} must have {shape[0]} numbers as {name}, got {fields[name]}")
     if not np.isfinite(np.array(fields["mean"], np.float32)).all():
         raise ValueError(f"{path} must have finite numbers as mean, got {fields['mean']}")
@@ -160,17 +153,17 @@ def trained_network(
         raise ValueError(f"{path} must have finite numbers above 0 as std, got {fields['std']}")
 
 
-def _all(values: Any, kind: type) -> bool:
+def _list_of(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(type(value) is kind for value in values)
 
 
-def shades(path: Path, mode: str) -> None:
-    """Modes I and F have no range that says what black and white are."""
+def image_mode(path: Path, mode: str) -> None:
+    """Check pillow's mode of an image; I and F do not define which values are black and white."""
     if mode in {"I", "F"}:
         raise ValueError(f"{path} must have 8 or 16 bits per channel, got pillow's mode {mode}")
 
 
-def finite_weights(path: Path, network: Mapping[str, Array]) -> None:
+def usable_weights(path: Path, network: Mapping[str, Array]) -> None:
     negative = [
         n for n, a in network.items() if n.endswith(("_var", "_variance")) and (a < 0).any()
     ]
@@ -185,6 +178,7 @@ def finite_weights(path: Path, network: Mapping[str, Array]) -> None:
 
 
 def unreadable_image(path: Path, error: Exception) -> str:
+    """The message for an image that pillow cannot read."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return sentence(error)
     return f"{path} must be an image that pillow reads, got: {sentence(error)}"

@@ -1,4 +1,4 @@
-"""Checks of `bn.fold`: arrays that fit together, and a fold that gives what the layers gave."""
+"""Checks of `bn.fold`: of the arrays it gets, and of the layers it makes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def foldable(
     optional: Mapping[str, object],
     epsilon: object,
 ) -> int:
-    """Check a weight and the values of its output channels; their axis, counted from the front."""
+    """Check a weight and the values of its output channels; return their axis from the front."""
     rank_at_least("weight", floating("weight", weight), 2)
     front = axis_of(axis, weight.ndim)
     channels = weight.shape[front]
@@ -30,8 +30,8 @@ def foldable(
 
 
 def representable(array: Array, dtype: np.dtype[np.floating]) -> bool:
-    """Whether all numbers are finite, and stay so in this dtype."""
-    return bool((abs(array) <= np.finfo(dtype).max).all())  # NaN is not less
+    """Whether all numbers are finite, also after conversion to this dtype."""
+    return bool((abs(array) <= np.finfo(dtype).max).all())  # NaN compares as False
 
 
 def folded_fits(name: str, array: Array, dtype: np.dtype[np.floating]) -> None:

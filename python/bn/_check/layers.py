@@ -1,4 +1,4 @@
-"""Checks of the layers' choices, and of what is wrapped around a layer."""
+"""Checks of the options of batch normalization layers, and of what wraps a layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def choice(name: str, value: object, known: Collection[str]) -> None:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
-def is_callable(name: str, value: object) -> None:
+def function(name: str, value: Any) -> None:
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {type(value).__name__}")
 

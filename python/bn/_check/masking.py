@@ -18,7 +18,7 @@ def boolean(name: str, value: ArrayLike) -> Array:
 def positions(
     name: str, placed: tuple[int, ...], given: tuple[int, ...], x_shape: tuple[int, ...], axis: int
 ) -> None:
-    """Check values of shape `given`, which have been placed among x's axes."""
+    """Check that values of shape `given` broadcast to x once they have its axes (`placed`)."""
     if not _broadcasts(placed, x_shape):
         without = x_shape[:axis] + x_shape[axis + 1 :]
         raise ValueError(
@@ -28,14 +28,14 @@ def positions(
 
 
 def _broadcasts(shape: tuple[int, ...], x_shape: tuple[int, ...]) -> bool:
-    """With as many axes as x, each of size 1 or x's."""
+    """Whether a shape has as many axes as x, each of size 1 or of the size in x."""
     return len(shape) == len(x_shape) and all(
         n in (1, m) for n, m in zip(shape, x_shape, strict=True)
     )
 
 
 def sequence_axis(ndim: int, axis: int) -> int:
-    """The first axis that is neither the batch's nor the channels'."""
+    """Check that x has a sequence axis; return it: the first besides the batch and channel axes."""
     if ndim < 3:
         raise ValueError(f"lengths need x to have a sequence axis, got {ndim} axes")
     return 1 if axis != 1 else 2

@@ -13,32 +13,32 @@ from bn._check.base import (
     Array,
     array,
     at_least,
+    axis_count,
+    channel_count,
     floating,
+    is_integer,
     like,
     positive_int,
-    rank,
     shape,
-    size,
 )
 
 
 def rng(value: object) -> None:
-    seed = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 0
+    seed = is_integer(value) and value >= 0
     if not (value is None or seed or isinstance(value, np.random.Generator)):
         raise TypeError(f"rng must be a seed >= 0, a numpy Generator or None, got {value!r}")
 
 
 def pair(name: str, value: object, low: int) -> tuple[int, int]:
-    """`value` as (height, width)."""
+    """Check an integer or a pair of them; return the pair (height, width)."""
     values = value if isinstance(value, (tuple, list)) else (value, value)
-    whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values)
-    if len(values) != 2 or not whole or min(values) < low:
+    if len(values) != 2 or not all(map(is_integer, values)) or min(values) < low:
         raise ValueError(f"{name} must be an integer >= {low} or a pair of them, got {value!r}")
     return int(values[0]), int(values[1])
 
 
 def padding(value: object, stride: tuple[int, int]) -> tuple[int, int] | str:
-    """`value` as (height, width), or the word itself."""
+    """Check a padding; return it as (height, width), or as the word that it is."""
     if not isinstance(value, str):
         return pair("padding", value, 0)
     if value not in ("same", "valid"):
@@ -63,8 +63,7 @@ def groups(value: int, in_channels: int, out_channels: int) -> None:
 
 
 def channel_axis(axis: object) -> None:
-    whole = isinstance(axis, (int, np.integer)) and not isinstance(axis, bool)
-    if not whole or axis not in (1, -1):
+    if not is_integer(axis) or axis not in (1, -1):
         raise ValueError(f"axis must be 1 (N, C, H, W) or -1 (N, H, W, C), got {axis!r}")
 
 
@@ -76,19 +75,19 @@ def image_shape(layer: str, shape: tuple[int, ...], axis: int, channels: int | N
         raise ValueError(f"{layer} takes {channels} channels in {layout}, got {shape}")
 
 
-def image(name: str, x: Array, axis: int, channels: int | None = None) -> None:
+def images(name: str, x: Array, axis: int, channels: int | None = None) -> None:
     floating(name, x)
-    rank(name, x, 4, "N, C, H, W" if axis == 1 else "N, H, W, C")
+    axis_count(name, x, 4, "N, C, H, W" if axis == 1 else "N, H, W, C")
     if channels is not None:
-        size(name, x, axis, channels)
+        channel_count(name, x, axis, channels)
 
 
-def output_size(layer: str, size: tuple[int, int], out: tuple[int, ...]) -> None:
+def output_not_empty(layer: str, size: tuple[int, int], out: tuple[int, ...]) -> None:
     if min(out) < 1:
         raise ValueError(f"{layer} would give an output of size {out} from images of {size}")
 
 
-def last_axis(layer: str, shape: tuple[int, ...], features: int) -> None:
+def feature_count(layer: str, shape: tuple[int, ...], features: int) -> None:
     if not shape or shape[-1] != features:
         raise ValueError(f"{layer} takes {features} features on the last axis, got shape {shape}")
 
@@ -103,7 +102,7 @@ def instance(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
 
 
-def same_shape(one: str, a: tuple[int, ...], other: str, b: tuple[int, ...]) -> None:
+def same_output_shape(one: str, a: tuple[int, ...], other: str, b: tuple[int, ...]) -> None:
     if a != b:
         raise ValueError(f"{one} and {other} must have the same output shape, got {a} and {b}")
 
@@ -113,7 +112,7 @@ def not_empty(name: str, x: Array) -> None:
         raise ValueError(f"{name} must not be empty, got shape {x.shape}")
 
 
-def target_classes(target: Array, logits: tuple[int, ...]) -> None:
+def class_indices(target: Array, logits: tuple[int, ...]) -> None:
     expected = (logits[0], *logits[2:])
     if target.dtype.kind not in "iu":
         raise TypeError(f"class indices must be integers, got {target.dtype}")
@@ -126,7 +125,7 @@ def target_classes(target: Array, logits: tuple[int, ...]) -> None:
 
 
 def regular_file(path: object, target: Path) -> None:
-    """A folder is refused by the system itself."""
+    """Check that no device is overwritten; for a folder the operating system raises an error."""
     if target.exists() and not target.is_file() and not target.is_dir():
         raise ValueError(f"{path} must be a file, got a device, a pipe or a socket")
 
@@ -171,7 +170,7 @@ def optimizer_state(
     shapes: list[tuple[int, ...]],
     given: Mapping[str, Any],
 ) -> None:
-    """A state against an optimizer's option names, state names and parameter shapes."""
+    """Check a state against an optimizer's option names, state names and parameter shapes."""
     if set(given) != {"options", "state"} or set(given["options"]) != set(options):
         raise ValueError(f"the state must have the options {', '.join(options)}")
     if len(given["state"]) != len(shapes):
@@ -214,8 +213,8 @@ def metadata(value: object) -> None:
         raise TypeError(f"metadata must be a dict or None, got {type(value).__name__}")
 
 
-def checkpoint(path: object, error: object) -> ValueError:
-    """The error of a file that is no checkpoint, or not of this model."""
+def unusable_checkpoint(path: object, error: object) -> ValueError:
+    """The error for a file that is no checkpoint, or not one of this model."""
     reason = str(error) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
 

@@ -1,4 +1,4 @@
-"""Checks of `bn.onnx`: what each version of ONNX's operator takes."""
+"""Checks of `bn.onnx`: which inputs and attributes each version of ONNX's operator takes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from bn._check.base import Array, eps, finite, floating, integer, is_half, shape
 from bn._check.nn import rank_at_least
 
-ONE_DTYPE = {  # from this opset on: the inputs that have one dtype between them
+ONE_DTYPE = {  # for each opset from which it holds: the groups of inputs that share a dtype
     7: (("X", "scale", "B", "input_mean", "input_var"),),
     14: (("X", "scale", "B"), ("input_mean", "input_var")),
     15: (("X",), ("scale", "B"), ("input_mean", "input_var")),

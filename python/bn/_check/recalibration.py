@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array
+from bn._check.base import Array, missing_package
 
 
 def batch_source(value: object) -> None:
@@ -20,7 +20,7 @@ def batch_source(value: object) -> None:
 
 
 def batch_input(batch: Any) -> Any:
-    """The x of a batch: the batch itself, or the first item of a tuple or list."""
+    """Check a batch; return its x, which is the batch itself or its first item."""
     if not isinstance(batch, (tuple, list)):
         return batch
     if not batch:
@@ -51,7 +51,4 @@ def finite_statistics(layer: str, mean: Array, var: Array) -> None:
 
 def optional_package(what: str, package: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise ImportError(
-            f"{what} needs {package}, which is not installed: "
-            "pip install '.[demo]' in a checkout of bn"
-        )
+        raise ImportError(missing_package(what, package))

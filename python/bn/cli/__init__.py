@@ -1,4 +1,9 @@
-"""The command `python -m bn`: its parser and its exit codes."""
+"""The command `python -m bn`: its parser and its exit codes.
+
+`train`, `predict` and `info` are the commands. The others help them: `data` reads images, `models`
+builds networks, `training` trains one, `display` shows how it goes, `results` writes what it gave,
+`checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for the terminal.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,9 @@ import sys
 from collections.abc import Sequence
 
 import bn
-from bn import _check
 from bn.cli import info, predict, train
-from bn.cli._failure import Failure
-from bn.cli._process import forget_output
+from bn.cli.failure import Failure
+from bn.cli.process import forget_output
 
 COMMANDS = (train, predict, info)
 
@@ -47,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 1 after an expected failure (one sentence on stderr), 130 after Ctrl-C. Errors of use
-        leave through argparse, with exit code 2.
+        0 after success, 1 after an expected failure (which prints one sentence to stderr), and 130
+        after Ctrl-C. After wrong options argparse ends the process with exit code 2.
 
     Examples
     --------
@@ -74,9 +78,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is not None:
             raise
-        # standard output cannot be written; a reader that left, as `head` does, has had enough
+        # Standard output cannot be written. A reader that closes a pipe early, as `head` does, is
+        # no reason for a message.
         if not isinstance(error, BrokenPipeError):
-            print(_check.unwritable_output(error), file=sys.stderr)
+            print(f"standard output: {error.strerror}", file=sys.stderr)
         forget_output()
         return 1
     return code

@@ -1,4 +1,4 @@
-"""model.npz: a network and what is needed to rebuild it and to feed it images."""
+"""The file model.npz: a trained network, and what `predict` needs to use it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from bn import _check, nn
 from bn.cli import models
 from bn.cli.data import Dataset, Pixels
-from bn.module import Module, Shape
+from bn.module import Module
+from bn.types import Shape
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `train` writes beside the weights."""
+    """The metadata that `train` writes beside the weights."""
 
     model: str
     input_shape: Shape  # (C, H, W)
@@ -27,24 +28,23 @@ class Checkpoint:
 
 
 def save(path: Path, network: Module, name: str, data: Dataset, pixels: Pixels) -> None:
-    """Write the network with its name, input and classes."""
+    """Write the network, with its name, the shape and scaling of its input, and its classes."""
     about = Checkpoint(name, data.shape, data.classes, pixels.mean, pixels.std)
     nn.save(path, network, metadata=asdict(about))
 
 
 def load(path: Path) -> tuple[Module, Checkpoint]:
-    """The network, in eval mode, and what it was trained for.
+    """Load the network, in eval mode, and its metadata.
 
     Raises
     ------
     ValueError
-        The file is no checkpoint, none that `python -m bn train` wrote, or of a network that
-        diverged.
+        The file is not a checkpoint of `python -m bn train`, or its network diverged.
     OSError
         The file cannot be read.
     """
     fields = nn.metadata(path)
-    _check.trained_network(path, fields, models.RECIPES, models.LEAST_SIZE)
+    _check.training_metadata(path, fields, models.RECIPES, models.LEAST_SIZE)
     about = Checkpoint(
         model=fields["model"],
         input_shape=tuple(fields["input_shape"]),
@@ -54,5 +54,5 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
     )
     network = models.build(about.model, about.input_shape, len(about.classes), batch_norm=True)
     nn.load(path, network)
-    _check.finite_weights(path, dict(network.named_state()))
+    _check.usable_weights(path, dict(network.named_state()))
     return network.eval(), about

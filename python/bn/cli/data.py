@@ -1,4 +1,4 @@
-"""The images to train on: scikit-learn's digits, CIFAR-10's binary version, MNIST's IDX files."""
+"""Data sets: scikit-learn's digits, CIFAR-10's binary version and MNIST's IDX files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 
 import bn
 from bn import _check
-from bn.module import Array, Shape
+from bn.types import Array, Shape
 
 CIFAR_TRAIN = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
 CIFAR_TEST = "test_batch.bin"
 CIFAR_NAMES = "batches.meta.txt"
 CIFAR_SHAPE = (3, 32, 32)
-IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}  # magic: uint8, 3 or 1 axes
-CLASSES = 10  # of each of the three
-LEAST = 2  # images: a batch of one has no statistics
+# The magic numbers of unsigned bytes with 3 axes and with 1.
+IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}
+CLASSES = 10  # in each of the three data sets
+LEAST = 2  # images, since batch normalization cannot train on one
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Dataset:
     name : str
     classes : tuple of str
     peak : int
-        The value of a fully lit pixel: 16 for the digits, 255 otherwise.
+        The value of a white pixel: 16 for the digits, 255 for the others.
     x_train, x_test : ndarray of uint8, shape (N, C, H, W)
     y_train, y_test : ndarray of int64, shape (N,)
     """
@@ -52,12 +53,12 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Pixels:
-    """How pixels become a network's input: per-channel mean and standard deviation.
+    """How pixels become a network's input: with the mean and deviation of each channel.
 
     Attributes
     ----------
     mean, std : tuple of float, length C
-        In units of a fully lit pixel, so that they serve images of any depth.
+        As fractions of a white pixel's value, so that they do not depend on the bits per pixel.
     """
 
     mean: tuple[float, ...]
@@ -65,15 +66,15 @@ class Pixels:
 
     @classmethod
     def of(cls, data: Dataset, chunk: int = 4096) -> Pixels:
-        """Measure the training images, chunk by chunk: 60,000 of them need no float copy."""
+        """Measure the training images in chunks, so that no float copy of all is in memory."""
         chunks = (data.x_train[i : i + chunk] for i in range(0, len(data.x_train), chunk))
         stats = bn.merge([bn.stats(x.astype(np.float32)) for x in chunks])
         mean, std = stats.mean / data.peak, np.sqrt(stats.var) / data.peak
-        std[std == 0] = 1.0  # a channel without contrast stays at zero
+        std[std == 0] = 1.0  # a constant channel becomes zero
         return cls(tuple(mean.tolist()), tuple(std.tolist()))
 
     def to_input(self, x: Array, peak: int, axis: int) -> Array:
-        """(N, C, H, W) pixels from 0 to `peak` as float32 with channels on `axis` (1 or -1)."""
+        """Convert (N, C, H, W) pixels from 0 to `peak` to float32 with channels on `axis`."""
         mean = np.array(self.mean, np.float32)[:, None, None]
         std = np.array(self.std, np.float32)[:, None, None]
         out: Array = (x.astype(np.float32) / np.float32(peak) - mean) / std
@@ -81,7 +82,7 @@ class Pixels:
 
 
 def load_digits() -> Dataset:
-    """scikit-learn's 1,797 handwritten digits; of each class every fourth image is for testing."""
+    """Load scikit-learn's 1,797 handwritten digits; every fourth of each class is a test image."""
     from sklearn import datasets
 
     digits = datasets.load_digits()
@@ -94,33 +95,33 @@ def load_digits() -> Dataset:
 
 
 def load_folder(path: Path) -> Dataset:
-    """Read CIFAR-10's binary version or MNIST's IDX files, whichever `path` holds.
+    """Load CIFAR-10's binary version or MNIST's IDX files, whichever the folder has.
 
     Raises
     ------
     ValueError
-        A file is missing, or is not what its name says; the message names the file, what was
-        expected and what came.
+        A file is missing, or does not have the format that its name tells. The message names the
+        file, what was expected and what was found.
     OSError
         A file cannot be read.
     """
-    _check.folder(path)
+    _check.existing_folder(path)
     found = {entry.name.removesuffix(".gz") for entry in path.iterdir()}
     cifar = {*CIFAR_TRAIN, CIFAR_TEST, CIFAR_NAMES}
     mnist = {f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in IDX_KINDS}
     _check.known_files(path, found & (cifar | mnist))
     if found & cifar:
-        _check.all_files(path, {name for name in cifar if not (path / name).is_file()})
+        _check.no_file_missing(path, {name for name in cifar if not (path / name).is_file()})
         return load_cifar(path)
-    _check.all_files(path, mnist - found)
+    _check.no_file_missing(path, mnist - found)
     return load_mnist(path)
 
 
 def load_cifar(path: Path) -> Dataset:
-    """CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
+    """Load CIFAR-10's binary version: records of one label byte and 3 x 32 x 32 pixel bytes."""
     text = (path / CIFAR_NAMES).read_text(encoding="utf-8", errors="replace")
     names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    _check.class_names(path / CIFAR_NAMES, len(names), CLASSES)
+    _check.class_count(path / CIFAR_NAMES, len(names), CLASSES)
     batches = [read_cifar(path / name) for name in CIFAR_TRAIN]
     x_train = np.concatenate([x for x, _ in batches])
     y_train = np.concatenate([y for _, y in batches])
@@ -130,7 +131,7 @@ def load_cifar(path: Path) -> Dataset:
 
 
 def read_cifar(path: Path) -> tuple[Array, Array]:
-    """Images (N, 3, 32, 32) and labels (N,) of one file."""
+    """Read the images, (N, 3, 32, 32), and the labels, (N,), of one file."""
     record = 1 + int(np.prod(CIFAR_SHAPE))
     raw = np.fromfile(path, np.uint8)
     _check.whole_records(path, raw.size, record)
@@ -140,7 +141,7 @@ def read_cifar(path: Path) -> tuple[Array, Array]:
 
 
 def load_mnist(path: Path) -> Dataset:
-    """MNIST's four IDX files (those of Fashion-MNIST have the same names), plain or gzipped."""
+    """Load MNIST's or Fashion-MNIST's four IDX files, plain or gzipped."""
     train, test = read_mnist(path, "train"), read_mnist(path, "t10k")
     image_size = train[0].shape[2:]
     _check.image_size(idx_path(path, "t10k-images-idx3-ubyte"), test[0].shape[2:], image_size)
@@ -148,7 +149,7 @@ def load_mnist(path: Path) -> Dataset:
 
 
 def read_mnist(path: Path, part: str) -> tuple[Array, Array]:
-    """Images (N, 1, H, W) and labels (N,) of one of the two parts."""
+    """Read the images, (N, 1, H, W), and the labels, (N,), of one of the two parts."""
     images_path = idx_path(path, f"{part}-images-idx3-ubyte")
     labels_path = idx_path(path, f"{part}-labels-idx1-ubyte")
     images = read_idx(images_path, IDX_KINDS["images-idx3"])
@@ -160,13 +161,13 @@ def read_mnist(path: Path, part: str) -> tuple[Array, Array]:
 
 
 def idx_path(path: Path, name: str) -> Path:
-    """The file itself or, where that is not there, its gzipped form."""
+    """The path of the plain file if there is one, else that of the gzipped file."""
     plain = path / name
     return plain if plain.is_file() else path / f"{name}.gz"
 
 
 def read_idx(path: Path, magic: int) -> Array:
-    """An IDX file of unsigned bytes: magic number, one big-endian uint32 per axis, the values."""
+    """Read an IDX file: magic number, a big-endian uint32 for each axis, unsigned bytes."""
     axes = magic & 0xFF
     header = 4 + 4 * axes
     try:

@@ -1,4 +1,4 @@
-"""What is seen while a network trains: live bars in a terminal, one line per epoch elsewhere."""
+"""The display during training: live bars in a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ COLUMNS = (
 
 
 def live() -> bool:
-    """Whether standard output is a terminal that rich, if it is installed, can redraw."""
-    # rich would take a file for a terminal where FORCE_COLOR is set
+    """Whether rich is installed and standard output is a terminal that it can redraw."""
+    # With FORCE_COLOR in the environment rich would treat a file as a terminal.
     if sys.stdout is None or not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
         return False
     from rich.console import Console
@@ -52,7 +52,8 @@ def open_display() -> Iterator[Watcher]:
 
 
 def percent(share: float) -> str:
-    """
+    """Format a fraction in percent.
+
     Examples
     --------
     >>> percent(0.98765)
@@ -62,7 +63,7 @@ def percent(share: float) -> str:
 
 
 class Lines:
-    """One plain line per epoch."""
+    """A display that prints one plain line for each epoch."""
 
     def start(self, run: Run, epochs: int, steps: int) -> None:
         self.network = run.network
@@ -82,7 +83,7 @@ class Lines:
 
 @dataclass
 class Row:
-    """What the live display shows of one network."""
+    """The values that the live display shows for one network."""
 
     network: str
     epochs: int
@@ -95,7 +96,7 @@ class Row:
 
 
 class Bars:
-    """A row with a bar for each network, drawn by rich whenever the terminal is refreshed."""
+    """A live display with a row and a bar for each network; rich redraws it regularly."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
@@ -113,7 +114,7 @@ class Bars:
         row.epoch, row.accuracy = epoch.epoch, percent(epoch.test_accuracy)
 
     def table(self) -> Table:
-        """What is on the terminal now."""
+        """Build the table that rich draws at a refresh."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
 

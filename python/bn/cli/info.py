@@ -1,4 +1,4 @@
-"""`python -m bn info`: versions, OpenMP, threads, CPU features, BLAS."""
+"""`python -m bn info`: show versions, OpenMP, threads, CPU features and BLAS."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 import bn
+from bn.table import aligned
 
 SUMMARY = "show versions, OpenMP, threads, CPU features and NumPy's BLAS"
 DESCRIPTION = "Show what this installation of bn runs on."
-AVX512_CORES = {"skylakex", "cooperlake", "sapphirerapids"}  # OpenBLAS's names
+# OpenBLAS's names for CPUs with AVX-512.
+AVX512_CORES = {"skylakex", "cooperlake", "sapphirerapids"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add nothing: the command has no options."""
+    """Do nothing, since this command has no options."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one fact per line."""
+    """Print one fact in each line, and a hint if OpenBLAS misses the CPU's features."""
     config = bn.show_config()
     blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     facts = [
@@ -33,8 +35,7 @@ def run(args: argparse.Namespace) -> int:
         ("CPU features", config["isa"]),
         *(("BLAS", describe_blas(pool)) for pool in blas),
     ]
-    for name, value in facts:
-        print(f"{name:13} {value}")
+    print(aligned(facts, left=2))
     for pool in blas:
         if old_core(config["isa"], pool):
             print(
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe_blas(pool: dict[str, Any]) -> str:
-    """One of threadpoolctl's entries in a line.
+    """Describe an entry of threadpoolctl's list in one line.
 
     Examples
     --------

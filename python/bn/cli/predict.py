@@ -10,18 +10,18 @@ import numpy as np
 
 from bn import _check
 from bn.cli import checkpoint, models
-from bn.cli._arguments import integer
-from bn.cli._failure import Failure, expected, require
-from bn.module import Array, Shape
+from bn.cli.arguments import integer
+from bn.cli.failure import Failure, expected, require
+from bn.types import Array, Shape
 
 SUMMARY = "classify images with a network that train has saved"
 DESCRIPTION = """\
-Classify images with a network that `python -m bn train` has saved: a line for
-each, with the likeliest class and its probability. Images of any size and kind
-that pillow reads become grey or coloured and as small as those the network was
-trained on. The digits and MNIST are light strokes on a dark ground: crop the
-image to the digit, and use --invert for dark ink on light paper. What is
-transparent is taken for white paper.
+Classify images with a network that `python -m bn train` has saved. For each
+image a line shows the most probable class and its probability. Images of any
+size and kind that pillow reads are converted to the size and the colours of the
+images that the network was trained on. The digits and MNIST are light strokes
+on a dark ground: crop the image to the digit, and use --invert for dark ink on
+light paper. Transparent pixels become white.
 """
 
 
@@ -30,12 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", type=Path, metavar="model.npz", help="the network")
     add("images", type=Path, nargs="+", metavar="image.png", help="the images")
-    add("--top", type=integer(1), default=1, metavar="K", help="show the K likeliest classes")
+    add("--top", type=integer(1), default=1, metavar="K", help="show the K most probable classes")
     add("--invert", action="store_true", help="swap light and dark")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each image; exit code 1 if any could not be read."""
+    """Print a line for each image; return exit code 1 if one cannot be read, else 0."""
     require("predict", "PIL", "pillow")
     with expected(ValueError, OSError, MemoryError):
         network, about = checkpoint.load(args.model)
@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def likeliest(probabilities: Array, classes: tuple[str, ...], top: int) -> str:
-    """
+    """The `top` most probable classes with their probabilities, as text.
+
     Examples
     --------
     >>> likeliest(np.array([0.1, 0.7, 0.2]), ("cat", "dog", "eel"), top=2)
@@ -65,7 +66,7 @@ def likeliest(probabilities: Array, classes: tuple[str, ...], top: int) -> str:
 
 
 def read_image(path: Path, shape: Shape) -> Array:
-    """An image file as uint8 of `shape`, (C, H, W)."""
+    """Read an image file and scale it to a uint8 array of `shape`, (C, H, W)."""
     from PIL import Image, ImageOps
 
     channels, height, width = shape
@@ -73,14 +74,14 @@ def read_image(path: Path, shape: Shape) -> Array:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
             with expected(ValueError):
-                _check.shades(path, image.mode)
-            if image.mode.startswith("I;16"):  # convert("L") would cut 16 bits off at 255
+                _check.image_mode(path, image.mode)
+            if image.mode.startswith("I;16"):  # convert("L") would clip 16 bits at 255
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
                 paper = Image.new("RGBA", image.size, "white")
                 image = Image.alpha_composite(paper, image.convert("RGBA"))
             image = image.convert("L" if channels == 1 else "RGB")
-            # the mean over the area of each new pixel, as scikit-learn's digits were made
+            # A new pixel is the mean of the area it covers, as in scikit-learn's digits.
             image = image.resize((width, height), Image.Resampling.BOX)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Failure(_check.unreadable_image(path, error)) from error

@@ -1,37 +1,41 @@
-"""`python -m bn train`: a network with batch normalization and its twin without, side by side."""
+"""`python -m bn train`: train a network with batch normalization and the same one without."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import bn
 from bn import _check
-from bn.cli import checkpoint, models, report
-from bn.cli._arguments import integer, positive
-from bn.cli._failure import expected, require
-from bn.cli._process import Stop, forget_output, limit_threads, stop_on_interrupt
+from bn.cli import checkpoint, models, results
+from bn.cli.arguments import integer, positive
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
 from bn.cli.display import open_display
+from bn.cli.failure import expected, require
+from bn.cli.process import Stop, forget_output, limit_threads, stop_on_interrupt
 from bn.cli.training import Options, Run, Trainer
+from bn.table import aligned
 
-SUMMARY = "train a network with batch normalization and its twin without it"
+SUMMARY = "train a network with and one without batch normalization"
 DESCRIPTION = """\
-Train a convolutional network with batch normalization and, on the same images
-and with the same seed, initial weights and learning rates, its twin without.
-Without --data they learn scikit-learn's handwritten digits; nothing is
-downloaded. The folder of the results gets curves.png, metrics.json and
-model.npz: the network with batch normalization, for `python -m bn predict`.
-Ctrl-C stops early and saves what was trained.
+Train a convolutional network with batch normalization, and then the same
+network without it, on the same images and with the same seed, initial weights
+and learning rates. Without --data the networks learn scikit-learn's handwritten
+digits; nothing is downloaded. The results are the files curves.png,
+metrics.json and model.npz, which is the network with batch normalization for
+`python -m bn predict`. Ctrl-C stops early and saves what was trained.
 """
 NETWORKS = {True: "with batch norm", False: "without batch norm"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    recipes = (f"  {name:16}{recipe.summary}" for name, recipe in models.RECIPES.items())
-    parser.epilog = "\n".join(("models, fitted to the size and classes of the images:", *recipes))
+    recipes = aligned([(name, recipe.summary) for name, recipe in models.RECIPES.items()], left=2)
+    parser.epilog = "models, fitted to the size and classes of the images:\n" + indent(
+        recipes, "  "
+    )
     add = parser.add_argument
     add("--model", choices=tuple(models.RECIPES), default="digits", help="which network (below)")
     add(
@@ -55,21 +59,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.05,
         metavar="RATE",
         help="learning rate of the first step, from which it falls to 0 along a cosine; "
-        "default 0.05. Raise it, to 0.3 on the digits, to see the twin learn late or not at all",
+        "default 0.05. With 0.3 on the digits the network without batch normalization learns late "
+        "or not at all",
     )
     add(
         "--threads",
         type=integer(1, _check.MOST_THREADS),
         metavar="N",
-        help="threads of batch normalization and of matrix products; default: as many as they "
-        "choose",
+        help="threads of batch normalization and of matrix products; by default each of the two "
+        "chooses its own number",
     )
     add("--seed", type=integer(0), default=0, metavar="N", help="default 0")
     add("--out", type=Path, metavar="FOLDER", help="for the results; default runs/MODEL")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, save, report."""
+    """Train both networks, save the first, and write and print the results."""
     require("train", "matplotlib", "matplotlib")
     data = load(args.data)
     out: Path = args.out or Path("runs", args.model)
@@ -80,23 +85,23 @@ def run(args: argparse.Namespace) -> int:
             runs = train_both(args, data, out / "model.npz", stop)
             settings = options(args) | {"threads": bn.get_num_threads()}
             finish(out, settings, data, runs, stop.requested)
-            print(end="", flush=True)  # a reader that has left is noticed here, not later
+            print(end="", flush=True)  # raises here if the reader has closed the pipe
         except BrokenPipeError:
             if not stop.requested:
                 raise
-            forget_output()  # Ctrl-C ended the reader as well
+            forget_output()  # Ctrl-C has ended the reader, too
     return 130 if stop.requested else 0
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
-    """What metrics.json says about how the networks were trained."""
+    """The options of the training that metrics.json records."""
     names = ("model", "epochs", "batch_size", "lr", "seed")
     folder = None if args.data is None else str(args.data)
     return {"data": folder} | {name: getattr(args, name) for name in names}
 
 
 def load(folder: Path | None) -> Dataset:
-    """The data set that the options name."""
+    """Load the data set of a folder, or the digits if there is none."""
     if folder is None:
         require("train", "sklearn", "scikit-learn")
         return load_digits()
@@ -105,7 +110,7 @@ def load(folder: Path | None) -> Dataset:
 
 
 def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) -> list[Run]:
-    """Train the network and its twin; the first is saved as soon as it is trained."""
+    """Train the network with batch normalization, save it, and train the one without."""
     recipe, pixels = models.RECIPES[args.model], Pixels.of(data)
     settings = Options(args.epochs, args.batch_size, args.lr, args.seed)
     print(describe(data))
@@ -126,7 +131,7 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
             trainer = Trainer(model, recipe, data, pixels, settings)
             try:
                 trainer.fit(run, watcher, stop)
-            finally:  # also if nobody reads the output any more
+            finally:  # also if the reader of the output has closed the pipe
                 if batch_norm and run.seconds > 0:
                     with expected(OSError):
                         checkpoint.save(path, model, args.model, data, pixels)
@@ -137,7 +142,7 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
 
 
 def describe(data: Dataset) -> str:
-    """The data set in one line."""
+    """Describe the data set in one line."""
     c, h, w = data.shape
     color = {1: "grey", 3: "colour"}[c]
     return (
@@ -149,20 +154,20 @@ def describe(data: Dataset) -> str:
 def finish(
     out: Path, settings: dict[str, Any], data: Dataset, runs: list[Run], stopped: bool
 ) -> None:
-    """Write curves and numbers, print the table and where everything is."""
+    """Write the curves and the numbers, and print the table and where the results are."""
     if not any(run.seconds for run in runs):
         print("stopped before the first step: nothing was trained, and nothing saved")
         return
     curves = out / "curves.png"
     with expected(OSError):
-        report.write_metrics(out / "metrics.json", settings, data, runs)
-    report.print_table(runs)
+        results.write_metrics(out / "metrics.json", settings, data, runs)
+    results.print_table(runs)
     with expected(OSError):
         if any(run.epochs for run in runs):
             title = "{model} network, learning rate {lr:g}, seed {seed}".format(**settings)
-            report.draw_curves(curves, f"{data.name}: {title}", runs)
+            results.draw_curves(curves, f"{data.name}: {title}", runs)
         else:
-            curves.unlink(missing_ok=True)  # those of an earlier training
+            curves.unlink(missing_ok=True)  # it may be of an earlier training
     print("stopped; what was trained so far is in" if stopped else "results in", out)
     if runs[0].status == "diverged":
         print(f"the network {runs[0].network} diverged and cannot classify: try a smaller --lr")

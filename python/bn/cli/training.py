@@ -1,4 +1,4 @@
-"""Train one network: the loop, the test, what each epoch gave."""
+"""Training of one network: the loop over epochs, and the test after each of them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ import bn
 from bn import nn
 from bn.cli.data import Dataset, Pixels
 from bn.cli.models import Recipe
-from bn.module import Array
+from bn.types import Array
 
 MOMENTUM = 0.9
 
 
 @dataclass
 class Epoch:
-    """What one pass over the training images gave; the test is in eval mode."""
+    """The results of one pass over the training images, and of the test after it in eval mode."""
 
     epoch: int
     lr: float
@@ -44,9 +44,10 @@ class Run:
     ----------
     status : {"complete", "interrupted", "diverged"}
     seconds : float
-        Time spent in training steps; tests are not in it.
+        The time of all training steps, without the tests.
     test_accuracy_eval, test_accuracy_batch : float
-        In eval mode, with the running statistics, and with the statistics of each test batch.
+        The accuracy in eval mode, with the running statistics, and the accuracy with the statistics
+        of each test batch.
     """
 
     network: str
@@ -59,7 +60,7 @@ class Run:
 
 
 class Watcher(Protocol):
-    """Who follows a training."""
+    """An object that is told how a training goes."""
 
     def start(self, run: Run, epochs: int, steps: int) -> None: ...
     def step(self, loss: float, images_per_second: float) -> None: ...
@@ -67,13 +68,15 @@ class Watcher(Protocol):
 
 
 class Stop(Protocol):
-    """Who may ask for the end of a training; it is heard between two steps."""
+    """An object that can request the end of a training, which happens between two steps."""
 
     requested: bool
 
 
 @dataclass(frozen=True)
 class Options:
+    """How to train a network."""
+
     epochs: int
     batch_size: int
     lr: float
@@ -82,7 +85,7 @@ class Options:
 
 @dataclass
 class Trainer:
-    """A network, the images it learns from, and how."""
+    """The training of a network on a data set."""
 
     model: nn.Sequential
     recipe: Recipe
@@ -96,10 +99,10 @@ class Trainer:
         self.opt = nn.SGD(self.model.parameters(), lr=self.options.lr, momentum=MOMENTUM)
         total = self.options.epochs * self.steps
         self.schedule = nn.CosineAnnealingLR(self.opt, T_max=total, eta_min=0.0)
-        self.rng = np.random.default_rng([self.options.seed, 1])  # the order of the images
+        self.rng = np.random.default_rng([self.options.seed, 1])  # for the order of the images
 
     def fit(self, run: Run, watcher: Watcher, stop: Stop) -> None:
-        """Train to the end, or until the loss is no number or `stop` is requested; fills `run`."""
+        """Train until the last epoch, a loss that is not finite or a requested stop; fill `run`."""
         watcher.start(run, self.options.epochs, self.steps)
         with quiet():
             for number in range(1, self.options.epochs + 1):
@@ -114,13 +117,13 @@ class Trainer:
                     break
 
     def measure_both(self, run: Run) -> None:
-        """Test the trained network with the running statistics and with each batch's own."""
+        """Test the trained network with the running statistics and with those of each batch."""
         with quiet():
             _, run.test_accuracy_eval = self.test()
             run.test_accuracy_batch = self.test_with_batch_statistics()
 
     def train_epoch(self, number: int, run: Run, watcher: Watcher, stop: Stop) -> Epoch | None:
-        """One pass over the training images, or None if it was stopped on the way."""
+        """Make one pass over the training images and test; None if a stop was requested."""
         data, loss, right, seen, seconds = self.data, 0.0, 0, 0, 0.0
         order = self.rng.permutation(len(data.x_train))
         lr = self.opt.lr
@@ -150,7 +153,7 @@ class Trainer:
         )
 
     def train_step(self, pixels: Array, y: Array) -> tuple[float, int]:
-        """One step of gradient descent: the loss, and how many images were classified right."""
+        """Make one step of gradient descent; return the loss and the number of right answers."""
         out = self.model(self.pixels.to_input(pixels, self.data.peak, self.recipe.axis))
         loss = float(self.criterion(out, y))
         self.opt.zero_grad()
@@ -165,20 +168,19 @@ class Trainer:
         return self.measure()
 
     def test_with_batch_statistics(self) -> float:
-        """Accuracy on the test images with each batch's own statistics, as in training.
+        """Accuracy on the test images with the statistics of each batch, as in training.
 
-        The running statistics come out of it as they were.
+        The running statistics do not change.
         """
-        state = self.model.state_dict()
         try:
             self.model.train()
-            return self.measure()[1]
+            with bn.no_stat_update():
+                return self.measure()[1]
         finally:
-            self.model.load_state_dict(state)
             self.model.eval()
 
     def measure(self) -> tuple[float, float]:
-        """Loss and accuracy on the test images in the mode that the network is in."""
+        """Loss and accuracy on the test images in the current mode of the network."""
         loss, right, n = 0.0, 0, len(self.data.y_test)
         for part in split(n, self.options.batch_size):
             y = self.data.y_test[part]
@@ -191,7 +193,7 @@ class Trainer:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """A network that diverges is a result, not a reason for warnings."""
+    """Suppress warnings about numbers that are not finite: divergence is a result of training."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", bn.NonFiniteWarning)
         yield
@@ -202,10 +204,10 @@ def count_right(out: Array, y: Array) -> int:
 
 
 def split(n: int, size: int) -> list[slice]:
-    """Cut n images into batches of about equal length, at most `size`.
+    """Divide n images into batches of about equal length, at most `size`.
 
-    None has a single image while n has two, since batch normalization cannot train on one; so a
-    batch may hold three where `size` is two.
+    From two images on, no batch has a single one, since batch normalization cannot train on it. If
+    `size` is two, a batch may therefore have three images.
 
     Examples
     --------

@@ -301,7 +301,7 @@ class BatchNorm(Module):
         axis = _check.data(x, self.axis)
         _check.running_pair(self.running.mean, self.running.var, needed=False)
         if self.num_features is not None:
-            _check.size("x", x, axis, self.num_features)
+            _check.channel_count("x", x, axis, self.num_features)
         return axis
 
     def uses_batch_stats(self, training: bool) -> bool:

@@ -10,7 +10,8 @@ import numpy as np
 
 from bn import _check
 from bn.layers.batch_norm import BatchNorm
-from bn.module import Array, Module, Shape
+from bn.module import Module
+from bn.types import Array, Shape
 
 
 class FeatureAxes(Module):

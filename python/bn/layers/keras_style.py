@@ -15,8 +15,9 @@ from bn.layers.correction import Correction
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
 from bn.layers.running_stats import RunningStats
-from bn.module import Array, Parameter, Shape
+from bn.module import Parameter
 from bn.statistics import Stats
+from bn.types import Array, Shape
 
 Initializer = str | Callable[[Shape, np.dtype[Any]], Array]
 

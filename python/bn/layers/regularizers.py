@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bn import _check
-from bn.module import Array
+from bn.types import Array
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class watching(core.Setting):
 
     def __init__(self, model: Module, callback: Callback) -> None:
         _check.instance("model", model, Module)
-        _check.is_callable("callback", callback)
+        _check.function("callback", callback)
         watched = dict(_watched.get() or {})
         for path, layer in model.named_modules():
             watched[layer] = (*watched.get(layer, ()), (path or type(layer).__name__, callback))

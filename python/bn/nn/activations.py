@@ -1,17 +1,18 @@
-"""Activations: functions of each number by itself, and Softmax."""
+"""Activation functions: elementwise ones, and `Softmax`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bn import _check
-from bn.module import Array, Elementwise, Module, Shape
+from bn.module import Elementwise, Module
+from bn.types import Array, Shape
 
 
 class ReLU(Elementwise):
     """The positive part, y = max(x, 0).
 
-    Backward needs y only, which the next layer keeps anyway.
+    Only y is kept for backward, which takes no extra memory where the next layer keeps its input.
 
     Examples
     --------
@@ -28,7 +29,8 @@ class ReLU(Elementwise):
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.take(dy)
-        dx: Array = np.where(y <= 0, dy.dtype.type(0), dy)  # NaN passes, as in PyTorch
+        # Where y is NaN, the gradient passes, as in PyTorch.
+        dx: Array = np.where(y <= 0, dy.dtype.type(0), dy)
         return dx
 
 
@@ -38,7 +40,7 @@ class LeakyReLU(Elementwise):
     Parameters
     ----------
     negative_slope : float
-        Dimensionless; 0.01 as in PyTorch.
+        The slope below 0; the default is PyTorch's.
 
     Raises
     ------
@@ -86,7 +88,7 @@ class Sigmoid(Elementwise):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        z = np.exp(-np.abs(x))  # never overflows
+        z = np.exp(-np.abs(x))  # the exponent is at most 0, so exp cannot overflow
         y: Array = np.where(x < 0, z, 1) / (1 + z)
         self.keep(y, y)
         return y
@@ -148,7 +150,7 @@ class Softmax(Module):
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
         _check.axis_of(self.axis, x.ndim)
-        with np.errstate(over="ignore"):  # a difference of -inf gives exactly 0
+        with np.errstate(over="ignore"):  # where the difference overflows to -inf, exp gives 0
             y: Array = np.exp(x - x.max(axis=self.axis, keepdims=True, initial=-np.inf))
         y /= y.sum(axis=self.axis, keepdims=True)
         self.keep(y, y)

@@ -1,4 +1,4 @@
-"""Checkpoints: a model's state in a NumPy .npz file."""
+"""Checkpoints: saving and loading a model's state as a NumPy .npz file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import IO, Any, TypeVar
 import numpy as np
 
 from bn import _check
-from bn.module import Array, Module
+from bn.module import Module
+from bn.types import Array
 
 Model = TypeVar("Model", bound=Module)
 
@@ -25,23 +26,25 @@ def save(
 ) -> None:
     """Write a model's state to a file.
 
-    A temporary file in the same folder is written, flushed to the disk and renamed, so that after
-    a crash at any moment `path` is either the old checkpoint or the new one, whole.
+    The state is written to a temporary file in the same folder, which is flushed to the disk and
+    then renamed. After a crash at any moment `path` is therefore either the complete old checkpoint
+    or the complete new one.
 
     Parameters
     ----------
     path : path-like
-        Taken as it is; no ending is added. Through a symbolic link the file behind it is written.
+        The file; no ending is added to its name. If it is a symbolic link, the file it points to
+        is written.
     model : Module
     metadata : dict, optional
-        Anything that JSON can write, kept beside the state.
+        Anything that JSON can represent; `metadata` reads it back.
 
     Raises
     ------
     TypeError
-        `model` is not a Module, `metadata` is not a dict, or it holds what JSON cannot write.
+        `model` is not a Module, `metadata` is not a dict, or JSON cannot represent it.
     ValueError
-        `path` is a device or another thing that is not a file.
+        `path` is a device, a pipe or a socket.
     OSError
         The file cannot be written.
 
@@ -70,13 +73,15 @@ def save(
     except OSError as error:
         if error.filename is None:
             raise
-        raise OSError(error.errno, error.strerror, str(path)) from error  # not the temporary one
+        raise OSError(
+            error.errno, error.strerror, str(path)
+        ) from error  # name path, not the temporary file
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _write(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
-    """Write a .npz file; np.savez would take arrays named `file` or `allow_pickle` for options."""
+    """Write a .npz file; np.savez cannot write arrays that are named like its own arguments."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
@@ -84,13 +89,13 @@ def _write(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
-    """Read a model's state from a file that `save` wrote, or raise and change nothing.
+    """Load a model's state from a file that `save` wrote, or raise and change nothing.
 
     Parameters
     ----------
     path : path-like
     model : Module
-        Of the structure that was saved; what is built lazily must be built.
+        A model of the same structure as the saved one, whose layers are all built.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     FileNotFoundError
         There is no such file.
     ValueError
-        The file is damaged, is something else, or belongs to another model.
+        The file is damaged, is no checkpoint, or belongs to another model.
     TypeError
         `model` is not a Module.
 
@@ -123,11 +128,11 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     try:
         return model.load_state_dict(arrays)
     except (TypeError, ValueError) as error:
-        raise _check.checkpoint(path, error) from error
+        raise _check.unusable_checkpoint(path, error) from error
 
 
 def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The metadata that `save` put into a file.
+    """Read the metadata that `save` wrote to a file.
 
     Parameters
     ----------
@@ -136,14 +141,14 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Empty if none was given.
+        Empty if `save` got none.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     ValueError
-        The file is damaged or is something else.
+        The file is damaged or is no checkpoint.
 
     Examples
     --------
@@ -159,12 +164,12 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         fields = json.loads(str(arrays.get(METADATA, "{}")))
         _check.metadata(fields)
     except (TypeError, ValueError, RecursionError) as error:
-        raise _check.checkpoint(path, f"its metadata cannot be read: {error}") from error
+        raise _check.unusable_checkpoint(path, f"its metadata cannot be read: {error}") from error
     return dict(fields or {})
 
 
 def _read(path: str | os.PathLike[str], only: str | None = None) -> dict[str, Array]:
-    """The arrays of a file (or the one of that name, if it is there)."""
+    """Read all arrays of a file, or only the one that is named, if the file has it."""
     try:
         with Path(path).open("rb") as file:
             if not zipfile.is_zipfile(file):
@@ -175,5 +180,5 @@ def _read(path: str | os.PathLike[str], only: str | None = None) -> dict[str, Ar
                 return {name: arrays[name] for name in names}
     except FileNotFoundError:
         raise
-    except Exception as error:  # zipfile, zlib, NumPy's parser: a damaged file fails in many ways
-        raise _check.checkpoint(path, error) from error
+    except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damaged files
+        raise _check.unusable_checkpoint(path, error) from error

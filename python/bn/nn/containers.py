@@ -1,27 +1,28 @@
-"""Sequential and Residual: layers made of layers."""
+"""`Sequential` and `Residual`: layers that contain layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, cast, overload
 
 from bn import _check
 from bn._core import core
-from bn.module import Array, Module, Shape
+from bn.module import Module
+from bn.types import Array, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 class Sequential(Module):
-    """Layers one after the other.
+    """Layers that are applied one after the other.
 
-    Their names are "0", "1", ..., so that a state reads like that of PyTorch's container. The
-    layers can be indexed, sliced (which shares them), replaced, counted and iterated.
+    Their names are "0", "1", ..., as in PyTorch's container. The layers can be indexed, sliced,
+    replaced, counted and iterated; a slice is a Sequential of the same layer objects.
 
-    A layer that does not fit is found when its turn comes. After that error, as after Ctrl-C or any
-    other exception, the running statistics of all layers are what they were before the call.
-    `output_shape` and `summary` find a layer that does not fit beforehand.
+    If a layer raises, or Ctrl-C interrupts it, the running statistics of all layers become what
+    they were before the call. `output_shape` and `summary` find a layer that does not fit without
+    a forward pass.
 
     Parameters
     ----------
@@ -81,21 +82,22 @@ class Sequential(Module):
         return self._layers[index]
 
     @overload
-    def __setitem__(self, index: int, layers: Module) -> None: ...
+    def __setitem__(self, index: int, value: Module) -> None: ...
     @overload
-    def __setitem__(self, index: slice, layers: Iterable[Module]) -> None: ...
-    def __setitem__(self, index: int | slice, layers: Module | Iterable[Module]) -> None:
-        """Replace one layer, or a slice of them by any number."""
-        new = [layers] if isinstance(layers, Module) else list(layers)
-        for layer in new:
-            _check.instance("every layer", layer, Module)
+    def __setitem__(self, index: slice, value: Iterable[Module]) -> None: ...
+    def __setitem__(self, index: int | slice, value: Module | Iterable[Module]) -> None:
+        """Replace one layer, or a slice by any number of layers."""
         if isinstance(index, slice):
-            self._layers[index] = new
+            layers = list(cast("Iterable[Module]", value))
+            for layer in layers:
+                _check.instance("every layer", layer, Module)
+            self._layers[index] = layers
         else:
-            (self._layers[index],) = new
+            _check.instance("every layer", value, Module)
+            self._layers[index] = cast("Module", value)
 
     def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
-        """(name, layer, its input's shape without the batch axis) of each layer."""
+        """For each layer its name, itself and the shape of its input without the batch axis."""
         for i, layer in enumerate(self._layers):
             yield str(i), layer, input_shape
             input_shape = layer.output_shape(input_shape)
@@ -107,7 +109,7 @@ class Sequential(Module):
         return input_shape
 
     def build(self, input_shape: Shape) -> None:
-        self.output_shape(input_shape)  # all fit, or none is built
+        self.output_shape(input_shape)  # raises before any layer is built
         for _, layer, shape in self.child_inputs(input_shape):
             layer.build(shape)
 
@@ -135,7 +137,7 @@ class Residual(Module):
     ----------
     body : Module
     shortcut : Module or None
-        None for the identity.
+        None stands for the identity.
 
     Raises
     ------
@@ -164,7 +166,7 @@ class Residual(Module):
         self.shortcut = shortcut
 
     def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
-        """(name, layer, its input's shape without the batch axis) of body and shortcut."""
+        """For body and shortcut the name, the layer and the shape of its input."""
         for name, child in self.children():
             yield name, child, input_shape
 
@@ -174,7 +176,7 @@ class Residual(Module):
         other = input_shape
         if self.shortcut is not None:
             other = self.shortcut.output_shape(input_shape)
-        _check.same_shape("body", shape, "shortcut", other)
+        _check.same_output_shape("body", shape, "shortcut", other)
         return shape
 
     def build(self, input_shape: Shape) -> None:
@@ -187,7 +189,7 @@ class Residual(Module):
         try:
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
-            _check.same_shape("body", y.shape, "shortcut", other.shape)
+            _check.same_output_shape("body", y.shape, "shortcut", other.shape)
             return y + other
         except BaseException:
             self.undo_forward(mark)

@@ -1,24 +1,54 @@
-"""Conv2d: a sum of weighted neighbours, as matrix products over blocks of images."""
+"""`Conv2d`, and the choice of how to compute it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.module import Array, Module, Shape
+from bn.module import Module
 from bn.nn import conv_im2col, conv_im2row, conv_pointwise
-from bn.nn.conv_im2col import Pair, Window
+from bn.nn.conv_strategy import Strategy
 from bn.nn.init import Rng, weight_and_bias
+from bn.nn.window import Pair, Window
+from bn.types import Array, Shape
 
-# Channels-last images with fewer channels than this are faster as columns than as rows.
+# From this number of channels on, im2row is faster than im2col for channels-last images.
 ROWS_FROM = 16
 
 
+def strategy(x: Array, weight: Array, window: Window, axis: int) -> Strategy:
+    """Choose how to compute a convolution: the first strategy whose condition holds.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, C, H, W)
+    weight : ndarray, shape (O, C / groups, kh, kw)
+    window : Window
+    axis : {1, -1}
+        The channel axis of the layer: x is a transposed view if it is -1.
+
+    Returns
+    -------
+    Strategy
+
+    Examples
+    --------
+    >>> x, weight = np.ones((1, 4, 8, 8)), np.ones((2, 4, 1, 1))
+    >>> strategy(x, weight, Window((1, 1)), axis=1).__name__
+    'bn.nn.conv_pointwise'
+    """
+    channels, groups = x.shape[1], x.shape[1] // weight.shape[1]
+    table: tuple[tuple[Strategy, bool], ...] = (
+        (conv_im2row, axis == -1 and groups == 1 and channels >= ROWS_FROM),
+        (conv_pointwise, axis == 1 and window.pointwise and x.flags.c_contiguous),
+        (conv_im2col, True),
+    )
+    return next(way for way, fits in table if fits)
+
+
 def channel_sums(dy: Array, axis: int) -> Array:
-    """The sum of each channel, the gradient of a bias."""
+    """The sum of each channel, which is the gradient of a bias."""
     if axis == 1:
         sums: Array = dy.sum(axis=(0, 2, 3))
         return sums
@@ -26,7 +56,7 @@ def channel_sums(dy: Array, axis: int) -> Array:
 
 
 class Conv2d(Module):
-    r"""Convolution of images (cross-correlation, as everywhere in deep learning).
+    r"""Convolution of images (a cross-correlation, as is usual in deep learning).
 
     .. math:: y_{n,o,i,j} = b_o + \sum_{c,k,l} w_{o,c,k,l} \,
               x_{n,\,c,\,s i + d k - p,\,s j + d l - p}
@@ -38,34 +68,37 @@ class Conv2d(Module):
     kernel_size : int or pair of int
         Height and width of the kernel, in pixels.
     stride : int or pair of int
-        Pixels from one place of the kernel to the next.
+        Pixels from one position of the kernel to the next.
     padding : int, pair of int, "same" or "valid"
-        Zeros on each side; "same" keeps height and width (stride 1 only; an odd number of zeros
-        puts the larger part behind, as PyTorch does), "valid" adds none.
+        Zeros on each side. "same" keeps the height and the width and needs stride 1; of an odd
+        number of zeros the larger part comes after the image, as in PyTorch. "valid" adds none.
     dilation : int or pair of int
         Pixels from one weight to the next.
     groups : int
-        Channels are split into this many groups that do not see each other.
+        The channels are split into this many groups, each with a convolution of its own.
     bias : bool
         Whether to add one number per output channel.
     axis : {1, -1}
         The channel axis: 1 for (N, C, H, W), -1 for (N, H, W, C).
     dtype : dtype_like
-        Of the parameters, float32 or float64.
+        The dtype of the parameters, float32 or float64.
     rng : int, Generator or None
-        Draws the parameters from U(-b, b), b = 1 / sqrt(in_channels / groups * kh * kw).
+        The generator, or its seed, that draws the parameters from U(-b, b), where
+        b = 1 / sqrt(in_channels / groups * kh * kw).
 
     Attributes
     ----------
     weight : Parameter, shape (out_channels, in_channels / groups, kh, kw)
-        In PyTorch's layout, whatever `axis` is.
+        PyTorch's layout, for both values of `axis`.
     bias : Parameter or None, shape (out_channels,)
+    window : Window
+        How the kernel moves over an image.
 
     Raises
     ------
     ValueError
-        A size is not a positive integer, `groups` does not divide the channels, or "same" is asked
-        for with a stride.
+        A size is not a positive integer, `groups` does not divide the channels, or `padding` is
+        "same" and `stride` is not 1.
 
     References
     ----------
@@ -108,7 +141,16 @@ class Conv2d(Module):
         shape = (out_channels, in_channels // groups, *self.kernel_size)
         self.weight, self.bias, self.dtype = weight_and_bias(rng, shape, bias, dtype)
 
-    def _window(self) -> Window:
+    @property
+    def window(self) -> Window:
+        """How the kernel moves over an image, with the padding in pixels.
+
+        Examples
+        --------
+        >>> window = Conv2d(1, 1, kernel_size=2, padding="same").window
+        >>> window.before, window.after
+        ((0, 0), (1, 1))
+        """
         if self.padding == "same":
             total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
             before, after = (
@@ -119,64 +161,35 @@ class Conv2d(Module):
             before = after = (0, 0) if isinstance(self.padding, str) else self.padding
         return Window(self.kernel_size, self.stride, before, after, self.dilation)
 
-    def _channels_first(self, x: Array) -> Array:
-        return x if self.axis == 1 else x.transpose(0, 3, 1, 2)
-
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("Conv2d", input_shape, self.axis, self.in_channels)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        out = self._window().output_size("Conv2d", (size[0], size[1]))
+        out = self.window.output_size("Conv2d", (size[0], size[1]))
         return (self.out_channels, *out) if self.axis == 1 else (*out, self.out_channels)
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis, self.in_channels)
+        _check.images("x", x, self.axis, self.in_channels)
         y: Array = np.empty((x.shape[0], *self.output_shape(x.shape[1:])), x.dtype)
-        weight = self._weight_matrix(x.dtype)
+        weight, window = self.weight.data.astype(x.dtype, copy=False), self.window
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
-        if self._as_rows():
-            conv_im2row.convolve(x, self._row_weight(x.dtype), bias, self._window(), y)
-        elif self._is_pointwise(x):
-            conv_pointwise.convolve(x, weight, bias, y)
-        else:
-            x_cf, y_cf = self._channels_first(x), self._channels_first(y)
-            conv_im2col.convolve(x_cf, weight, bias, self._window(), y_cf)
+        images, out = self._channels_first(x), self._channels_first(y)
+        strategy(images, weight, window, self.axis).convolve(images, weight, bias, window, out)
         self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.take(dy)
         dx = np.empty(x.shape, x.dtype)
-        if self._as_rows():
-            row_weight = self._row_weight(x.dtype)
-            rows = conv_im2row.convolve_backward(x, row_weight, self._window(), dy, dx)
-            dweight = rows.T.reshape(self.out_channels, *self.kernel_size, self.in_channels)
-            self.weight.accumulate(dweight.transpose(0, 3, 1, 2))
-        else:
-            weight = self._weight_matrix(x.dtype)
-            if self._is_pointwise(x):
-                columns = conv_pointwise.convolve_backward(x, weight, dy, dx)
-            else:
-                x_cf, dy_cf, dx_cf = map(self._channels_first, (x, dy, dx))
-                columns = conv_im2col.convolve_backward(x_cf, dy_cf, dx_cf, weight, self._window())
-            self.weight.accumulate(columns.transpose(0, 2, 1).reshape(self.weight.shape))
+        weight, window = self.weight.data.astype(x.dtype, copy=False), self.window
+        images, dout, dimages = map(self._channels_first, (x, dy, dx))
+        way = strategy(images, weight, window, self.axis)
+        self.weight.accumulate(way.convolve_backward(images, weight, window, dout, dimages))
         if self.bias is not None:
             self.bias.accumulate(channel_sums(dy, self.axis))
         return dx
 
-    def _as_rows(self) -> bool:
-        return self.axis == -1 and self.groups == 1 and self.in_channels >= ROWS_FROM
-
-    def _is_pointwise(self, x: Array) -> bool:
-        plain = self._window() == Window((1, 1), dilation=self.dilation)
-        return plain and self.axis == 1 and x.flags.c_contiguous
-
-    def _weight_matrix(self, dtype: np.dtype[Any]) -> Array:
-        weight = self.weight.data.astype(dtype, copy=False)
-        return weight.reshape(self.groups, self.out_channels // self.groups, -1)  # (G, O/G, K)
-
-    def _row_weight(self, dtype: np.dtype[Any]) -> Array:
-        weight = self.weight.data.astype(dtype, copy=False).transpose(2, 3, 1, 0)
-        return weight.reshape(-1, self.out_channels)  # (kh * kw * C, O)
+    def _channels_first(self, images: Array) -> Array:
+        return images if self.axis == 1 else images.transpose(0, 3, 1, 2)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"

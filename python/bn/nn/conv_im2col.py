@@ -1,47 +1,26 @@
-"""Columns for convolution by matrix products, a block of images at a time, and the sums back."""
+"""Convolution of any images, as matrix products over blocks of images.
+
+The pixels under the kernel at one position become a column of a matrix. This works for every
+convolution; `bn.nn.conv_strategy.Strategy` describes the arguments.
+"""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from bn import _check
-from bn.module import Array
-
-Pair = tuple[int, int]
-
-# Output places in one block: enough for an efficient product, few enough to stay near the core.
-BLOCK = 2048
-
-
-class Window(NamedTuple):
-    """How a kernel walks over an image, in (height, width) pairs; the padding is before, after."""
-
-    kernel: Pair
-    stride: Pair = (1, 1)
-    before: Pair = (0, 0)
-    after: Pair = (0, 0)
-    dilation: Pair = (1, 1)
-
-    def output_size(self, layer: str, size: Pair) -> Pair:
-        """The places the kernel takes on an image of `size`, or an error if it finds none."""
-        out = tuple(
-            (n + p + q - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, q, d in zip(size, *self, strict=True)
-        )
-        _check.output_size(layer, size, out)
-        return out[0], out[1]
+from bn.nn.conv_strategy import block_size
+from bn.nn.window import Pair, Window
+from bn.types import Array
 
 
 class Columns:
     """Work space for a block of images.
 
-    `matrix` has one row for each weight and one column for each output place, so that a
-    convolution is ``weight @ matrix``. With stride 1 the output rows keep the width of the padded
-    image (`width`; the surplus is cut off later): each row of `matrix` is then one contiguous run
-    of the image for each image, which copies several times faster.
+    `matrix` has one row for each weight and one column for each output pixel, so that a
+    convolution is ``weight @ matrix``. With stride 1 the output rows are as wide as the padded
+    image (`width`), and the surplus pixels are left out when the result is copied: each row of
+    `matrix` is then one contiguous part of each image, which copies several times faster.
     """
 
     def __init__(self, images: int, x: Array, window: Window, out: Pair) -> None:
@@ -49,7 +28,7 @@ class Columns:
         h, w = (n + p + q for n, p, q in zip(size, window.before, window.after, strict=True))
         (sh, sw), (dh, dw) = window.stride, window.dilation
         self.width = w if window.stride == (1, 1) else out[1]
-        # One row more than the padding: the surplus of the last output row reads into it.
+        # One more row than the padding needs: the surplus pixels of the last output row read it.
         self._padded = np.zeros((channels, images, h + 1, w), dtype)
         top, left = window.before
         self._image = self._padded[:, :, top : top + size[0], left : left + size[1]]
@@ -67,39 +46,32 @@ class Columns:
         return self._columns.reshape(groups, c // groups * kh * kw, n * h * w)
 
     def fill(self, x: Array) -> None:
-        """Take in a block of images, (C, b or fewer, H, W)."""
+        """Copy a block of images, (C, b or fewer, H, W), into `matrix`."""
         self._image[:, : x.shape[1]] = x
         np.copyto(self._columns, self._taps)
 
     def fold(self, dx: Array) -> None:
-        """Add up what `matrix` now holds, place by place, into dx, (C, b or fewer, H, W)."""
+        """Write to dx, (C, b or fewer, H, W), for each pixel the sum of its entries in `matrix`."""
         self._padded[...] = 0
         kh, kw = self._columns.shape[1:3]
         for i in range(kh):
             for j in range(kw):
                 self._taps[:, i, j] += self._columns[:, i, j]
         dx[...] = self._image[:, : dx.shape[1]]
-        self._padded[...] = (
-            0  # the next block needs zeros in the padding, and where it has no image
-        )
-
-
-def block_size(images: int, places: int) -> int:
-    """Images in one block, the blocks being as even as can be."""
-    most = max(1, BLOCK // max(1, places))
-    blocks = -(-images // most)
-    return -(-images // blocks) if blocks else 1
+        # The next block needs zeros in the padding, and in place of images that it does not have.
+        self._padded[...] = 0
 
 
 def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
-    """Fill y, (N, O, Ho, Wo), from x, (N, C, H, W), and weight, (G, O/G, C/G * kh * kw)."""
-    groups, n, out = len(weight), len(x), y.shape[2:]
+    """Compute y."""
+    matrix = _matrix(weight, x)
+    groups, n, out = len(matrix), len(x), y.shape[2:]
     step = block_size(n, out[0] * out[1])
     columns = Columns(step, x, window, (out[0], out[1]))
     product = np.empty((y.shape[1], step, out[0], columns.width), x.dtype)
     for i in range(0, n, step):
         columns.fill(x[i : i + step].transpose(1, 0, 2, 3))
-        np.matmul(weight, columns.matrix(groups), out=_grouped(product, groups))
+        np.matmul(matrix, columns.matrix(groups), out=_grouped(product, groups))
         block = y[i : i + step].transpose(1, 0, 2, 3)  # (O, b, Ho, Wo)
         values = product[:, : block.shape[1], :, : out[1]]
         if bias is None:
@@ -108,25 +80,32 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Arr
             np.add(values, bias[:, None, None, None], out=block)
 
 
-def convolve_backward(x: Array, dy: Array, dx: Array, weight: Array, window: Window) -> Array:
-    """Fill dx; return the gradient of the weight, (G, C/G * kh * kw, O/G)."""
-    groups, n, (o, *out) = len(weight), len(x), dy.shape[1:]
+def convolve_backward(x: Array, weight: Array, window: Window, dy: Array, dx: Array) -> Array:
+    """Compute dx and return the gradient of the weight."""
+    matrix = _matrix(weight, x)
+    groups, n, (o, *out) = len(matrix), len(x), dy.shape[1:]
     step = block_size(n, out[0] * out[1])
     columns = Columns(step, x, window, (out[0], out[1]))
-    matrix = columns.matrix(groups)
-    padded_dy = np.zeros((o, step, out[0], columns.width), x.dtype)  # the surplus stays zero
+    entries = columns.matrix(groups)
+    padded_dy = np.zeros((o, step, out[0], columns.width), x.dtype)  # surplus pixels stay zero
     dproduct = _grouped(padded_dy, groups)
-    dweight = np.zeros((groups, matrix.shape[1], o // groups), x.dtype)
+    dmatrix = np.zeros((groups, entries.shape[1], o // groups), x.dtype)
     for i in range(0, n, step):
         block = dy[i : i + step].transpose(1, 0, 2, 3)  # (O, b, Ho, Wo)
         padded_dy[:, : block.shape[1], :, : out[1]] = block
         columns.fill(x[i : i + step].transpose(1, 0, 2, 3))
-        dweight += np.matmul(matrix, dproduct.transpose(0, 2, 1))
-        # With one output a group the product is an outer one, which BLAS is slow at.
+        dmatrix += np.matmul(entries, dproduct.transpose(0, 2, 1))
+        # With one output channel in a group this is an outer product, which BLAS computes slowly.
         multiply = np.multiply if groups == o else np.matmul
-        multiply(weight.transpose(0, 2, 1), dproduct, out=matrix)
+        multiply(matrix.transpose(0, 2, 1), dproduct, out=entries)
         columns.fold(dx[i : i + step].transpose(1, 0, 2, 3))
-    return dweight
+    return dmatrix.transpose(0, 2, 1).reshape(weight.shape)
+
+
+def _matrix(weight: Array, x: Array) -> Array:
+    """The weight as (G, O/G, C/G * kh * kw)."""
+    groups = x.shape[1] // weight.shape[1]
+    return weight.reshape(groups, len(weight) // groups, -1)
 
 
 def _grouped(a: Array, groups: int) -> Array:

@@ -1,30 +1,44 @@
-"""1×1 convolutions with stride 1: products of the images themselves, without columns."""
+"""Convolution with a 1 × 1 kernel and stride 1: one matrix product for each image, no copies.
+
+Both functions need contiguous x and dx; `bn.nn.conv_strategy.Strategy` describes their arguments.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from bn.module import Array
+from bn.nn.window import Window
+from bn.types import Array
 
 
-def _maps(a: Array, groups: int) -> Array:
-    n, c, h, w = a.shape
-    return a.reshape(n, groups, c // groups, h * w)
-
-
-def convolve(x: Array, weight: Array, bias: Array | None, y: Array) -> None:
-    """Fill y, (N, O, H, W), from contiguous x, (N, C, H, W), and weight, (G, O/G, C/G)."""
-    np.matmul(weight, _maps(x, len(weight)), out=_maps(y, len(weight)))
+def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
+    """Compute y."""
+    matrix = _matrix(weight, x)
+    np.matmul(matrix, _maps(x, len(matrix)), out=_maps(y, len(matrix)))
     if bias is not None:
         y += bias[:, None, None]
 
 
-def convolve_backward(x: Array, weight: Array, dy: Array, dx: Array) -> Array:
-    """Fill dx; return the gradient of the weight, (G, C/G, O/G)."""
-    groups = len(weight)
-    dweight = np.zeros((groups, weight.shape[2], weight.shape[1]), x.dtype)
+def convolve_backward(x: Array, weight: Array, window: Window, dy: Array, dx: Array) -> Array:
+    """Compute dx and return the gradient of the weight."""
+    matrix = _matrix(weight, x)
+    groups, outputs, inputs = matrix.shape
+    dmatrix = np.zeros((groups, inputs, outputs), x.dtype)
     dy_maps = _maps(np.ascontiguousarray(dy), groups)
-    np.matmul(weight.transpose(0, 2, 1), dy_maps, out=_maps(dx, groups))
+    np.matmul(matrix.transpose(0, 2, 1), dy_maps, out=_maps(dx, groups))
     for x_map, dy_map in zip(_maps(x, groups), dy_maps, strict=True):
-        dweight += np.matmul(x_map, dy_map.transpose(0, 2, 1))
-    return dweight
+        dmatrix += np.matmul(x_map, dy_map.transpose(0, 2, 1))
+    return dmatrix.transpose(0, 2, 1).reshape(weight.shape)
+
+
+def _matrix(weight: Array, x: Array) -> Array:
+    """The weight as (G, O/G, C/G)."""
+    outputs, inputs = weight.shape[:2]
+    groups = x.shape[1] // inputs
+    return weight.reshape(groups, outputs // groups, inputs)
+
+
+def _maps(images: Array, groups: int) -> Array:
+    """Images as (N, G, C/G, H * W)."""
+    n, c, h, w = images.shape
+    return images.reshape(n, groups, c // groups, h * w)

@@ -1,23 +1,25 @@
-"""Dropout."""
+"""`Dropout`: zeros at random places, as a regularization."""
 
 from __future__ import annotations
 
 from bn import _check
-from bn.module import Array, Elementwise
+from bn.module import Elementwise
 from bn.nn.init import Rng, generator
+from bn.types import Array
 
 
 class Dropout(Elementwise):
-    """In training, each number is zero with probability p, the others are divided by 1 - p.
+    """Sets each element to zero with probability p, in training mode only.
 
-    In eval mode y is x.
+    The other elements are divided by 1 - p, so that the expected value stays the same. In eval mode
+    y is x.
 
     Parameters
     ----------
     p : float
         The probability, from 0 to 1.
     rng : int, Generator or None
-        What the zeros are drawn with.
+        The generator that chooses the zeros, or its seed.
 
     Raises
     ------

@@ -1,15 +1,16 @@
-"""Flatten: images to vectors."""
+"""`Flatten`: each sample of a batch as a vector."""
 
 from __future__ import annotations
 
 import math
 
 from bn import _check
-from bn.module import Array, Module, Shape
+from bn.module import Module
+from bn.types import Array, Shape
 
 
 class Flatten(Module):
-    """All axes but the first become one, the last axis running fastest (C order).
+    """Merges all axes but the first into one, in C order (the last axis varies fastest).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""PyTorch's default initialisation, and what `rng=` means."""
+"""The initial values of weights and biases, which are PyTorch's defaults; the argument `rng`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.module import Array, Parameter, Shape
+from bn.module import Parameter
+from bn.types import Array, Shape
 
 Rng: TypeAlias = int | np.random.Generator | None
 
@@ -19,8 +20,8 @@ def generator(rng: Rng) -> np.random.Generator:
     Parameters
     ----------
     rng : int, Generator or None
-        A seed; a generator, which is used as it is, so that layers may share one; or None for
-        fresh entropy.
+        A seed, or a generator, which is returned itself, so that layers may share it. None stands
+        for a generator with a random seed.
 
     Returns
     -------
@@ -29,7 +30,7 @@ def generator(rng: Rng) -> np.random.Generator:
     Raises
     ------
     TypeError
-        `rng` is none of these.
+        `rng` is something else.
 
     Examples
     --------
@@ -48,7 +49,7 @@ def uniform_fan_in(rng: np.random.Generator, shape: Shape, fan_in: int, dtype: D
     rng : Generator
     shape : tuple of int
     fan_in : int
-        How many inputs each output sums.
+        The number of inputs that each output is a weighted sum of.
     dtype : dtype_like
         float32 or float64.
 
@@ -59,7 +60,7 @@ def uniform_fan_in(rng: np.random.Generator, shape: Shape, fan_in: int, dtype: D
 
     Notes
     -----
-    PyTorch writes it as kaiming_uniform_(a=sqrt(5)) for the weight, which is the same bound.
+    In PyTorch, kaiming_uniform_(a=sqrt(5)) draws the weights with the same bound.
 
     Examples
     --------
@@ -75,15 +76,15 @@ def uniform_fan_in(rng: np.random.Generator, shape: Shape, fan_in: int, dtype: D
 def weight_and_bias(
     rng: Rng, weight_shape: Shape, bias: bool, dtype: DTypeLike
 ) -> tuple[Parameter, Parameter | None, np.dtype[Any]]:
-    """The parameters of a new Linear or Conv2d: one bias for each row of the weight.
+    """Draw the parameters of a new Linear or Conv2d: a weight, and a bias for each output.
 
     Parameters
     ----------
     rng : int, Generator or None
     weight_shape : tuple of int
-        Outputs first; the product of the rest is the fan-in.
+        The number of outputs comes first; the product of the other sizes is the fan-in.
     bias : bool
-        Whether there is one.
+        Whether the layer has a bias.
     dtype : dtype_like
         float32 or float64.
 

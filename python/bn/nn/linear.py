@@ -1,4 +1,4 @@
-"""Linear: the fully connected layer."""
+"""`Linear`: the fully connected layer."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.module import Array, Module, Shape
+from bn.module import Module
 from bn.nn.init import Rng, weight_and_bias
+from bn.types import Array, Shape
 
 
 class Linear(Module):
-    r"""A matrix product on the last axis, :math:`y = x W^T + b`.
+    r"""The affine map :math:`y = x W^T + b` of the last axis.
 
     Parameters
     ----------
@@ -22,9 +23,10 @@ class Linear(Module):
     bias : bool
         Whether to add b.
     dtype : dtype_like
-        Of the parameters, float32 or float64.
+        The dtype of the parameters, float32 or float64.
     rng : int, Generator or None
-        Draws the parameters from U(-b, b), b = 1 / sqrt(in_features).
+        The generator, or its seed, that draws the parameters from U(-b, b), where
+        b = 1 / sqrt(in_features).
 
     Attributes
     ----------
@@ -65,7 +67,7 @@ class Linear(Module):
         self.weight, self.bias, self.dtype = weight_and_bias(rng, shape, bias, dtype)
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _check.last_axis("Linear", input_shape, self.in_features)
+        _check.feature_count("Linear", input_shape, self.in_features)
         return (*input_shape[:-1], self.out_features)
 
     def forward(self, x: Array) -> Array:

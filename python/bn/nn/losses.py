@@ -1,4 +1,4 @@
-"""Losses: a number to make small, and its gradient."""
+"""Loss functions and their gradients."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.module import Array
+from bn.types import Array
 
-# Keras's clipping of probabilities.
+# Keras clips probabilities to [KERAS_EPSILON, 1 - KERAS_EPSILON].
 KERAS_EPSILON = 1e-7
 
 
@@ -20,10 +20,11 @@ class CrossEntropyLoss:
     Parameters
     ----------
     from_logits : bool
-        True: the input is logits, p is their softmax (PyTorch). False: the input is probabilities,
-        divided by their sum and clipped to [1e-7, 1 - 1e-7] (Keras's categorical cross-entropy).
+        True, as in PyTorch: the input is logits, and p is their softmax. False, as in Keras's
+        categorical cross-entropy: the input is probabilities, which are divided by their sum and
+        clipped to [1e-7, 1 - 1e-7].
     label_smoothing : float
-        The part of each label, from 0 to 1, that is spread evenly over all classes.
+        The part of each label, from 0 to 1, that is distributed evenly over all classes.
 
     Raises
     ------
@@ -78,7 +79,7 @@ class CrossEntropyLoss:
         count = logits.size // logits.shape[1]
         log_p, saved = (_log_softmax if self.from_logits else _log_clipped)(logits)
         self._saved = (saved, target, count)
-        np.copyto(log_p, 0, where=target == 0)  # a masked class, of logit -inf, costs nothing
+        np.copyto(log_p, 0, where=target == 0)  # 0 * -inf would be NaN for a class with logit -inf
         total: np.float64 = np.sum(target * log_p, dtype=np.float64)
         return float(-total / count)
 
@@ -93,7 +94,7 @@ class CrossEntropyLoss:
         _check.saved("CrossEntropyLoss", self._saved)
         (saved, target, count), self._saved = self._saved, None
         if self.from_logits:
-            # The labels' sum is 1 for indices, and whatever the caller gave otherwise.
+            # The sum is 1 for class indices; labels that the caller gives may have another sum.
             dlogits: Array = saved * target.sum(axis=1, keepdims=True) - target
         else:
             p, total, inside = saved
@@ -103,14 +104,14 @@ class CrossEntropyLoss:
         return dlogits
 
     def _probabilities(self, target: Array, logits: Array) -> Array:
-        """The labels as probabilities of logits' shape and dtype, smoothed."""
+        """The labels as smoothed probabilities, of the shape and dtype of the logits."""
         if target.dtype.kind in "fiub" and target.ndim == logits.ndim:
             _check.shape("target", target, logits.shape)
             _check.all_finite("target", target)
             _check.not_negative("target", target)
             target = target.astype(logits.dtype)
         else:
-            _check.target_classes(target, logits.shape)
+            _check.class_indices(target, logits.shape)
             classes, target = target, np.zeros_like(logits)
             np.put_along_axis(target, classes[:, None].astype(np.intp), 1, axis=1)
         if self.label_smoothing:
@@ -159,7 +160,18 @@ class MSELoss:
         self._saved: Any = None
 
     def __call__(self, y: Array, target: ArrayLike) -> float:
-        """The loss of y, an ndarray, against a target of its shape."""
+        """The loss.
+
+        Parameters
+        ----------
+        y : ndarray
+        target : array_like
+            Of y's shape.
+
+        Returns
+        -------
+        float
+        """
         _check.floating("y", y)
         _check.not_empty("y", y)
         target = _check.array("target", target).astype(y.dtype, copy=False)

@@ -1,15 +1,152 @@
-"""Optimizers, to PyTorch's formulas, in place and with one scratch array."""
+"""Optimizers: `SGD`, `Adam` and `AdamW` with PyTorch's formulas, and their base class."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
 from bn import _check
-from bn.module import Array, Parameter
-from bn.nn.optimizer import Optimizer
+from bn.module import Parameter
+from bn.types import Array
+
+
+class Optimizer:
+    """The base class of optimizers: it holds the parameters and a state for each of them.
+
+    A new optimizer defines `update`, and names its options and what it stores in `option_names`
+    and `state_names`, so that `state_dict` and `load_state_dict` know them.
+
+    Parameters
+    ----------
+    params : iterable of Parameter
+        For instance ``model.parameters()``.
+    lr : float
+        The learning rate. Schedules set the attribute of this name.
+    weight_decay : float
+        How strongly parameters are pulled towards zero.
+
+    Attributes
+    ----------
+    params : list of Parameter
+    state : list of dict
+        For each parameter, what `update` stored; empty before its first step.
+    option_names : tuple of str, of the class
+        The options: each is an attribute, and a keyword argument of the constructor.
+    state_names : tuple of str, of the class
+        The keys that the state of a parameter has after its first step. The value of ``"step"`` is
+        a whole number; every other value is an array of the parameter's shape and dtype.
+
+    Raises
+    ------
+    ValueError
+        There are no parameters, one is given twice, or an option is out of range.
+    TypeError
+        `params` holds something else.
+
+    Examples
+    --------
+    An optimizer whose steps depend on the sign of the gradient only:
+
+    >>> class SignSGD(Optimizer):
+    ...     option_names = ("lr",)
+    ...     def update(self, p, grad, state, scratch):
+    ...         p -= np.multiply(np.sign(grad), self.lr, out=scratch)
+    >>> p = Parameter(np.array([1.0, 2.0]))
+    >>> p.grad = np.array([-0.1, 5.0])
+    >>> SignSGD([p], lr=0.5).step(); p.data
+    array([1.5, 1.5])
+    """
+
+    option_names: ClassVar[tuple[str, ...]] = ()
+    state_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, params: Iterable[Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        self.params = list(params)
+        _check.parameters(self.params, Parameter)
+        _check.at_least("lr", lr, 0)
+        _check.at_least("weight_decay", weight_decay, 0)
+        self.lr, self.weight_decay = lr, weight_decay
+        self.state: list[dict[str, Any]] = [{} for _ in self.params]
+        self._scratch: dict[np.dtype[Any], Array] = {}
+
+    def zero_grad(self) -> None:
+        """Set the gradients of all parameters to None."""
+        for p in self.params:
+            p.grad = None
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient, or raise and update none.
+
+        Raises
+        ------
+        TypeError
+            A gradient is no array, or does not have its parameter's dtype.
+        ValueError
+            A gradient does not have its parameter's shape.
+        """
+        _check.gradients(self.params)
+        for p, state in zip(self.params, self.state, strict=True):
+            if p.grad is not None:
+                self.update(p.data, p.grad, state, self._scratch_like(p.data))
+
+    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
+        """Change one parameter in place; each optimizer defines this.
+
+        Parameters
+        ----------
+        p : ndarray
+            The values of the parameter.
+        grad : ndarray
+            Its gradient, of the same shape and dtype, which must stay as it is.
+        state : dict
+            What earlier updates of this parameter stored; empty the first time.
+        scratch : ndarray
+            An array of the same shape and dtype for intermediate results. All parameters share its
+            memory.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.update")
+
+    def _scratch_like(self, p: Array) -> Array:
+        """A part of the scratch array for p's dtype, which is as long as the longest parameter."""
+        if p.dtype not in self._scratch:
+            longest = max(q.size for q in self.params if q.dtype == p.dtype)
+            self._scratch[p.dtype] = np.empty(longest, p.dtype)
+        return self._scratch[p.dtype][: p.size].reshape(p.shape)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The options, and copies of the states of all parameters.
+
+        Returns
+        -------
+        dict
+            ``{"options": {...}, "state": [{...}, ...]}``, in the order of the parameters.
+        """
+        copies = [{key: np.copy(value) for key, value in state.items()} for state in self.state]
+        options = {name: getattr(self, name) for name in self.option_names}
+        return {"options": options, "state": copies}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` of an optimizer of this class returned.
+
+        Raises
+        ------
+        ValueError
+            The state is of another optimizer or of other parameters, or an option is out of range;
+            nothing is changed.
+        TypeError
+            A stored value is not numeric; nothing is changed.
+        """
+        shapes = [p.shape for p in self.params]
+        _check.optimizer_state(self.option_names, self.state_names, shapes, state)
+        type(self)(self.params, **state["options"])  # raises if an option is out of range
+        for name in self.option_names:
+            setattr(self, name, state["options"][name])
+        self.state = [
+            {k: int(v) if k == "step" else np.array(v, p.dtype) for k, v in s.items()}
+            for p, s in zip(self.params, state["state"], strict=True)
+        ]
 
 
 class SGD(Optimizer):
@@ -32,7 +169,7 @@ class SGD(Optimizer):
     weight_decay : float
         λ.
     nesterov : bool
-        Needs a momentum and no dampening.
+        Whether to use Nesterov's momentum, which needs a momentum and no dampening.
 
     Raises
     ------
@@ -51,8 +188,8 @@ class SGD(Optimizer):
     array([0.95])
     """
 
-    _options = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
-    _slots = ("momentum_buffer",)
+    option_names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
+    state_names = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -70,7 +207,7 @@ class SGD(Optimizer):
             _check.nesterov(momentum, dampening)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
-    def _update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
+    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
         g = _with_decay(p, grad, self.weight_decay, scratch)
         if self.momentum == 0:
             p -= np.multiply(g, self.lr, out=scratch)
@@ -84,7 +221,7 @@ class SGD(Optimizer):
         if not self.nesterov:
             p -= np.multiply(buffer, self.lr, out=scratch)
             return
-        # lr * g and lr * momentum * buffer one after the other, as there is one scratch array.
+        # Two subtractions, since there is one scratch array for lr * g and lr * momentum * buffer.
         p -= np.multiply(g, self.lr, out=scratch)
         p -= np.multiply(buffer, self.lr * self.momentum, out=scratch)
 
@@ -126,8 +263,8 @@ class Adam(Optimizer):
     array([0.9])
     """
 
-    _options = ("lr", "betas", "eps", "weight_decay")
-    _slots = ("step", "exp_avg", "exp_avg_sq")
+    option_names = ("lr", "betas", "eps", "weight_decay")
+    state_names = ("step", "exp_avg", "exp_avg_sq")
 
     def __init__(
         self,
@@ -142,7 +279,7 @@ class Adam(Optimizer):
         _check.at_least("eps", eps, 0)
         self.betas, self.eps = betas, eps
 
-    def _update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
+    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
         self._adam(p, grad, state, scratch, self.weight_decay)
 
     def _adam(
@@ -206,13 +343,13 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
+    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
         p *= 1 - self.lr * self.weight_decay
         self._adam(p, grad, state, scratch, decay=0)
 
 
 def _with_decay(p: Array, grad: Array, decay: float, scratch: Array) -> Array:
-    """Return grad + decay * p: in `scratch`, or grad itself where there is no decay."""
+    """Return grad + decay * p, which is in `scratch` unless there is no decay."""
     if decay == 0:
         return grad
     np.multiply(p, decay, out=scratch)

@@ -1,27 +1,114 @@
-"""Pooling: the largest or the mean value of each window."""
+"""Pooling: the maximum or the mean of each window of an image."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from bn import _check
-from bn.module import Array, Module, Shape
-from bn.nn.conv_im2col import Pair
-from bn.nn.windows import Pool2d
+from bn.module import Module
+from bn.nn.window import Pair, Window
+from bn.types import Array, Shape
+
+
+class Pool2d(Module):
+    """What `MaxPool2d` and `AvgPool2d` share: the windows on the height and the width.
+
+    Parameters
+    ----------
+    kernel_size : int or pair of int
+        Height and width of a window, in pixels.
+    stride : int, pair of int or None
+        Pixels from one window to the next; None for `kernel_size`.
+    padding : int or pair of int
+        Pixels on each side, at most half of the kernel.
+    axis : {1, -1}
+        The channel axis: 1 for (N, C, H, W), -1 for (N, H, W, C).
+
+    Raises
+    ------
+    ValueError
+        A size is out of range.
+
+    Examples
+    --------
+    >>> Pool2d(kernel_size=3, stride=2, padding=1).output_shape((16, 8, 8))
+    (16, 4, 4)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        *,
+        axis: int = 1,
+    ) -> None:
+        _check.channel_axis(axis)
+        self._kernel = _check.pair("kernel_size", kernel_size, 1)
+        self._stride = self._kernel if stride is None else _check.pair("stride", stride, 1)
+        self._padding = _check.pair("padding", padding, 0)
+        _check.pool_padding(self._padding, self._kernel)
+        self.kernel_size, self.padding, self.axis = kernel_size, padding, axis
+        self.stride = kernel_size if stride is None else stride
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        name = type(self).__name__
+        _check.image_shape(name, input_shape, self.axis)
+        size = input_shape[1:] if self.axis == 1 else input_shape[:2]
+        window = Window(self._kernel, self._stride, self._padding, self._padding)
+        out = window.output_size(name, (size[0], size[1]))
+        return (input_shape[0], *out) if self.axis == 1 else (*out, input_shape[2])
+
+    def _combine(self, x: Array, ufunc: np.ufunc, initial: float) -> Array:
+        """The sum or the maximum of each window: first along the height, then along the width."""
+        out = self.output_shape(x.shape[1:])
+        for k in (0, 1):
+            axis = k + (2 if self.axis == 1 else 1)
+            before = (slice(None),) * axis
+            shape = (*x.shape[:axis], out[axis - 1], *x.shape[axis + 1 :])
+            y: Array = np.full(shape, initial, x.dtype)
+            for tap, part in self._ranges(k, x.shape[axis], out[axis - 1]):
+                ufunc(y[(*before, part)], x[(*before, tap)], out=y[(*before, part)])
+            x = y
+        return x
+
+    def _taps(self, x: Array, y: Array) -> list[tuple[Array, tuple[slice, ...]]]:
+        """For each position in the kernel, row by row: a view of x, and the part of y it is for."""
+        first = 2 if self.axis == 1 else 1  # the axis of the height
+        ranges = [self._ranges(k, x.shape[first + k], y.shape[first + k]) for k in (0, 1)]
+        all_before = (slice(None),) * first
+        return [
+            (x[(*all_before, row, column)], (*all_before, y_row, y_column))
+            for row, y_row in ranges[0]
+            for column, y_column in ranges[1]
+        ]
+
+    def _ranges(self, k: int, size: int, out: int) -> list[tuple[slice, slice]]:
+        """For each position in the kernel along image axis k: the slices of x and of y."""
+        kernel, stride, padding = self._kernel[k], self._stride[k], self._padding[k]
+        ranges = []
+        for tap in range(kernel):
+            start = -((tap - padding) // stride) if tap < padding else 0
+            stop = max(start, min(out, (size - 1 + padding - tap) // stride + 1))
+            first = start * stride + tap - padding
+            last = first + (stop - start) * stride
+            ranges.append((slice(first, max(first, last - stride + 1), stride), slice(start, stop)))
+        return ranges
 
 
 def _first(hit: Array, free: Array) -> Array:
-    """The hits in windows that were still free, which they are no longer."""
+    """Return which hits are the first of their windows, and mark those windows as not free."""
     hit &= free
     free ^= hit
     return hit
 
 
 class MaxPool2d(Pool2d):
-    """The largest value of each window.
+    """The maximum of each window.
 
-    Of equal values the first gets the gradient, row by row; NaN is the largest of all. The
-    padding never wins. Between forward and backward only x and y are kept.
+    Among equal values the first one, row by row, gets the gradient. The maximum of a window with
+    NaN is NaN. The padding is never the maximum. Between forward and backward only x and y are
+    kept.
 
     Parameters
     ----------
@@ -51,7 +138,7 @@ class MaxPool2d(Pool2d):
     """
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis)
+        _check.images("x", x, self.axis)
         y = self._combine(x, np.maximum, -np.inf)
         self.keep(y, x, y)
         return y
@@ -59,16 +146,18 @@ class MaxPool2d(Pool2d):
     def backward(self, dy: Array) -> Array:
         x, y = self.take(dy)
         dx: Array = np.zeros_like(x)
-        free = np.ones(y.shape, bool)  # windows whose gradient has found no place yet
+        free = np.ones(y.shape, bool)  # whether the gradient of a window is still to be placed
         taps = list(zip(self._taps(x, y), self._taps(dx, y), strict=True))
         apart = all(k <= s for k, s in zip(self._kernel, self._stride, strict=True))
         for (view, part), (dview, _) in taps:
             hit = _first(view == y[part], free[part])
-            if apart:  # each pixel is in one window at most
-                np.copyto(dview, dy[part], where=hit)  # not dy * hit: infinity times 0 is NaN
+            if apart:  # no pixel is in two windows
+                np.copyto(
+                    dview, dy[part], where=hit
+                )  # dy * hit would give NaN where dy is infinite
             else:
                 np.add(dview, dy[part], out=dview, where=hit)
-        if np.isnan(y).any():  # of several NaN the last is PyTorch's maximum
+        if np.isnan(y).any():  # as in PyTorch, the last of several NaN gets the gradient
             for (view, part), (dview, _) in reversed(taps):
                 hit = _first(np.isnan(view) & np.isnan(y[part]), free[part])
                 np.add(dview, dy[part], out=dview, where=hit)
@@ -92,7 +181,7 @@ class AvgPool2d(Pool2d):
     padding : int or pair of int
         Zeros on each side, at most half of the kernel.
     count_include_pad : bool
-        Whether the zeros of the padding count as members of the mean.
+        Whether the mean of a window includes the zeros of the padding.
     axis : {1, -1}
         The channel axis: 1 for (N, C, H, W), -1 for (N, H, W, C).
 
@@ -125,7 +214,7 @@ class AvgPool2d(Pool2d):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis)
+        _check.images("x", x, self.axis)
         y = self._combine(x, np.add, 0)
         y *= self._weights(x, y)
         self.keep(y, x)
@@ -140,7 +229,7 @@ class AvgPool2d(Pool2d):
         return dx
 
     def _weights(self, x: Array, y: Array) -> Array:
-        """One divided by the number of members of each window."""
+        """One divided by the number of pixels of each window."""
         if self.count_include_pad:
             return np.array(1 / (self._kernel[0] * self._kernel[1]), x.dtype)
         first = 2 if self.axis == 1 else 1
@@ -164,14 +253,14 @@ class AdaptiveAvgPool2d(Module):
     Parameters
     ----------
     output_size : 1 or (1, 1)
-        The size of the result; there is no other.
+        The height and width of the result; other sizes are not supported.
     axis : {1, -1}
         The channel axis: 1 for (N, C, H, W), -1 for (N, H, W, C).
 
     Raises
     ------
     ValueError
-        Another output size is asked for.
+        `output_size` is something else.
 
     References
     ----------
@@ -191,11 +280,11 @@ class AdaptiveAvgPool2d(Module):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("AdaptiveAvgPool2d", input_shape, self.axis)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        _check.output_size("AdaptiveAvgPool2d", (size[0], size[1]), size)
+        _check.output_not_empty("AdaptiveAvgPool2d", (size[0], size[1]), size)
         return (input_shape[0], 1, 1) if self.axis == 1 else (1, 1, input_shape[2])
 
     def forward(self, x: Array) -> Array:
-        _check.image("x", x, self.axis)
+        _check.images("x", x, self.axis)
         self.output_shape(x.shape[1:])
         y: Array = x.mean(axis=(2, 3) if self.axis == 1 else (1, 2), keepdims=True)
         self.keep(y, x.shape)

@@ -1,4 +1,4 @@
-"""Learning rate schedules: call `step()` once after each epoch."""
+"""Learning rate schedules; their `step` is called once after each epoch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bn import _check
-from bn.nn.optimizer import Optimizer
+from bn.nn.optim import Optimizer
 
 
 class Schedule:
-    """What schedules share: an optimizer, its first learning rate and the epochs gone by."""
+    """The base class of schedules: an optimizer, its initial learning rate, a count of epochs.
+
+    A schedule defines `lr_at`.
+    """
 
     def __init__(self, optimizer: Optimizer) -> None:
         _check.instance("optimizer", optimizer, Optimizer)
@@ -24,21 +27,21 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__}.lr_at")
 
     def step(self) -> None:
-        """An epoch has gone by: set the optimizer's learning rate for the next."""
+        """Count an epoch, and set the optimizer's learning rate for the next one."""
         self.last_epoch += 1
         self.optimizer.lr = self.lr_at(self.last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """The first learning rate and the epochs gone by."""
+        """The initial learning rate and the number of epochs so far."""
         return {"base_lr": self.base_lr, "last_epoch": self.last_epoch}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned, and set the optimizer's learning rate.
+        """Continue from what `state_dict` returned, and set the optimizer's learning rate.
 
         Raises
         ------
         ValueError
-            It is of something else, or a number is out of range; nothing is changed.
+            The state has other keys, or a number is out of range; nothing is changed.
         """
         _check.schedule_state(state)
         self.base_lr, self.last_epoch = float(state["base_lr"]), int(state["last_epoch"])
@@ -46,13 +49,13 @@ class Schedule:
 
 
 class StepLR(Schedule):
-    r"""Every `step_size` epochs the rate is multiplied by `gamma`: :math:`lr\,γ^{⌊t/s⌋}`.
+    r"""Multiplies the rate by `gamma` every `step_size` epochs: :math:`lr\,γ^{⌊t/s⌋}`.
 
     Parameters
     ----------
     optimizer : Optimizer
     step_size : int
-        In epochs.
+        The number of epochs between two changes.
     gamma : float
 
     Raises
@@ -85,7 +88,7 @@ class StepLR(Schedule):
 
 
 class CosineAnnealingLR(Schedule):
-    r"""From the first rate to `eta_min` along half a cosine wave.
+    r"""Lowers the rate from its initial value to `eta_min` along half a cosine wave.
 
     .. math:: η_t = η_{min} + \tfrac12 (lr - η_{min}) (1 + \cos(π t / T_{max}))
 
@@ -93,7 +96,7 @@ class CosineAnnealingLR(Schedule):
     ----------
     optimizer : Optimizer
     T_max : int
-        The epoch at which `eta_min` is reached; after it the rate rises again, as in PyTorch.
+        The epoch with the rate `eta_min`. In later epochs the rate rises again, as in PyTorch.
     eta_min : float
         The lowest rate.
 

@@ -288,7 +288,7 @@ def _small_shape(layer: Conv2d | Linear, ndim: int) -> Shape:
     """The shape of a small input; of images that give a convolution two places on each axis."""
     if isinstance(layer, Linear):
         return (*(2,) * (ndim - 1), layer.in_features)
-    kernel, stride, before, after, dilation = layer._window()
+    kernel, stride, before, after, dilation = layer.window
     sides = (
         max(1, d * (k - 1) + 1 + s - p - q)
         for k, s, p, q, d in zip(kernel, stride, before, after, dilation, strict=True)

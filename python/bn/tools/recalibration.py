@@ -13,8 +13,9 @@ from bn import _check
 from bn.functional import merge
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import BatchNorm, batch_norms
-from bn.module import Array, Module, copy_all, unchanged
+from bn.module import Module, copy_all, unchanged
 from bn.statistics import Stats
+from bn.types import Array
 
 Model = TypeVar("Model", bound=Module)
 Progress = bool | Callable[[int], object] | None

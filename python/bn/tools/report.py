@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import FEW_VALUES, BatchNorm, batch_norms
 from bn.module import Module, unchanged
 from bn.statistics import Stats
+from bn.table import aligned
 from bn.types import Array, Doubles, Shape
 
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ class Report:
         lines = [f"Batch normalization in {self.model}, input {self.input_shape}"]
         if not self.layers:
             return "\n".join([*lines, "no layers"])
-        lines += _table([*zip(*TITLES, strict=True), *(layer._row() for layer in self.layers)])
+        rows = [layer._row() for layer in self.layers]
+        lines.append(aligned([*zip(*TITLES, strict=True), *rows]))
         advice = self.advice or ["nothing found"]
         return "\n".join([*lines, *(f"- {line}" for line in advice)])
 
@@ -401,15 +403,6 @@ def _range(values: Doubles) -> str:
     """
     low, high = (_number(f(_finite(values))) for f in (np.min, np.max))
     return low if low == high else f"{low} to {high}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines with the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join([f"{name:<{widths[0]}}", *map(str.rjust, cells, widths[1:])])
-        for name, *cells in rows
-    ]
 
 
 def _points(axes: Axes, place: int, values: Doubles, limits: tuple[float, ...]) -> None:

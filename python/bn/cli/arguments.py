@@ -1,4 +1,4 @@
-"""Types of command-line arguments: argparse names the option, `_check` says what is wrong."""
+"""Types of command-line arguments, whose errors argparse reports with the option's name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bn import _check
 
 
 def integer(least: int, most: int | None = None) -> Callable[[str], int]:
-    """A whole number of at least `least`, and of at most `most` if that is given."""
+    """The type of a whole number of at least `least` and, if that is given, at most `most`."""
 
     def parse(text: str) -> int:
         try:
@@ -21,7 +21,7 @@ def integer(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def positive(text: str) -> float:
-    """A finite number above zero."""
+    """Convert text to a finite number above zero."""
     try:
         return _check.positive_number(text)
     except ValueError as error:

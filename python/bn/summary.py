@@ -1,12 +1,15 @@
-"""The table of a model's layers, output shapes and parameter counts, as Keras prints it."""
+"""A table of a model's layers with output shapes and parameter counts, as in Keras."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bn import _check
-from bn.layers.batch_norm import BatchNorm
-from bn.module import Module, Shape
+from bn.table import boxed
+from bn.types import Shape
+
+if TYPE_CHECKING:
+    from bn.module import Module
 
 TITLES = ("Layer (type)", "Output Shape", "Param #")
 
@@ -20,7 +23,7 @@ class Row(NamedTuple):
 
 
 def summary(model: Module, input_shape: Shape) -> str:
-    """The table as text; the model is built first.
+    """Build a model and describe its layers in a table.
 
     Parameters
     ----------
@@ -37,12 +40,12 @@ def summary(model: Module, input_shape: Shape) -> str:
     ValueError
         A layer does not fit the shape it gets.
     TypeError
-        `input_shape` is no tuple of integers.
+        `input_shape` is not a tuple of integers.
 
     Notes
     -----
-    Buffers, such as running statistics, are the non-trainable parameters; counters are not
-    counted.
+    Buffers, such as running statistics, and frozen parameters are the non-trainable parameters. The
+    counters `num_batches_tracked` are left out.
 
     Examples
     --------
@@ -60,19 +63,25 @@ def summary(model: Module, input_shape: Shape) -> str:
     Non-trainable params: 0
     """
     input_shape = _check.shape_tuple("input_shape", input_shape)
-    model.output_shape(input_shape)  # finds what does not fit before anything is built
+    model.output_shape(input_shape)  # raises before any layer is built
     model.build(input_shape)
     rows = _rows(model, input_shape, depth=0)
     if not rows:
         rows = [_row(type(model).__name__, model, input_shape)]
     trainable, other = counts(model)
-    lines = [f"Model: {type(model).__name__}", *_table(rows)]
-    lines += [f"Total params: {trainable + other:,}", f"Trainable params: {trainable:,}"]
-    return "\n".join([*lines, f"Non-trainable params: {other:,}"])
+    return "\n".join(
+        [
+            f"Model: {type(model).__name__}",
+            boxed(TITLES, rows, left=2),
+            f"Total params: {trainable + other:,}",
+            f"Trainable params: {trainable:,}",
+            f"Non-trainable params: {other:,}",
+        ]
+    )
 
 
 def counts(module: Module) -> tuple[int, int]:
-    """(trainable, non-trainable) numbers in a module and all inside it.
+    """The numbers of trainable and non-trainable parameters in a module and all layers inside it.
 
     Examples
     --------
@@ -83,12 +92,12 @@ def counts(module: Module) -> tuple[int, int]:
     frozen = {
         id(parameter)
         for layer in module.modules()
-        if isinstance(layer, BatchNorm) and not layer.train_affine
+        if not layer.trainable
         for _, parameter in layer.own_parameters()
     }
     trainable = sum(p.size for p in module.parameters() if id(p) not in frozen)
     sizes = {
-        id(array): array.size  # an array that layers share counts once
+        id(array): array.size  # an array that layers share is counted once
         for name, array in module.named_state()
         if name.rpartition(".")[2] != "num_batches_tracked"
     }
@@ -106,16 +115,3 @@ def _rows(module: Module, input_shape: Shape, depth: int) -> list[Row]:
 def _row(name: str, module: Module, input_shape: Shape) -> Row:
     shape = (None, *module.output_shape(input_shape))
     return Row(name, f"{shape}", f"{sum(counts(module)):,}")
-
-
-def _table(rows: list[Row]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(TITLES, *rows, strict=True)]
-
-    def rule(left: str, middle: str, right: str) -> str:
-        return left + middle.join("─" * (w + 2) for w in widths) + right
-
-    def line(layer: str, shape: str, count: str) -> str:
-        return f"│ {layer:<{widths[0]}} │ {shape:<{widths[1]}} │ {count:>{widths[2]}} │"
-
-    head = [rule("┌", "┬", "┐"), line(*TITLES), rule("├", "┼", "┤")]
-    return [*head, *(line(*row) for row in rows), rule("└", "┴", "┘")]

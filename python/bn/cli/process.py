@@ -1,4 +1,4 @@
-"""What a command changes in its process for a while: the handling of Ctrl-C, the threads."""
+"""Changes to the process while a command runs: the handling of Ctrl-C, output, threads."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import bn
 
 @dataclass
 class Stop:
-    """Whether Ctrl-C was pressed."""
+    """`requested` tells whether Ctrl-C was pressed."""
 
     requested: bool = False
 
 
 @contextmanager
 def stop_on_interrupt() -> Iterator[Stop]:
-    """Let the first Ctrl-C ask for a stop between two steps; a second one interrupts at once.
+    """Let the first Ctrl-C request a stop between two steps; a second one interrupts at once.
 
-    So no weight is half-updated when the network is saved.
+    A network that is saved after the first Ctrl-C therefore has all updates of its last step.
     """
     stop, before = Stop(), signal.getsignal(signal.SIGINT)
 
@@ -32,7 +32,7 @@ def stop_on_interrupt() -> Iterator[Stop]:
         stop.requested = True
         signal.signal(signal.SIGINT, before)
 
-    # a shell's background job ignores Ctrl-C, and goes on doing so
+    # A background job of a shell ignores Ctrl-C, and must continue to ignore it.
     if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, ask)
     try:
@@ -42,13 +42,13 @@ def stop_on_interrupt() -> Iterator[Stop]:
 
 
 def forget_output() -> None:
-    """Let what is still printed go nowhere: its reader has left."""
+    """Discard everything that is printed from now on, after the reader has closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager
 def limit_threads(threads: int | None) -> Iterator[None]:
-    """Run batch normalization and BLAS on `threads` threads; None leaves both as they are."""
+    """Run batch normalization and BLAS on `threads` threads, or on their own choice if None."""
     if threads is None:
         yield
         return

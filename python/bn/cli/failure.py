@@ -1,4 +1,4 @@
-"""Expected failures: one sentence on stderr and exit code 1, never a traceback."""
+"""Expected failures, which end the command with one sentence on stderr and exit code 1."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from bn import _check
 
 
 class Failure(Exception):
-    """What went wrong, as one sentence for the person at the terminal."""
+    """An expected failure; its message is one sentence for the user."""
 
 
 def require(command: str, module: str, package: str) -> None:
-    """Raise `Failure` where `module`, which `package` installs and `command` needs, is missing."""
+    """Raise `Failure` if `module`, which `command` needs and `package` installs, is missing."""
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Failure(_check.missing_extra(command, package)) from error
+        raise Failure(_check.missing_package(f"`python -m bn {command}`", package)) from error
 
 
 @contextmanager
 def expected(*errors: type[Exception]) -> Iterator[None]:
-    """Turn `errors` into `Failure` with the same words."""
+    """Turn errors of these types into a `Failure` with the same message."""
     try:
         yield
     except errors as error:

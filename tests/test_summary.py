@@ -5,7 +5,7 @@ import pytest
 
 import bn
 from bn import nn
-from bn.nn.summary import summary
+from bn.summary import summary
 
 
 class Scale(nn.Module):

@@ -1,4 +1,4 @@
-"""What remains of a training: the table, curves.png and metrics.json."""
+"""The results of `python -m bn train`: the table it prints, curves.png and metrics.json."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import bn
 from bn.cli.data import Dataset
 from bn.cli.display import live, percent
 from bn.cli.training import Run
+from bn.table import aligned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ COLORS = {True: "#0b6e99", False: "#d9730d"}  # with and without batch normaliza
 
 
 def table_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
-    """One row of text per network, in the order of `HEADER`."""
+    """One row of text for each network, with the columns of `HEADER`."""
     rows: list[tuple[str, ...]] = []
     for run in runs:
         name = run.network if run.status == "complete" else f"{run.network} ({run.status})"
@@ -42,10 +43,10 @@ def table_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
 
 
 def print_table(runs: Sequence[Run]) -> None:
-    """The table of the networks, by rich where it can draw."""
+    """Print the table of the networks, with rich if the terminal can show it."""
     rows = table_rows(runs)
     if not live():
-        print("\n" + plain_table([*zip(*HEADER, strict=True), *rows]) + "\n")
+        print("\n" + aligned([*zip(*HEADER, strict=True), *rows]) + "\n")
         return
     from rich import box
     from rich.console import Console
@@ -59,24 +60,8 @@ def print_table(runs: Sequence[Run]) -> None:
     Console().print(table)
 
 
-def plain_table(rows: Sequence[Sequence[str]]) -> str:
-    """
-    Examples
-    --------
-    >>> print(plain_table([("", "loss"), ("network", "0.1")]))
-             loss
-    network   0.1
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *rest in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:{widths[0]}}", *cells]).rstrip())
-    return "\n".join(lines)
-
-
 def write_metrics(path: Path, options: dict[str, Any], data: Dataset, runs: Sequence[Run]) -> None:
-    """Options, versions, per-epoch and final numbers as JSON; what is no number becomes null."""
+    """Write options, versions, the numbers of each epoch and the final ones as JSON."""
     metrics = {
         "options": options,
         "versions": {
@@ -98,7 +83,7 @@ def write_metrics(path: Path, options: dict[str, Any], data: Dataset, runs: Sequ
 
 
 def finite(value: Any) -> Any:
-    """A copy with None for NaN and infinity, which JSON does not know."""
+    """Copy nested dicts and lists with None in place of NaN and infinity, which JSON lacks."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -107,9 +92,9 @@ def finite(value: Any) -> Any:
 
 
 def draw_curves(path: Path, title: str, runs: Sequence[Run]) -> None:
-    """Loss and accuracy per epoch of all networks, as a PNG.
+    """Draw the loss and the accuracy of all networks over the epochs, as a PNG.
 
-    Figure and canvas are made directly: pyplot's backend, figures and settings stay the caller's.
+    The figure is created without pyplot, whose backend, figures and settings belong to the caller.
     """
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
