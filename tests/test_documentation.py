@@ -59,12 +59,6 @@ def public():
 PUBLIC = dict(public())
 
 # This is still missing. Whoever adds it takes the name away from here.
-WITHOUT_PARAMETERS = {"bn.BatchNorm", "bn.PresetBatchNorm"}  # only bn itself makes them
-WITHOUT_EXAMPLE = {
-    *("bn.BackwardSums", "bn.Stats"),  # the functions that return them have examples
-    *("bn.Folded", "bn.LayerReport", "bn.Report", "bn.memory.Info"),
-    *("bn.BatchNorm", "bn.PresetBatchNorm"),
-}
 
 
 def sections(thing):
@@ -135,7 +129,7 @@ def test_sections_and_the_names_in_them_are_found():
 def test_each_parameter_of_a_public_function_or_class_is_documented(name):
     missing, unknown = undocumented(PUBLIC[name])
     assert not unknown
-    assert bool(missing) == (name in WITHOUT_PARAMETERS), missing
+    assert not missing
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -143,9 +137,7 @@ def test_each_public_function_or_class_has_an_example_that_runs(name):
     tests = doctest.DocTestFinder(recurse=False).find(PUBLIC[name], name)
     results = [doctest.DocTestRunner().run(test) for test in tests]
     assert sum(result.failed for result in results) == 0
-    without = sum(result.attempted for result in results) == 0
-    assert without == (name in WITHOUT_EXAMPLE)
-    assert not without or documented(PUBLIC[name], "Attributes")
+    assert sum(result.attempted for result in results) > 0
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -157,11 +149,12 @@ def test_the_sections_of_a_public_docstring_stand_in_numpydocs_order(name):
 # ---- pages ----
 
 
-def test_the_readmes_code_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (README.parent / page).read_text(), re.DOTALL)
     assert blocks
-    exec("\n".join(blocks), {})
+    exec("\n".join(blocks), {"__name__": "page"})
 
 
 def test_the_quick_start_is_two_commands_of_one_line():
@@ -170,11 +163,11 @@ def test_the_quick_start_is_two_commands_of_one_line():
     assert [len(b.splitlines()) for b in blocks] == [1, 1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/semantics.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/semantics.md", "docs/design.md"])
 def test_what_a_page_names_is_there(page):
     text = (README.parent / page).read_text()
     names = set(re.findall(r"`?\bbn\.([a-zA-Z_]\w*)", text)) - {"layers"}
-    assert len(names) > 10
+    assert len(names) > 5
     for name in names:
         assert hasattr(bn, name), name
     for name in set(re.findall(r"`(test_[a-z_]+)`", text)):

@@ -51,6 +51,12 @@ class Info(TypedDict):
         Bytes of recyclable arrays that are alive.
     hits, misses : int
         Outputs whose memory was reused, and came from the system, since the start.
+
+    Examples
+    --------
+    >>> now: Info = info()
+    >>> now["held"] <= now["limit"]
+    True
     """
 
     limit: int

@@ -36,6 +36,13 @@ class Stats:
         Their mean.
     m2 : ndarray of float64, shape (C,)
         Their squared distances from the mean, added up.
+
+    Examples
+    --------
+    >>> import bn
+    >>> batch = bn.stats(np.array([[1.0], [3.0], [8.0]]))
+    >>> batch.count, batch.mean, batch.m2, batch.unbiased_var
+    (array([3.]), array([4.]), array([26.]), array([13.]))
     """
 
     count: Doubles
@@ -81,6 +88,13 @@ class BackwardSums:
         Σ dy, which is the gradient of the bias.
     dy_xmu : ndarray of float64, shape (C,)
         Σ dy·(x - mean).
+
+    Examples
+    --------
+    >>> import bn
+    >>> sums = bn.backward_reduce(np.ones((2, 1)), np.array([[1.0], [3.0]]), np.array([1.0]))
+    >>> sums.dbias, sums.dweight(np.array([4.0]), eps=0.0)
+    (array([2.]), array([1.]))
     """
 
     count: Doubles

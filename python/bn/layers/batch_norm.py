@@ -94,6 +94,21 @@ class BatchNorm(Module):
     `normalize` (or `statistics`, then `apply`) normalizes it, `observe` lets the statistics into
     the running ones; `gradient` is dx, and `add_gradients` adds to those of weight and bias.
 
+    Parameters
+    ----------
+    running : RunningStats
+        The running statistics, not built yet, and the convention and dtype of the layer.
+    num_features : int or None
+        The number of channels C; None learns it from the first batch, or from `build`.
+    eps : float
+        Added to the variance (where the convention says so).
+    axis : int
+        The channel axis.
+    scale, center : bool, default True
+        Have a weight; have a bias.
+    tracked : bool, default True
+        Have running statistics.
+
     Attributes
     ----------
     running : RunningStats
@@ -120,6 +135,15 @@ class BatchNorm(Module):
         What makes the statistics of the whole batch of those of a part, where x is only a part of
         it: from `Stats` to `Stats` in forward, from `BackwardSums` to `BackwardSums` in backward.
         The gradients of weight and bias are those of the part.
+
+    Examples
+    --------
+    >>> import bn
+    >>> running = bn.RunningStats(momentum=0.5)
+    >>> layer = BatchNorm(running, 3, eps=1e-5, axis=-1)
+    >>> y = layer(np.full((5, 4, 3), 2.0, np.float32))
+    >>> layer.running_mean
+    array([1., 1., 1.], dtype=float32)
     """
 
     ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any

@@ -16,11 +16,22 @@ from bn.layers.running_stats import RunningStats
 class PresetBatchNorm(BatchNorm):
     """Batch normalization of any rank from 2 up with a framework's conventions; see `preset`.
 
+    Parameters
+    ----------
+    running, num_features, eps, axis, scale, center, tracked
+        As in `BatchNorm`; `preset` fills them in.
+
     Attributes
     ----------
     weight, bias : Parameter or None, shape (C,)
     running_mean, running_var : ndarray, shape (C,)
     convention : Convention
+
+    Examples
+    --------
+    >>> import bn
+    >>> isinstance(bn.preset("flax", 3), PresetBatchNorm)
+    True
     """
 
     buffer_names: ClassVar[tuple[str, ...]] = (

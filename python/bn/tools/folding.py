@@ -50,6 +50,14 @@ class Folded:
     error : float
         The largest difference between a fold and its two layers, in float64, relative to
         max(1, abs(y)); 0 if nothing was folded.
+
+    Examples
+    --------
+    >>> from bn import BatchNorm1d, nn
+    >>> print(fold(nn.Sequential(nn.Linear(2, 2, rng=0), BatchNorm1d(2)).train()))
+    0 folded, largest difference 0.0e+00 in float64
+    1 kept
+      1: it is in training mode: call eval() first
     """
 
     model: Module

@@ -66,6 +66,13 @@ class LayerReport:
         The number of NaN and infinities in the input.
     unusable_running : tuple of int
         The channels whose running statistics are NaN, infinite or (the variance) negative.
+
+    Examples
+    --------
+    >>> from bn import BatchNorm1d
+    >>> layer = report(BatchNorm1d(2), np.array([[0.0, 2.0], [2.0, 4.0]])).layers[0]
+    >>> layer.channels, layer.values, layer.z.round(2)
+    (2, 2, array([1., 3.]))
     """
 
     name: str
@@ -189,6 +196,13 @@ class Report:
         Of x.
     layers : tuple of LayerReport
         In the model's order.
+
+    Examples
+    --------
+    >>> from bn import BatchNorm1d
+    >>> found = report(BatchNorm1d(2), np.random.default_rng(0).standard_normal((400, 2)))
+    >>> found.input_shape, found.advice
+    ((400, 2), [])
     """
 
     model: str
