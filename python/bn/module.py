@@ -359,7 +359,11 @@ class Module:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        _check.always_trainable(type(self).__name__, value)
+        if not value:
+            raise AttributeError(
+                f"{type(self).__name__}.trainable must stay True: only batch normalization layers "
+                "can be frozen; leave the parameters of others out of the optimizer"
+            )
 
     def zero_grad(self) -> None:
         """Forget all gradients."""

@@ -329,14 +329,6 @@ def batch_rank(ndim: int, ranks: tuple[int, ...]) -> None:
         raise ValueError(f"expected {expected} input (got {ndim}D input)")
 
 
-def built(layer: str, ready: bool) -> None:
-    if not ready:
-        raise RuntimeError(
-            f"{layer} must be built before its parameters are asked for: "
-            "run one batch through the model, or call model.build(input_shape)"
-        )
-
-
 def initializer(name: str, value: object, known: Collection[str]) -> None:
     if not callable(value) and not (isinstance(value, str) and value in known):
         raise ValueError(f"{name} must be callable or one of {', '.join(known)}, got {value!r}")

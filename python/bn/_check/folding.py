@@ -40,14 +40,6 @@ def folded_fits(name: str, array: Array, dtype: np.dtype[np.floating]) -> None:
         raise ValueError(f"{name} must hold finite numbers that fit {dtype}, got {worst:g}")
 
 
-def folded_error(pair: str, error: float, limit: float) -> None:
-    if not error < limit:
-        raise RuntimeError(
-            f"{pair} folded into one must give what the two gave to {limit:g}, "
-            f"got a difference of {error:g}"
-        )
-
-
 def not_folded(count: int, reason: str) -> str:
     layers = "1 batch normalization was" if count == 1 else f"{count} batch normalizations were"
     return f"{layers} kept by bn.fold: {reason} (Folded.kept names them)"

@@ -105,14 +105,6 @@ def enough_merged(count: Array) -> None:
         raise ValueError("Expected more than 1 value per channel when training, got one in all")
 
 
-def always_trainable(layer: str, value: object) -> None:
-    if not value:
-        raise AttributeError(
-            f"{layer}.trainable must stay True: only batch normalization layers can be frozen; "
-            "leave the parameters of others out of the optimizer"
-        )
-
-
 def any_batch_norm(user: str, model: str, count: int) -> None:
     if count == 0:
         raise ValueError(

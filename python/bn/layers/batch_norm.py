@@ -249,7 +249,11 @@ class BatchNorm(Module):
         return self
 
     def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        _check.built(type(self).__name__, self.num_features is not None)
+        if self.num_features is None:
+            raise RuntimeError(
+                f"{type(self).__name__} must be built before its parameters are asked for: "
+                "run one batch through the model, or call model.build(input_shape)"
+            )
         return super().own_parameters()
 
     def output_shape(self, input_shape: Shape) -> Shape:
