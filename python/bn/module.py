@@ -362,7 +362,8 @@ class Module:
         if not value:
             raise AttributeError(
                 f"{type(self).__name__}.trainable must stay True: only batch normalization layers "
-                "can be frozen; leave the parameters of others out of the optimizer"
+                "can be frozen (bn.freeze does so to those inside a model); leave the parameters of "
+                "others out of the optimizer"
             )
 
     def zero_grad(self) -> None:
