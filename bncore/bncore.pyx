@@ -685,6 +685,13 @@ cdef bint is_vector(value, Py_ssize_t channels):
             and is_float(vector))
 
 
+def takes_batch(running_mean, running_var, Py_ssize_t channels):
+    """Whether these are vectors of floats for so many channels, and can be written."""
+    return (is_vector(running_mean, channels) and is_vector(running_var, channels)
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>running_mean)
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>running_var))
+
+
 def fits(x, axis, tuple needed, tuple optional):
     """The channel axis, counted from the front, if x is a plain array of floats and each vector has a
     value for each channel; optional vectors may be None. Else -1: the caller must check in detail."""

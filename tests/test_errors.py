@@ -310,3 +310,8 @@ def test_an_abstract_module_says_what_is_missing():
         Half()(X)
     with pytest.raises(NotImplementedError, match=r"Half\.backward"):
         Half().backward(X)
+
+
+def test_a_state_must_be_a_mapping():
+    with pytest.raises(TypeError, match="state must be a mapping of names to arrays, got NoneType"):
+        bn.BatchNorm1d(3).load_state_dict(None)

@@ -178,11 +178,11 @@ BAD = [
     ("lengths must be between 0 and 5, got -1 to 3", {"lengths": [1, 2, 3, -1]}),
     (r"sample_weight must have shape \(4,\), got \(3,\)", {"sample_weight": [1.0, 2.0, 3.0]}),
     (
-        "sample_weight must be finite and at least 0, got less or NaN",
+        "sample_weight must be finite and at least 0, got less, inf or NaN",
         {"sample_weight": [1.0, 2.0, 3.0, -1.0]},
     ),
     (
-        "sample_weight must be finite and at least 0, got less or NaN",
+        "sample_weight must be finite and at least 0, got less, inf or NaN",
         {"sample_weight": [1.0, 2.0, 3.0, np.nan]},
     ),
     ("sample_weight must hold numbers, got <U1", {"sample_weight": list("abcd")}),

@@ -62,9 +62,15 @@ def test_ghost_batches_that_cannot_be_are_refused():
     with pytest.raises(TypeError, match="layer must be of type BatchNorm, got Sequential"):
         bn.GhostBatchNorm(bn.nn.Sequential(), 4)
     for layer in (bn.BatchNormalization(renorm=True), bn.preset("darknet", 3)):
-        with pytest.raises(ValueError, match="GhostBatchNorm takes a layer without batch renormal"):
+        with pytest.raises(
+            ValueError,
+            match=r"GhostBatchNorm must get a layer whose output .* got one with batch renorm",
+        ):
             bn.GhostBatchNorm(layer, 4)
-        with pytest.raises(ValueError, match="accumulate takes a layer without batch renormal"):
+        with pytest.raises(
+            ValueError,
+            match=r"accumulate must get a layer whose output .* got one with batch renorm",
+        ):
             bn.accumulate(layer)
     with pytest.raises(
         ValueError, match="GhostBatchNorm cuts axis 0, which must not be the channel"
@@ -121,6 +127,8 @@ def test_passes_over_chunks_that_come_too_early_or_do_not_match_are_refused():
     steps.add(X[:10])
     steps.add(X[10:])
     steps.normalize(X[:10])
+    with pytest.raises(RuntimeError, match="add must come before normalize, which has begun"):
+        steps.add(X)
     with pytest.raises(
         RuntimeError, match=r"reduce comes after all .* normalize: 44 values of a ch"
     ):
@@ -128,7 +136,7 @@ def test_passes_over_chunks_that_come_too_early_or_do_not_match_are_refused():
     with pytest.raises(ValueError, match="normalize must get the chunks that add got, and has 44"):
         steps.normalize(X[:12])
     steps.normalize(X[10:])
-    with pytest.raises(RuntimeError, match="add comes after"):
+    with pytest.raises(RuntimeError, match="add must come before normalize, which"):
         steps.add(X)
     single = bn.accumulate(bn.BatchNorm1d(3))
     single.add(X[:1, :, 0])

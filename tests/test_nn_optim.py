@@ -308,3 +308,11 @@ def test_optimizers_equal_pytorch(torch, kind, options, dtype):
         tolerance = 1e-6 if dtype == np.float32 else 1e-13
         for p, t in zip(params, theirs, strict=True):
             np.testing.assert_allclose(p.data, t.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+def test_a_model_in_place_of_its_parameters_is_refused():
+    for model in (nn.Linear(2, 2, rng=0), nn.Sequential(nn.Linear(2, 2, rng=0))):
+        with pytest.raises(
+            TypeError, match=r"params must be parameters, got a .* model\.parameters"
+        ):
+            nn.SGD(model, lr=0.1)

@@ -236,12 +236,44 @@ def test_missed_batches_are_forgotten_when_a_count_is_loaded_or_statistics_begin
         np.testing.assert_allclose(layer.running_mean, X.mean(0), rtol=1e-5)
 
 
+WRONG_ARRAYS = {
+    "0 axes": (np.zeros((), "f4"), r"running_mean must have shape \(3,\), got \(\)"),
+    "length 1": (np.zeros(1, "f4"), r"running_mean must have shape \(3,\), got \(1,\)"),
+    "float16": (np.zeros(3, "f2"), "running_mean must be float32 or float64, got float16"),
+    "swapped": (np.zeros(3, ">f4"), "running_mean must be float32 or float64, got >f4"),
+    "read-only": (np.broadcast_to(np.float32(0), 3), "running_mean must be writeable"),
+    "a list": ([0, 0, 0], "running_mean must be a numpy array, got list"),
+}
+
+
+@pytest.mark.parametrize(("mean", "message"), WRONG_ARRAYS.values(), ids=WRONG_ARRAYS)
+def test_running_statistics_that_cannot_take_a_batch_are_refused(mean, message):
+    layer, running = bn.BatchNorm1d(3), bn.RunningStats(3)
+    layer.running_mean = running.mean = mean
+    for use in (lambda: layer(X), lambda: running.update(bn.stats(X))):
+        with pytest.raises((TypeError, ValueError), match=message):
+            use()
+    assert layer.num_batches_tracked == running.count == 0
+
+
+def test_a_batch_must_be_statistics_of_as_many_channels():
+    running = bn.RunningStats(3)
+    with pytest.raises(ValueError, match=r"running_mean must have shape \(2,\), got \(3,\)"):
+        running.update(bn.stats(X[:, :2]))
+    with pytest.raises(TypeError, match=r"batch must be one or more Stats, .* got ndarray"):
+        running.update(X)
+    with pytest.raises(RuntimeError, match="running statistics must be built before a batch"):
+        bn.RunningStats().update(bn.stats(X))
+    assert bn.RunningStats().reset().mean is None
+
+
 def test_the_arguments_of_running_statistics_are_checked():
     for error, message, arguments in (
         (ValueError, "momentum must be between 0 and 1, got 2", {"momentum": 2}),
         (ValueError, "start must be one of plain", {"start": "warm"}),
         (ValueError, "channels must be a positive integer, got 0", {"channels": 0}),
         (TypeError, "dtype must be float32 or float64, got int64", {"dtype": int}),
+        (TypeError, "convention must be of type Convention, got str", {"convention": "keras"}),
     ):
         with pytest.raises(error, match=message):
             bn.RunningStats(**arguments)

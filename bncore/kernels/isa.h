@@ -1,4 +1,5 @@
-/* What an instruction set's file includes before it opens its target region. System headers belong
+/* What an instruction set's file includes before it opens its target region; isa_body.h lists what the
+   file must define inside of it. System headers belong
    here, outside of the region: inside, their inline functions would be compiled for the instruction
    set, and the linker might pick that copy for code that runs on every CPU. */
 #ifndef BN_ISA_H

@@ -1,10 +1,10 @@
-"""The pure functions that every batch normalization in `bn` is made of.
+"""The functions that every batch normalization in `bn` is made of.
 
 forward:  `stats` → (`merge`) → `normalize`, and `commit` to the running statistics;
 backward: `backward_reduce` → (`merge`) → `backward_apply`.
 `bn.fused` has each pair as one call with the same bits, which reads memory less often.
 
-float16 and ml_dtypes' bfloat16 are computed as float32 (statistics, as ever, in float64).
+float16 and ml_dtypes' bfloat16 are computed as float32, and their statistics in float64, like all.
 """
 
 from __future__ import annotations

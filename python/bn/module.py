@@ -318,10 +318,11 @@ class Module:
         Raises
         ------
         ValueError
-            Names are missing or unknown, a shape differs, or a count is no number.
+            Names are missing or unknown, a shape differs, or a count is not a number.
         TypeError
-            A value does not hold numbers.
+            `state` is no mapping, or a value does not hold numbers.
         """
+        _check.mapping("state", state)
         own = dict(self.named_state())
         arrays = {name: _check.array(name, value) for name, value in state.items()}
         _check.state(own, arrays)
@@ -362,7 +363,7 @@ class Module:
         if not value:
             raise AttributeError(
                 f"{type(self).__name__}.trainable must stay True: only batch normalization layers "
-                "can be frozen (bn.freeze does so to those inside a model); leave the parameters of "
+                "can be frozen (bn.freeze(model) freezes those inside); leave the parameters of "
                 "others out of the optimizer"
             )
 

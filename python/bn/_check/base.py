@@ -55,6 +55,11 @@ def dy(layer: str, value: Array, kept: Any) -> None:
         raise TypeError(f"dy must be {kept[1]} as the output, got {value.dtype}")
 
 
+def mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping of names to arrays, got {type(value).__name__}")
+
+
 def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     missing = [n for n in own if n not in given and n.rpartition(".")[2] != "num_batches_tracked"]
     unknown = [n for n in given if n not in own]

@@ -74,7 +74,8 @@ def momentum(name: str, value: object) -> None:
 def no_correction(user: str, corrects: bool) -> None:
     if corrects:
         raise ValueError(
-            f"{user} takes a layer without batch renormalization and of no darknet preset"
+            f"{user} must get a layer whose output is x̂·weight + bias, got one with batch "
+            "renormalization or of the darknet preset"
         )
 
 
@@ -137,8 +138,7 @@ def nonfinite_skipped(layer: str, channels: Array, dtype: np.dtype[Any]) -> str:
 def few_values(layer: str, few: float, limit: int) -> str:
     return (
         f"{layer} trains on {few:g} values in a channel; below {limit} the statistics are mostly "
-        "noise: larger batches help, bn.accumulate over micro-batches, batch renormalization, "
-        "or bn.freeze"
+        "noise: use larger batches, bn.accumulate, batch renormalization or bn.freeze"
     )
 
 

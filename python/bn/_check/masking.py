@@ -59,7 +59,7 @@ def sample_weight(value: ArrayLike) -> Array:
     if values.dtype.kind not in "fiu":
         raise TypeError(f"sample_weight must hold numbers, got {values.dtype}")
     if values.size and not (np.isfinite(values).all() and values.min() >= 0):
-        raise ValueError("sample_weight must be finite and at least 0, got less or NaN")
+        raise ValueError("sample_weight must be finite and at least 0, got less, inf or NaN")
     return values.astype(np.float64)
 
 

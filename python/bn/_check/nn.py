@@ -228,3 +228,10 @@ def betas(value: object) -> None:
     values = value if isinstance(value, (tuple, list)) else ()
     if len(values) != 2 or not all(isinstance(b, NUMBERS) and 0 <= b < 1 for b in values):
         raise ValueError(f"betas must be two numbers, at least 0 and less than 1, got {value!r}")
+
+
+def no_module(name: str, value: object, kind: type) -> None:
+    if isinstance(value, kind):
+        raise TypeError(
+            f"{name} must be parameters, got a {type(value).__name__}: use model.parameters()"
+        )

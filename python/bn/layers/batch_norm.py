@@ -55,7 +55,7 @@ class Call(NamedTuple):
     batch : Stats or None
         The statistics of the batch, if they normalized.
     constants : tuple of ndarray or None
-        The mean and var that normalized otherwise, which do not depend on x.
+        The running mean and var, if they normalized.
     weights : ndarray or None
         How much each value counts in the batch's statistics; None for all alike.
     correction : Correction or None
@@ -101,7 +101,7 @@ class BatchNorm(Module):
     num_features : int or None
         The number of channels C; None learns it from the first batch, or from `build`.
     eps : float
-        Added to the variance (where the convention says so).
+        Added to the variance, or to its root where the convention says so (Darknet).
     axis : int
         The channel axis.
     scale, center : bool, default True
@@ -132,9 +132,9 @@ class BatchNorm(Module):
     train_affine : bool
         Let `backward` add to the gradients of weight and bias.
     combine : callable or None
-        What makes the statistics of the whole batch of those of a part, where x is only a part of
-        it: from `Stats` to `Stats` in forward, from `BackwardSums` to `BackwardSums` in backward.
-        The gradients of weight and bias are those of the part.
+        Turns a part's statistics into those of the whole batch, if x is only a part of it: from
+        `Stats` to `Stats` in forward, from `BackwardSums` to `BackwardSums` in backward. The
+        gradients of weight and bias are those of the part.
 
     Examples
     --------

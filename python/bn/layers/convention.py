@@ -61,7 +61,7 @@ class Convention:
         return 0.0 if self.eps_outside_root else eps
 
     def kernel_var(self, running_var: Array, eps: float) -> Array:
-        """The variance from which the kernels, with `kernel_eps`, divide as the framework does."""
+        """The variance that, with `kernel_eps`, makes the kernels divide as the framework does."""
         if not self.eps_outside_root:
             return running_var
         return np.square(np.sqrt(running_var, dtype=np.float64) + eps)

@@ -28,7 +28,7 @@ class Correction:
     slope: Doubles
 
     def affine(self, weight: Array | None, bias: Array | None) -> tuple[Array, Array]:
-        """The weight and bias that make ``x̂·weight' + bias'`` of ``(x̂·r + d)·weight + bias``."""
+        """The weight' and bias' with ``x̂·weight' + bias' = (x̂·r + d)·weight + bias``."""
         scale = 1.0 if weight is None else weight
         return self.r * scale, self.d * scale + (0 if bias is None else bias)
 
@@ -42,6 +42,6 @@ class Correction:
 
 
 def eps_outside_root(std: Doubles, var: Doubles, eps: float) -> Correction:
-    """Make ``(x - mean) / (std + eps)`` of ``(x - mean) / sqrt(var)``; std depends on x."""
+    """Turn ``(x - mean) / sqrt(var)`` into ``(x - mean) / (std + eps)``; std depends on x."""
     r = np.sqrt(var) / (std + eps)
     return Correction(r, np.zeros_like(r), std / (std + eps))

@@ -30,8 +30,8 @@ def freeze(
     update_stats : bool or None, default False
         Update the running statistics; None: as train() and eval() say.
     train_affine : bool, default False
-        Let `backward` add to the gradients of weight and bias; an optimizer skips parameters
-        without a gradient.
+        Let `backward` add to the gradients of weight and bias. If False they get none, and
+        optimizers skip them.
 
     Returns
     -------

@@ -58,7 +58,8 @@ class BatchNormalization(BatchNorm):
     synchronized : bool, default False
         Not supported yet; an error.
     dtype : dtype, default float32
-        Of parameters and moving statistics, float32 or float64; x may have either.
+        Of parameters and moving statistics, float32 or float64; x may have any dtype
+        that `bn.stats` takes.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ def accumulate(layer: BatchNorm) -> Accumulation:
     Returns
     -------
     Accumulation
-        Which takes the chunks.
+        The object that takes the chunks.
 
     Raises
     ------
@@ -157,6 +157,8 @@ class Accumulation:
 
     def _check_order(self, phase: int) -> None:
         wanted, now = PHASES[phase], PHASES[self._phase]
+        if phase < self._phase:
+            raise RuntimeError(f"{wanted} must come before {now}, which has begun")
         if phase != self._phase + 1 or self._batch is None:
             before = PHASES[max(phase - 1, 0)]
             raise RuntimeError(f"{wanted} comes after all chunks went through {before}")

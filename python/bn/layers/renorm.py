@@ -112,8 +112,8 @@ class Renorm(RunningStats):
     def commit(self, new: dict[str, Array], batch: Stats, share: float) -> Array | None:
         """Take a batch into both pairs of averages.
 
-        They are of means and standard deviations. The variance is made of its standard deviation,
-        and so is the first to overflow: it says which channels are not finite.
+        They are of means and standard deviations. The variance is the square of the standard
+        deviation, so it overflows first, and says which channels are not finite.
         """
         mean, var = new["mean"].copy(), new["var"].copy()
         bad = commit_moments(batch, mean, var, share, unbiased=False, nonfinite=self.nonfinite)

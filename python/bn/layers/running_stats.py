@@ -80,7 +80,8 @@ class RunningStats:
     Parameters
     ----------
     channels : int, optional
-        The number of channels C; without it there are no arrays until `build`.
+        The number of channels C. Without it there are no arrays until `build`, and no batch can
+        enter before.
     convention : Convention, default PyTorch's
         Whose weight `momentum` is, which variance is kept, and what it begins with.
     momentum : float or None, default "default"
@@ -96,7 +97,7 @@ class RunningStats:
     ----------
     mean, var : ndarray or None, shape (C,)
     count : ndarray of int64 or None, shape ()
-        The number of batches that were let in; None takes each for the first.
+        The number of batches that were let in. If it is None, every batch is treated as the first.
     nonfinite_batches : ndarray of int64 or None, shape (C,)
         How many of them were not finite in each channel.
 
@@ -135,6 +136,7 @@ class RunningStats:
         nonfinite: str = "skip",
         dtype: DTypeLike = np.float32,
     ) -> None:
+        _check.instance("convention", convention, Convention)
         set_defaults(self)
         self.convention = convention
         self.momentum = convention.momentum if momentum == "default" else momentum
@@ -185,7 +187,21 @@ class RunningStats:
         -------
         ndarray of bool, shape (C,), or None
             The channels whose batch was not finite; None for none.
+
+        Raises
+        ------
+        RuntimeError
+            There are no arrays yet: see `build`.
+        TypeError, ValueError
+            `batch` is no `Stats`, or `mean` and `var` are not arrays that can take it: float32 or
+            float64, shape (C,), writeable.
         """
+        if self.mean is None and self.var is None:
+            raise RuntimeError("running statistics must be built before a batch enters them")
+        _check.same_type("batch", [batch], (Stats,))
+        channels = batch.count.size
+        if not core.takes_batch(self.mean, self.var, channels):
+            _check.running(self.mean, self.var, channels)
         arrays = self.arrays()
         change = core.Change(list(arrays.values()))
         new = dict(zip(arrays, change.after, strict=True))
@@ -260,7 +276,7 @@ class RunningStats:
         """Take back the last batch.
 
         One batch back: a second call changes nothing, nor does one after the statistics were
-        loaded, set or reset.
+        loaded, set or reset, or after a later forward pass of the layer, in eval mode too.
         """
         if self._change is not None:
             self._change.undo()
@@ -308,8 +324,9 @@ class RunningStats:
         return [*pairs, (self._given, np.array(False))]
 
     def reset(self) -> Self:
-        """Begin anew."""
-        assert self.mean is not None
+        """Begin anew, with the convention's mean and variance."""
+        if self.mean is None:
+            return self
         copy_all(self.restarting(*self.initial(self.mean.size)))
         return self
 

@@ -16,7 +16,7 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
 
     ``y = (x - mean) / sqrt(var + eps) · weight + bias`` for each channel. In training, mean and var
     (biased) are the batch's, and the running statistics follow:
-    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance M / (M - 1)
+    ``running = (1 - momentum)·running + momentum·batch``, with the unbiased variance m2 / (M - 1)
     of the M values of a channel. In eval mode they are the running ones.
 
     Parameters
@@ -37,7 +37,8 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
     axis : int, default 1
         The channel axis; -1 for channels-last.
     dtype : dtype, default float32
-        Of parameters and running statistics, float32 or float64; x may have either.
+        Of parameters and running statistics, float32 or float64; x may have any dtype
+        that `bn.stats` takes.
 
     Attributes
     ----------

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bn import _check
-from bn.module import Parameter
+from bn.module import Module, Parameter
 from bn.types import Array
 
 
@@ -63,6 +63,7 @@ class Optimizer:
     state_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Iterable[Parameter], lr: float, weight_decay: float = 0.0) -> None:
+        _check.no_module("params", params, Module)
         self.params = list(params)
         _check.parameters(self.params, Parameter)
         _check.at_least("lr", lr, 0)
