@@ -12,7 +12,7 @@ from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from itertools import count as count_from
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -565,18 +565,12 @@ cdef inline void take(const running_values *r, Py_ssize_t c, double value,
 # code only. What one of these functions does is therefore done as a whole or not at all, and the end
 # of a `with` block cannot be missed.
 
-cdef object numbers = count_from(1)
-
-
-def mark():
-    """A number that is larger than those of all changes so far, and smaller than all later ones."""
-    return next(numbers)
-
-
 def copy_together(list arrays, list values):
     """Copy each of the values into its array, or raise and change none."""
     cdef cnp.ndarray array, value
     for array, value in zip(arrays, values):
+        if array is None or value is None:
+            raise TypeError("cannot copy None")
         if not (PyArray_SAMESHAPE(array, value) and cnp.PyArray_ISWRITEABLE(array)
                 and cnp.PyArray_TYPE(array) == cnp.PyArray_TYPE(value)):
             raise ValueError(f"cannot copy {value.dtype} of shape {np.shape(value)} into "
@@ -586,31 +580,55 @@ def copy_together(list arrays, list values):
         cnp.PyArray_CopyInto(array, value)
 
 
+cdef object open_changes = ContextVar("bn_open_changes", default=None)  # of the inner Transaction
+
+
 cdef class Change:
     """New values for some arrays, which `apply` copies in and `undo` takes back, once each.
 
     `after` has the new values; they begin as copies of the arrays."""
 
-    cdef list arrays, before
-    cdef readonly list after
+    cdef readonly list arrays, after
     cdef readonly bint applied
-    cdef readonly object number
+    cdef list before
 
     def __init__(self, list arrays):
         self.arrays = arrays
         self.before = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
         self.after = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
-        self.applied = False
-        self.number = 0
 
     def apply(self):
+        changes = open_changes.get()
+        if changes is not None:
+            changes.append(self)
         copy_together(self.arrays, self.after)
-        self.number, self.applied = next(numbers), True
+        self.applied = True
+        self.after = []
 
     def undo(self):
         if self.applied:
             copy_together(self.arrays, self.before)
             self.applied = False
+
+
+cdef class Transaction:
+    """An exception that ends the `with` block takes back all changes that were applied in it."""
+
+    cdef list changes
+    cdef object outer
+
+    def __enter__(self):
+        self.outer, self.changes = open_changes.get(), []
+        open_changes.set(self.changes)
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            for change in reversed(self.changes):
+                change.undo()
+        elif self.outer is not None:
+            self.outer.extend(self.changes)
+        open_changes.set(self.outer)
+        return False
 
 
 cdef class Restored:
@@ -636,19 +654,24 @@ cdef class Restored:
 
 
 cdef class Setting:
-    """A context variable has this value within a `with` block."""
+    """A context variable has the value of `value()` within a `with` block.
 
-    cdef object variable, value
-    cdef list tokens
+    The variable holds (value, what it held before), so that an object can serve several blocks and
+    threads at once."""
 
-    def __init__(self, variable, value):
-        self.variable, self.value, self.tokens = variable, value, []
+    cdef object variable
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    def value(self):
+        raise NotImplementedError("value")
 
     def __enter__(self):
-        self.tokens.append(self.variable.set(self.value))
+        self.variable.set((self.value(), self.variable.get()))
 
     def __exit__(self, *error):
-        self.variable.reset(self.tokens.pop())
+        self.variable.set(self.variable.get()[1])
         return False
 
 

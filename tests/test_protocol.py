@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -107,17 +109,41 @@ def test_without_combine_or_with_one_that_returns_its_argument_the_results_are_t
     np.testing.assert_array_equal(layer.weight.grad, alone.weight.grad)
 
 
-def test_accumulation_and_ghosts_combine_what_they_add_up():
-    other = X[:8] + 1
+def test_accumulation_combines_what_its_chunks_add_up_to():
+    other, dother = X[:8] + 1, DY[:8] - 1
     whole = bn.BatchNorm1d(3, dtype="f8")
-    y = whole(np.concatenate([X, other]))[:24]
+    everything = np.concatenate([X, other])
+    y, dx = whole(everything)[:24], whole.backward(np.concatenate([DY, dother]))[:24]
     layer = bn.BatchNorm1d(3, dtype="f8")
-    layer.combine = Together([bn.stats(other)])
+    sums = bn.backward_reduce(dother, other, bn.stats(everything).mean)
+    layer.combine = Together([bn.stats(other), sums])
     steps = bn.accumulate(layer)
     for part in PARTS:
         steps.add(part)
     np.testing.assert_allclose(np.concatenate([steps.normalize(p) for p in PARTS]), y, rtol=1e-12)
     np.testing.assert_allclose(layer.running_var, whole.running_var, rtol=1e-12)
+    pairs = [(DY[:10], X[:10]), (DY[10:11], X[10:11]), (DY[11:], X[11:])]
+    for pair in pairs:
+        steps.reduce(*pair)
+    found = np.concatenate([steps.apply(*pair) for pair in pairs])
+    np.testing.assert_allclose(found, dx, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(layer.bias.grad, DY.sum(0), rtol=1e-12)
+
+
+def test_combine_is_a_function_and_no_part_of_a_ghost_batch():
+    layer = bn.BatchNorm1d(3)
+    with pytest.raises(TypeError, match="combine must be callable, got int"):
+        layer.combine = 7
+    layer.combine = lambda part: part
+    with pytest.raises(ValueError, match="GhostBatchNorm must get a layer without combine"):
+        bn.GhostBatchNorm(layer, 8)(X)
+
+
+def test_weights_that_add_up_to_1_may_be_combined():
+    layer = bn.BatchNorm1d(3)
+    layer.combine = lambda part: part
+    weights = np.full(24, 1 / 24)
+    np.testing.assert_allclose(layer(X, sample_weight=weights), bn.BatchNorm1d(3)(X), atol=1e-6)
 
 
 # ---- watching ----
@@ -166,6 +192,47 @@ def test_blocks_of_watching_nest_and_end():
     layer(X)
     assert (len(outer), len(inner)) == (2, 1)
     assert inner[0][0] == "0"
+
+
+def test_an_error_of_the_callback_leaves_a_layer_alone_as_it_was():
+    layer = bn.BatchNorm1d(3)
+
+    def refuse(*args):
+        raise RuntimeError("no")
+
+    with bn.watching(layer, refuse), pytest.raises(RuntimeError, match="no"):
+        layer(X)
+    assert layer.num_batches_tracked == 0 and (layer.running_mean == 0).all()
+
+
+def test_watching_begins_when_its_block_does():
+    layer, calls = bn.BatchNorm1d(3), []
+    early = [bn.watching(layer, lambda *args, name=name: calls.append(name)) for name in "ab"]
+    with early[0], early[1]:
+        layer(X)
+    with early[1]:
+        layer(X)
+    layer(X)
+    assert calls == ["a", "b", "b"]
+
+
+def test_watching_in_eval_mode_does_not_combine():
+    layer, seen = bn.BatchNorm1d(3, dtype="f8").eval(), []
+    layer.combine = lambda part: pytest.fail("nobody else would take part")
+    with bn.watching(layer, lambda *args: seen.append(args[-1])):
+        layer(X[:1])
+    np.testing.assert_array_equal(seen[0].count, [1, 1, 1])
+
+
+def test_the_chunks_of_an_accumulation_are_watched():
+    layer, seen = bn.BatchNorm1d(3, dtype="f8"), []
+    steps = bn.accumulate(layer)
+    with bn.watching(layer, lambda *args: seen.append(args[-1])):
+        for part in PARTS:
+            steps.add(part)
+        for part in PARTS:
+            steps.normalize(part)
+    np.testing.assert_allclose(bn.merge(seen).mean, X.mean(0))
 
 
 def test_an_error_of_the_callback_leaves_the_layers_as_they_were():
@@ -277,3 +344,90 @@ def test_the_arguments_of_running_statistics_are_checked():
     ):
         with pytest.raises(error, match=message):
             bn.RunningStats(**arguments)
+
+
+# ---- copies, other threads, layers used twice ----
+
+
+def test_a_shallow_copy_has_knobs_of_its_own():
+    layer = bn.BatchNorm1d(3)
+    twin = copy.copy(layer)
+    twin.momentum, twin.start = 0.5, "first"
+    twin.running_mean = np.ones(3, "f4")
+    assert (layer.momentum, layer.start) == (0.1, "plain")
+    assert (layer.running_mean == 0).all()
+
+
+def test_renormalization_follows_a_new_epsilon():
+    layer, made_so = (
+        bn.BatchNormalization(renorm=True, epsilon=e, dtype="f8") for e in (1e-3, 0.5)
+    )
+    layer.eps = 0.5
+    np.testing.assert_array_equal(layer(X), made_so(X))
+    np.testing.assert_array_equal(layer.running_var, made_so.running_var)
+
+
+def test_a_layer_used_twice_is_as_before_when_the_forward_pass_fails():
+    layer = bn.BatchNorm1d(3)
+    net = nn.Sequential(layer, layer, nn.Linear(7, 2, rng=0))
+    with pytest.raises(ValueError, match="Linear takes 7 features"):
+        net(X.astype("f4"))
+    assert layer.num_batches_tracked == 0 and (layer.running_mean == 0).all()
+
+
+def test_a_loaded_model_keeps_its_last_batch_when_a_call_fails():
+    net = nn.Sequential(nn.ReLU(), bn.BatchNorm1d(3))
+    net(X)
+    loaded = pickle.loads(pickle.dumps(net))
+    with pytest.raises(ValueError, match="x must have 3 channels"):
+        loaded(X[:, :2])
+    np.testing.assert_array_equal(loaded[1].running_mean, net[1].running_mean)
+    assert loaded[1].num_batches_tracked == 1
+
+
+def test_an_assigned_running_mean_ends_the_way_back():
+    layer = bn.BatchNorm1d(3)
+    layer(X)
+    var = layer.running_var.copy()
+    layer.running_mean = np.zeros(3, "f4")
+    layer.rollback()
+    np.testing.assert_array_equal(layer.running_var, var)
+
+
+def test_a_function_that_updates_no_statistics_may_run_in_several_threads():
+    inside, leave = threading.Event(), threading.Event()
+
+    @bn.no_stat_update()
+    def look(wait):
+        if wait:
+            inside.set()
+            assert leave.wait(10)
+
+    thread = threading.Thread(target=look, args=(True,))
+    thread.start()
+    assert inside.wait(10)
+    look(False)
+    leave.set()
+    thread.join()
+    layer = bn.BatchNorm1d(3)
+    layer(X)
+    assert layer.num_batches_tracked == 1
+
+
+def test_recalibration_in_threads_that_it_does_not_see_changes_nothing_and_says_so():
+    class Elsewhere(nn.Sequential):
+        def forward(self, x):
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(super().forward, x).result()
+
+    net = Elsewhere(bn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="recalibrate must see one of 1 layers run, got none"):
+        bn.recalibrate(net, [X])
+    assert (net[0].running_mean == 0).all() and net[0].num_batches_tracked == 0
+
+
+def test_a_layer_that_normalizes_with_running_statistics_learns_no_new_ones():
+    layer = bn.BatchNorm1d(3)
+    layer.use_batch_stats = False
+    layer(X)
+    assert layer.num_batches_tracked == 0 and (layer.running_mean == 0).all()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+COLLECTIONS = (list, tuple, dict, set)  # in which layers would not be found
+
+
 class Parameter:
     """A trainable array and its gradient.
 
@@ -184,7 +187,7 @@ class Module:
         self._kept = None
         return values
 
-    def attributes(self) -> list[dict[str, Any]]:
+    def attribute_dicts(self) -> list[dict[str, Any]]:
         """The dicts of attributes that a forward pass may set: its own, and those of its parts."""
         return [vars(self)]
 
@@ -192,14 +195,6 @@ class Module:
         """Drop what forward kept in this layer and all inside it."""
         for module in self.modules():
             module._kept = None
-
-    def undo_forward(self, mark: int) -> None:
-        """Take back the running statistics' changes since `mark` was made, in all layers inside.
-
-        A container calls it when its forward pass fails half-way.
-        """
-        for _, child in self.children():
-            child.undo_forward(mark)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`, both without the batch axis."""
@@ -214,11 +209,9 @@ class Module:
         for name, value in self._attributes():
             if isinstance(value, Module):
                 yield name, value
-            else:
-                _check.no_layers_in(self, name, value, Module)
 
     def _attributes(self) -> Iterator[tuple[str, object]]:
-        """(name, value) of the attributes that may be layers."""
+        """(name, value) of the attributes that may be layers or parameters."""
         yield from vars(self).items()
 
     def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
@@ -266,9 +259,11 @@ class Module:
 
     def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(name in the state, parameter) of this layer, without those of layers inside."""
-        for name, value in vars(self).items():
+        for name, value in self._attributes():
             if isinstance(value, Parameter):
                 yield self.state_names.get(name, name), value
+            elif type(value) in COLLECTIONS:
+                _check.no_layers_in(self, name, value, Module)
 
     def own_buffers(self) -> Iterator[tuple[str, Array]]:
         """(name in the state, array) of this layer's buffers, without those of layers inside."""
@@ -332,7 +327,8 @@ class Module:
         return self
 
     def _all_loading(self, names: set[str], prefix: str) -> Iterator[tuple[Array, Array]]:
-        yield from self.loading({n.removeprefix(prefix) for n in names if n.startswith(prefix)})
+        own = (name for name, _ in (*self.own_parameters(), *self.own_buffers()))
+        yield from self.loading({name for name in own if prefix + name in names})
         for name, child in self.children():
             yield from child._all_loading(names, f"{prefix}{name}.")
 
@@ -410,4 +406,4 @@ def copy_all(pairs: Iterable[tuple[Array, Array]]) -> None:
 
 def unchanged(model: Module) -> AbstractContextManager[None]:
     """Give all modules of a model back the attributes that they have now, when `with` ends."""
-    return core.Restored([part for module in model.modules() for part in module.attributes()])
+    return core.Restored([part for module in model.modules() for part in module.attribute_dicts()])

@@ -349,18 +349,21 @@ def own_output_shape(layer: object, forward: object) -> None:
         )
 
 
-def no_layers_in(owner: object, name: str, value: object, kind: type) -> None:
-    """Check that an attribute is no collection of layers, since `children` would not find them."""
+def no_layers_in(owner: object, name: str, value: Any, kind: type) -> None:
+    """Check that a collection does not begin with a layer, which would not be found in it.
+
+    Only the first member is looked at, because the check runs whenever parameters are asked for.
+    """
     members = value.values() if isinstance(value, dict) else value
-    if isinstance(members, (list, tuple, set, type({}.values()))):
-        for member in members:
-            if isinstance(member, kind):
-                raise TypeError(
-                    f"{type(owner).__name__}.{name} must not hold layers in a "
-                    f"{type(value).__name__}, where they are not found, got "
-                    f"{type(member).__name__}: use nn.Sequential, or an attribute for each"
-                )
-            no_layers_in(owner, name, member, kind)
+    first = next(iter(members), None)
+    if isinstance(first, (list, tuple)):
+        first = next(iter(first), None)
+    if isinstance(first, kind):
+        raise TypeError(
+            f"{type(owner).__name__}.{name} must not hold layers in a {type(value).__name__}, "
+            f"where they are not found, got {type(first).__name__}: use nn.Sequential, or an "
+            "attribute for each"
+        )
 
 
 def axis_count(name: str, x: Array, ndim: int, layout: str) -> None:

@@ -20,6 +20,11 @@ def function(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be callable, got {type(value).__name__}")
 
 
+def optional_function(name: str, value: Any) -> None:
+    if value is not None:
+        function(name, value)
+
+
 def not_synchronized(synchronized: object) -> None:
     if synchronized:
         raise ValueError("synchronized=True is not supported yet: statistics are one process's own")
@@ -77,6 +82,11 @@ def no_correction(user: str, corrects: bool) -> None:
             f"{user} must get a layer whose output is x̂·weight + bias, got one with batch "
             "renormalization or of the darknet preset"
         )
+
+
+def no_combine(user: str, combine: object) -> None:
+    if combine is not None:
+        raise ValueError(f"{user} must get a layer without combine: a ghost batch is not shared")
 
 
 def batch_axis_apart(axis: int) -> None:

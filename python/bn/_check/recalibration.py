@@ -52,3 +52,11 @@ def finite_statistics(layer: str, mean: Array, var: Array) -> None:
 def optional_package(what: str, package: str) -> None:
     if importlib.util.find_spec(package) is None:
         raise ImportError(missing_package(what, package))
+
+
+def some_layer_ran(layers: int, seen: int) -> None:
+    if layers > 0 and seen == 0:
+        raise ValueError(
+            f"recalibrate must see one of {layers} layers run, got none: are they used, and in the "
+            "thread that called it?"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
@@ -147,8 +148,8 @@ class BatchNorm(Module):
     """
 
     ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
-    combine: Callable[[Combined], Combined] | None = None
     if TYPE_CHECKING:
+        combine: Callable[[Combined], Combined] | None
         use_batch_stats: bool | None
         update_stats: bool | None
         train_affine: bool
@@ -163,6 +164,7 @@ class BatchNorm(Module):
         use_batch_stats = Checked(None, _check.optional_flag)
         update_stats = Checked(None, _check.optional_flag)
         train_affine = Checked(True, _check.flag)
+        combine = Checked(None, _check.optional_function)
         running_mean = part_of("running", "mean")
         running_var = part_of("running", "var")
         num_batches_tracked = part_of("running", "count")
@@ -299,11 +301,13 @@ class BatchNorm(Module):
         else:
             y, call = self.normalize_with_running(x, axis)
         batch = call.batch
-        if batch is None and (self.lets_in(training) or is_watched(self)):
+        if batch is None and self.lets_in(training):
             batch = self.statistics(x, axis, weights)
+        if is_watched(self):
+            self.show(x, y, stats(x, axis, weights=weights) if batch is None else batch)
         if batch is not None:
-            tell_watchers(self, x, y, batch)
-            self.observe(batch, training, None if weights is None else _values(x, axis, weights))
+            values = None if weights is None else _values(x, axis, weights)
+            self.observe(batch, training, values=values)
         self.keep(y, call)
         return y
 
@@ -347,7 +351,8 @@ class BatchNorm(Module):
     @property
     def tracks(self) -> bool:
         """Whether there are running statistics for batches to enter."""
-        return self.running.mean is not None
+        awaited = self.has_running and self.num_features is None
+        return awaited or self.running.mean is not None
 
     @property
     def corrects(self) -> bool:
@@ -383,7 +388,7 @@ class BatchNorm(Module):
             All parts together have a single value per channel.
         """
         batch = self.combined(stats(x, axis, weights=weights))
-        if self.combine is not None:
+        if self.combine is not None and weights is None:
             _check.enough_merged(batch.count)
         return batch
 
@@ -460,7 +465,21 @@ class BatchNorm(Module):
         var = self.convention.kernel_var(self.running.var, self.eps)
         return self.running.mean, var, self.convention.kernel_eps(self.eps)
 
-    def observe(self, batch: Stats, training: bool = True, values: Array | None = None) -> None:
+    def show(self, x: Array, y: Array, batch: Stats) -> None:
+        """Tell the `bn.watching` blocks that hold for this layer of one forward pass.
+
+        `forward` does so; a wrapper that calls the other steps itself does it before `observe`.
+
+        Parameters
+        ----------
+        x, y : ndarray
+            Input and output.
+        batch : Stats
+            The statistics of x.
+        """
+        tell_watchers(self, x, y, batch)
+
+    def observe(self, batch: Stats, training: bool = True, *, values: Array | None = None) -> None:
         """Let the statistics of a batch into the running ones, if this mode lets them in.
 
         Parameters
@@ -565,12 +584,8 @@ class BatchNorm(Module):
         self.running.rollback()
         return self
 
-    def attributes(self) -> list[dict[str, Any]]:
+    def attribute_dicts(self) -> list[dict[str, Any]]:
         return [vars(self), vars(self.running)]
-
-    def undo_forward(self, mark: int) -> None:
-        self.running.undo_since(mark)
-        super().undo_forward(mark)
 
     def set_running(self, mean: Array, var: Array, where: Array | bool = True) -> None:
         """Set the running statistics, of the channels where `where` is true."""
@@ -580,6 +595,12 @@ class BatchNorm(Module):
         parts = {"running_mean": "mean", "running_var": "var", "num_batches_tracked": "count"}
         loaded = {part for name, part in parts.items() if self.state_names.get(name, name) in names}
         return self.running.loading(loaded)
+
+    def __copy__(self) -> Self:
+        """A layer that shares the arrays, but not how batches enter them."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), running=copy.copy(self.running))
+        return twin
 
     def choices(self) -> str:
         """What a repr says of attributes that are not as they were made."""

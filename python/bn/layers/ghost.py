@@ -7,7 +7,6 @@ import numpy as np
 from bn import _check
 from bn.functional import merge
 from bn.layers.batch_norm import BatchNorm
-from bn.layers.watching import tell_watchers
 from bn.module import Module
 from bn.types import Array, Shape
 
@@ -71,6 +70,7 @@ class GhostBatchNorm(Module):
         training = layer.training if training is None else training
         axis = layer.prepare(x)
         _check.batch_axis_apart(axis)
+        _check.no_combine("GhostBatchNorm", layer.combine)
         if not layer.uses_batch_stats(training) or x.size == 0:
             y = layer(x, training=training)
             self.keep(y, None)
@@ -84,7 +84,7 @@ class GhostBatchNorm(Module):
         calls = [layer.normalize(x[ghost], axis, out=y[ghost])[1] for ghost in ghosts]
         parts = [call.batch for call in calls if call.batch is not None]
         whole = merge(parts)
-        tell_watchers(layer, x, y, whole)
+        layer.show(x, y, whole)
         layer.observe(whole, training, values=parts[-1].count)
         self.keep(y, list(zip(ghosts, calls, strict=True)))
         return y

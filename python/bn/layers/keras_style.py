@@ -160,6 +160,17 @@ class BatchNormalization(BatchNorm):
         return self.running_var
 
     @property
+    def eps(self) -> float:
+        """Added to the variance; batch renormalization has it too."""
+        return self._eps
+
+    @eps.setter
+    def eps(self, value: float) -> None:
+        self._eps = value
+        if isinstance(self.running, Renorm):
+            self.running.eps = value
+
+    @property
     def epsilon(self) -> float:
         return self.eps
 

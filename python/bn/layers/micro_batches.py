@@ -5,6 +5,7 @@ from __future__ import annotations
 from bn import _check
 from bn.functional import backward_apply, backward_reduce, merge, stats
 from bn.layers.batch_norm import BatchNorm
+from bn.layers.watching import is_watched
 from bn.statistics import BackwardSums, Stats
 from bn.types import Array
 
@@ -103,6 +104,8 @@ class Accumulation:
         self._enter(1)
         axis = self._next(x)
         y = self.layer.apply(x, self.batch, axis, out=out)
+        if is_watched(self.layer):
+            self.layer.show(x, y, stats(x, axis))
         self._left -= _values(x, axis)
         return y
 

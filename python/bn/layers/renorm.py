@@ -11,7 +11,7 @@ from bn import _check
 from bn.layers.convention import KERAS
 from bn.layers.correction import Correction
 from bn.layers.running_stats import Pairs, RunningStats, replaced
-from bn.statistics import Stats, commit_moments, either
+from bn.statistics import Stats, commit_moments
 from bn.types import Array
 
 
@@ -126,15 +126,8 @@ class Renorm(RunningStats):
             ("renorm_mean", "renorm_stddev", self.convention.share(self.renorm_momentum)),
             ("mean", "stddev", share),
         ):
-            new_bad = commit_moments(
-                of_stddev,
-                new[mean_name],
-                new[stddev_name],
-                weight,
-                unbiased=False,
-                nonfinite=self.nonfinite,
-            )
-            bad = either(bad, new_bad)
+            arrays = new[mean_name], new[stddev_name]
+            commit_moments(of_stddev, *arrays, weight, unbiased=False, nonfinite=self.nonfinite)
         with np.errstate(over="ignore"):  # only where an infinity is to propagate
             made = np.maximum(np.square(new["stddev"]) - self.eps, 0)
         np.copyto(new["var"], made, where=count > 0)

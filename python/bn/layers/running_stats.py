@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import warnings
 from contextlib import ContextDecorator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Pairs = list[tuple[Array, Array]]  # (array, its new values)
 
-_allowed: ContextVar[bool] = ContextVar("bn_updates_allowed", default=True)
+_forbidden: ContextVar[object] = ContextVar("bn_updates_forbidden", default=None)
 
 
 class no_stat_update(core.Setting, ContextDecorator):
@@ -46,12 +47,15 @@ class no_stat_update(core.Setting, ContextDecorator):
     """
 
     def __init__(self) -> None:
-        super().__init__(_allowed, False)
+        super().__init__(_forbidden)
+
+    def value(self) -> object:
+        return True
 
 
 def updates_allowed() -> bool:
     """Whether no `no_stat_update` holds."""
-    return _allowed.get()
+    return _forbidden.get() is None
 
 
 class NonFiniteWarning(UserWarning):
@@ -276,16 +280,12 @@ class RunningStats:
         """Take back the last batch.
 
         One batch back: a second call changes nothing, nor does one after the statistics were
-        loaded, set or reset, or after a later forward pass of the layer, in eval mode too.
+        loaded, set, assigned or reset, or after a later forward pass of the layer (in eval too).
         """
-        if self._change is not None:
-            self._change.undo()
+        change = self._change
+        if change is not None and all(map(operator.is_, change.arrays, self.arrays().values())):
+            change.undo()
         return self
-
-    def undo_since(self, mark: int) -> None:
-        """Take back the last batch if it came after `mark` was made."""
-        if self._change is not None and self._change.number > mark:
-            self._change.undo()
 
     def settle(self) -> None:
         """Make the last batch final: `rollback` changes nothing any more."""

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from bn.layers.batch_norm import BatchNorm
 
 Callback = Callable[[str, "BatchNorm", Array, Array, Stats], object]
-Watched = dict[Module, tuple[tuple[str, Callback], ...]]  # the paths and callbacks of each layer
+Watched = dict[int, tuple[tuple[str, Callback], ...]]  # by a layer's id, its paths and callbacks
 
-_watched: ContextVar[Watched | None] = ContextVar("bn_watched", default=None)
+_watched: ContextVar[tuple[Watched, object] | None] = ContextVar("bn_watched", default=None)
 
 
 class watching(core.Setting):
@@ -60,19 +60,29 @@ class watching(core.Setting):
     def __init__(self, model: Module, callback: Callback) -> None:
         _check.instance("model", model, Module)
         _check.function("callback", callback)
-        watched = dict(_watched.get() or {})
-        for path, layer in model.named_modules():
-            watched[layer] = (*watched.get(layer, ()), (path or type(layer).__name__, callback))
-        super().__init__(_watched, watched)
+        super().__init__(_watched)
+        self.model, self.callback = model, callback
+
+    def value(self) -> Watched:
+        """What is watched within the block: all that was, and the layers of this model."""
+        watched = dict(_now())
+        for path, layer in self.model.named_modules():
+            told = path or type(layer).__name__, self.callback
+            watched[id(layer)] = (*watched.get(id(layer), ()), told)
+        return watched
 
 
 def is_watched(layer: Module) -> bool:
     """Whether a `watching` block holds for this layer."""
-    watched = _watched.get()
-    return watched is not None and layer in watched
+    return id(layer) in _now()
 
 
 def tell_watchers(layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
     """Call the callbacks of the `watching` blocks that hold for this layer."""
-    for path, callback in (_watched.get() or {}).get(layer, ()):
+    for path, callback in _now().get(id(layer), ()):
         callback(path, layer, x, y, batch)
+
+
+def _now() -> Watched:
+    watched = _watched.get()
+    return {} if watched is None else watched[0]

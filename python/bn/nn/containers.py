@@ -114,13 +114,9 @@ class Sequential(Module):
             layer.build(shape)
 
     def forward(self, x: Array) -> Array:
-        mark = core.mark()
-        try:
+        with core.Transaction():
             for layer in self._layers:
                 x = layer(x)
-        except BaseException:
-            self.undo_forward(mark)
-            raise
         return x
 
     def backward(self, dy: Array) -> Array:
@@ -185,15 +181,12 @@ class Residual(Module):
             child.build(shape)
 
     def forward(self, x: Array) -> Array:
-        mark = core.mark()
-        try:
+        with core.Transaction():
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
             _check.same_output_shape("body", y.shape, "shortcut", other.shape)
-            return y + other
-        except BaseException:
-            self.undo_forward(mark)
-            raise
+            y = y + other
+        return y
 
     def backward(self, dy: Array) -> Array:
         _check.used_once(self.modules())

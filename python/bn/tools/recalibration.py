@@ -84,12 +84,12 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
     _check.instance("model", model, Module)
     _check.batch_source(batches)
     _check.progress(progress)
-    pools = {layer: _Pool(layer) for _, layer in batch_norms(model)}
+    pools = {id(layer): _Pool(layer) for _, layer in batch_norms(model)}
     if not pools:
         return model
 
     def add(path: str, layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
-        pools[layer].add(path, batch)
+        pools[id(layer)].add(path, batch)
 
     done = 0
     with (
@@ -98,12 +98,14 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
         no_stat_update(),
         _display(progress, length_hint(batches)) as show,
     ):
-        for layer in pools:
-            layer.training = True
+        for pool in pools.values():
+            pool.layer.training, pool.layer.update_stats = True, False
         for done, batch in enumerate(batches, 1):
             model(_check.batch_input(batch))
             show(done)
     _check.some_batches(done)
+    expected = [pool for pool in pools.values() if pool.lets_in]
+    _check.some_layer_ran(len(expected), sum(pool.ran for pool in expected))
     copy_all([pair for pool in pools.values() for pair in pool.values()])
     return model
 
@@ -113,13 +115,16 @@ class _Pool:
 
     def __init__(self, layer: BatchNorm) -> None:
         self.layer = layer
+        self.lets_in = layer.lets_in(training=True)
+        self.ran = False
         self.stats: Stats | None = None
         if layer.running_mean is not None:
             _check.running(layer.running_mean, layer.running_var, layer.running_mean.size)
 
     def add(self, path: str, batch: Stats) -> None:
         """Take in what the layer would let into its running statistics."""
-        if not self.layer.lets_in(training=True) or not batch.count.any():
+        self.ran = True
+        if not self.lets_in or not batch.count.any():
             return
         self.stats = batch if self.stats is None else merge([self.stats, batch])
         unbiased = self.layer.convention.unbiased

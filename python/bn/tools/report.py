@@ -334,10 +334,10 @@ def report(model: Module, x: Array) -> Report:
     '0: running statistics are not those of x ('
     """
     _check.instance("model", model, Module)
-    looks = {layer: _Look(path, layer) for path, layer in batch_norms(model)}
+    looks = {id(layer): _Look(path, layer) for path, layer in batch_norms(model)}
 
     def add(path: str, layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
-        looks[layer].add(x, batch)
+        looks[id(layer)].add(x, batch)
 
     ignored = np.errstate(all="ignore")
     with unchanged(model), watching(model, add), no_stat_update(), ignored:
