@@ -202,7 +202,7 @@ class RunningStats:
         """
         if self.mean is None and self.var is None:
             raise RuntimeError("running statistics must be built before a batch enters them")
-        _check.same_type("batch", [batch], (Stats,))
+        _check.instance("batch", batch, Stats)
         channels = batch.count.size
         if not core.takes_batch(self.mean, self.var, channels):
             _check.running(self.mean, self.var, channels)
