@@ -93,8 +93,8 @@ class BatchNorm(Module):
 
     `forward` and `backward` are made of steps that wrappers use too: `prepare` checks x,
     `normalize` (or `statistics`, then `apply`) normalizes it, `observe` lets the statistics into
-    the running ones; `gradient` is dx, and `add_gradients` adds to those of weight and bias. They are
-    there to be called; a subclass that overrides one of them may find it passed by, because
+    the running ones; `gradient` is dx, and `add_gradients` adds to those of weight and bias. They
+    are there to be called. Overriding one of them in a subclass may have no effect, because
     `normalize` and `gradient` compute several steps in one pass where they can.
 
     Parameters
