@@ -53,6 +53,10 @@ def measure(trainer: Ours, step: Callable[[], Any], steps: int) -> list[Row]:
         for layer in layers.values():
             del layer.forward, layer.backward
         del trainer.optimizer.step
+    whole = times.pop((STEP, "step"))
+    parts = [sum(of_step) for of_step in zip(*times.values(), strict=True)]
+    times[REST, "step"] = [a - b for a, b in zip(whole, parts, strict=True)]
+    times[STEP, "step"] = whole
     return _rows(layers, {key: statistics.median(values) for key, values in times.items()})
 
 
@@ -78,9 +82,7 @@ def _rows(layers: dict[str, Any], medians: dict[tuple[str, str], float]) -> list
         forward, backward = medians[path, "forward"], medians[path, "backward"]
         kind = type(layer).__name__
         rows.append(Row(path, kind, weight, forward, backward, forward + backward))
-    optimizer, step = medians[OPTIMIZER, "step"], medians[STEP, "step"]
-    left = step - optimizer - sum(row.total for row in rows)
-    ends = ((OPTIMIZER, optimizer), (REST, left), (STEP, step))
+    ends = [(name, medians[name, "step"]) for name in (OPTIMIZER, REST, STEP)]
     return rows + [Row("", name, "", None, None, value) for name, value in ends]
 
 
