@@ -133,6 +133,27 @@ def summary(values: list[float]) -> dict[str, Any]:
     return {"median": median, "q25": q25, "q75": q75, "turns": values}
 
 
+def one(
+    network: Network,
+    keys: list[str],
+    options: argparse.Namespace,
+    end: float,
+    missing: dict[str, str],
+) -> dict[str, Any]:
+    """Run one network in new processes, which hold no memory of the last one.
+
+    Who turns out to be missing is added to `missing`, and is not started again.
+    """
+    names = {key: trainers.load(key).name for key in keys}
+    everybody = start([key for key in keys if names[key] not in missing], options.threads)
+    missing |= {c.name: c.missing for c in everybody if c.missing}
+    try:
+        return run(network, everybody, options, end)
+    finally:
+        for contestant in everybody:
+            contestant.stop()
+
+
 def main(argv: list[str] | None = None) -> None:
     """Run, print, and write the file."""
     options = arguments(argv)
@@ -153,15 +174,11 @@ def main(argv: list[str] | None = None) -> None:
             result["left"].append(network.title)
             continue
         print(f"{elapsed:5.0f} s  {network.title}", file=sys.stderr)
-        everybody = start(keys, options.threads)  # new, so that no memory is left of the last one
-        absent = {c.name: c.missing for c in everybody if c.missing}
-        result["missing"] |= absent
-        keys = [c.column for c in everybody if c.missing is None]
         try:
-            result["networks"].append(run(network, everybody, options, end))
-        finally:
-            for contestant in everybody:
-                contestant.stop()
+            result["networks"].append(one(network, keys, options, end, result["missing"]))
+        except KeyboardInterrupt:  # what was measured before it is still told
+            end = begin
+            result["left"].append(network.title)
     result["machine"] |= usage.so_far()
     step_tables.show(result)
     if options.json:

@@ -21,6 +21,9 @@ HIDDEN = ("torch", "tensorflow", "jax")  # hidden from the command, so that it i
 @pytest.fixture(autouse=True)
 def modules(monkeypatch):
     monkeypatch.syspath_prepend(BENCH)
+    threads = bn.get_num_threads()
+    yield
+    bn.set_num_threads(threads)  # contestants set it
 
 
 def smallest():
@@ -43,7 +46,7 @@ def built(key):
     import step_work
     import trainers
 
-    trainer = trainers.load(key)(bn.get_num_threads())
+    trainer = trainers.load(key)(1)
     step_work.build(trainer, smallest())
     return trainer
 
@@ -151,7 +154,8 @@ def test_who_disagrees_or_fails_is_not_timed():
 def test_peers_train_like_bn(key, monkeypatch):
     import agreement
 
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # other tests need theirs
     if key.startswith("keras"):
         monkeypatch.setenv("KERAS_BACKEND", "torch")
         pytest.importorskip("keras")
