@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 # Libraries round float32 differently, and training amplifies it, most of all where a value near 0
-# changes its side of a ReLU: seven contestants were apart by 2e-5 at most. If the backward pass of
-# the first normalization of any network is wrong by a tenth, its losses change by 4e-4 or more.
+# changes its side of a ReLU: they were found apart by 2e-5 at most. If the backward pass of
+# the first normalization of any network is wrong by a tenth, its losses change by 2e-4 or more.
 TOLERANCE = 1e-4
 
 

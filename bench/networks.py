@@ -122,10 +122,10 @@ def separable() -> Layers:
 
 
 NETWORKS = (
-    Network("conv 16", 64, pooled(16), quick=True),
-    Network("conv 16", 256, pooled(16)),
-    Network("32-64-128", 64, pooled(32, 64, 128)),
-    Network("conv 24-48", 96, pooled(24, 48)),
+    Network("conv 16", 64, pooled(16), quick=True, lr=0.001),
+    Network("conv 16", 256, pooled(16), lr=0.001),
+    Network("32-64-128", 64, pooled(32, 64, 128), lr=0.002),
+    Network("conv 24-48", 96, pooled(24, 48), lr=0.002),
     Network("ResNet-14", 64, resnet(2), quick=True),
     Network("depthwise separable", 64, separable(), quick=True, lr=0.05),
 )
