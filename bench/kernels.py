@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import peers
 import picture
 import tables
 from cases import Case, chosen, read
+from kernel_work import Work
 from worker import Contestant
 
 COPIES = 8  # tensors of a case's size that a contestant holds, about
@@ -53,9 +55,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def start(names: list[str], threads: int) -> list[Contestant]:
     """Everybody, each in its own process; who is not installed is still in the list."""
-    everybody = [
-        Contestant(name, column, threads) for name in names for column in peers.load(name).columns
-    ]
+    everybody = []
+    for key in names:
+        peer = peers.load(key)
+        for column in peer.columns:
+            tuned = column == "tuned"
+            extra = peer.tuned_env if tuned else {}
+            make = partial(Work, key, tuned, threads)
+            everybody.append(Contestant(peer.name, column, make, threads, extra))
     for contestant in everybody:
         contestant.receive()
     return everybody
@@ -82,8 +89,7 @@ def run_case(
         first = turn % len(contestants)
         for contestant in contestants[first:] + contestants[:first]:
             if contestant.missing is None:
-                contestant.send("measure")
-                for slot, more in (contestant.receive() or {}).items():
+                for slot, more in (contestant.ask("measure") or {}).items():
                     times[(contestant.name, contestant.column, *slot)].extend(more)
     keys = ("contestant", "column", "layout", "op")
     records = [
@@ -101,7 +107,7 @@ def _summary(values: list[float]) -> dict[str, float]:
 def main() -> None:
     """Run, print, and write kernels.json and kernels.png."""
     options = arguments()
-    begin, busy, own = time.perf_counter(), machine.busy_seconds(), machine.own_seconds()
+    begin, usage = time.perf_counter(), machine.Usage()
     result = {
         "machine": machine.describe(options.threads, options.peers),
         "unit": "ms",
@@ -135,11 +141,7 @@ def main() -> None:
     for contestant in everybody:
         contestant.stop()
 
-    elapsed = time.perf_counter() - begin
-    result["machine"]["seconds"] = round(elapsed)
-    if busy is not None:
-        others = (machine.busy_seconds() - busy) - (machine.own_seconds() - own)
-        result["machine"]["others"] = max(0.0, others / (elapsed * machine.cores()))
+    result["machine"] |= usage.so_far()
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "kernels.json").write_text(json.dumps(result, indent=1) + "\n")
     tables.show(result)

@@ -6,11 +6,13 @@ import datetime
 import os
 import platform
 import re
+import time
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ["numpy", "torch", "jax", "tensorflow-cpu", "tensorflow", "onnxruntime"]
+PACKAGES = ["numpy", "torch", "jax", "tensorflow-cpu", "tensorflow", "onnxruntime", "keras"]
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 DEFAULT_LLC = 32 << 20  # where the machine does not tell
 
@@ -44,6 +46,36 @@ def busy_seconds() -> float | None:
 def own_seconds() -> float:
     """CPU time of this process and of its children that have ended."""
     return sum(os.times()[:4])
+
+
+class Usage:
+    """How long a run takes, and how much of the CPU time others use meanwhile."""
+
+    def __init__(self) -> None:
+        self._begin, self._busy, self._own = time.perf_counter(), busy_seconds(), own_seconds()
+
+    def so_far(self) -> dict[str, float]:
+        """Seconds since the start, and the part of the CPU time that was used by others."""
+        elapsed = time.perf_counter() - self._begin
+        told: dict[str, float] = {"seconds": round(elapsed)}
+        if (busy := busy_seconds()) is not None and self._busy is not None:
+            others = (busy - self._busy) - (own_seconds() - self._own)
+            told["others"] = max(0.0, others / (elapsed * cores()))
+        return told
+
+
+class Memory:
+    """The most memory that this process has held since the start, above what it held then."""
+
+    def __init__(self) -> None:
+        with suppress(OSError):  # where it cannot be reset, an earlier peak may hide this one
+            Path("/proc/self/clear_refs").write_text("5")
+        self._begin = _status("VmRSS")
+
+    def peak(self) -> int | None:
+        """Bytes; None where the system does not tell."""
+        most = _status("VmHWM")
+        return None if most is None or self._begin is None else max(0, most - self._begin)
 
 
 def describe(threads: int, contestants: list[str]) -> dict[str, Any]:
@@ -84,6 +116,13 @@ def _cpu() -> str:
 
 
 def _meminfo(key: str) -> int | None:
-    path = Path("/proc/meminfo")
+    return _bytes(Path("/proc/meminfo"), key)
+
+
+def _status(key: str) -> int | None:
+    return _bytes(Path("/proc/self/status"), key)
+
+
+def _bytes(path: Path, key: str) -> int | None:
     match = re.search(rf"{key}:\s*(\d+) kB", path.read_text()) if path.exists() else None
     return int(match[1]) * 1024 if match else None
