@@ -174,6 +174,18 @@ def test_infinities_and_nan_stay_at_the_pixels_that_see_them(isa):
     assert (np.isnan(y[0]) == seen).all()
 
 
+def test_a_stride_beyond_the_image_takes_no_memory_of_its_size(isa):
+    Case((2, 3, 4, 5), 4, Window((2, 2), (2**40, 2**40))).check()
+
+
+def test_without_memory_for_the_buffers_a_convolution_raises():
+    case = Case((1, 1, 1, 1), 1, Window((1, 1), (1, 2**58), (0, 2**58)))
+    with pytest.raises(MemoryError, match="no memory for the buffers"):
+        conv_direct.convolve(case.x, case.weight, None, case.window, case.dy)
+    with pytest.raises(MemoryError, match="no memory for the buffers"):
+        conv_direct.convolve_backward(case.x, case.weight, case.window, case.dy, case.x)
+
+
 @pytest.mark.parametrize("axis", [1, -1])
 def test_the_layer_leaves_its_inputs_alone(axis):
     conv = nn.Conv2d(5, 6, 3, padding=1, axis=axis, rng=0)

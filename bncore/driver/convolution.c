@@ -67,7 +67,8 @@ static size_t from_bytes(const relation *r)
 
 static size_t to_bytes(const relation *r)
 {
-    return r->band * r->step[ROWS] * r->to.columns * r->pitch * r->call->kernels->itemsize;
+    const ptrdiff_t rows = bn_min(r->band * r->step[ROWS], r->to.rows);
+    return rows * r->to.columns * r->pitch * r->call->kernels->itemsize;
 }
 
 /* Items whose pixels stay in a core's cache, and at least `wanted` in all, if there are so many. */
@@ -105,13 +106,13 @@ static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wante
 
 typedef struct {
     ptrdiff_t at[2];  /* its first pixel in a group */
-    bn_grid grid;     /* rows and columns are set for each band */
+    bn_grid grid;     /* what differs between items is set for each */
     bn_weights weights;
     char *packed;
 } phase;
 
 /* The taps of a phase along one axis, in the order of the pixels of `from` that they multiply. Returns
-   how many there are; `tap` and `place` may be NULL. */
+   how many there are. */
 static ptrdiff_t axis_taps(const relation *r, int axis, ptrdiff_t at, ptrdiff_t *tap, ptrdiff_t *place)
 {
     const bn_window w = r->call->window[axis];
@@ -125,7 +126,7 @@ static ptrdiff_t axis_taps(const relation *r, int axis, ptrdiff_t at, ptrdiff_t 
             if (pixel * w.stride != distance) continue;
             pixel -= r->first[axis];
         }
-        if (tap) tap[count] = t, place[count] = pixel;
+        tap[count] = t, place[count] = pixel;
         count++;
     }
     return count;
