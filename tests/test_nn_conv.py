@@ -157,7 +157,9 @@ def test_the_columns_of_a_convolution_stay_inside_their_memory(case):
         ((15, 4, (1, 2)), 1, conv_im2col),
     ],
 )
-def test_without_vectors_the_strategy_follows_from_the_shapes(monkeypatch, case, axis, expected):
+def test_without_fast_kernels_the_strategy_follows_from_the_shapes(
+    monkeypatch, case, axis, expected
+):
     monkeypatch.setattr(conv_direct, "FAST", False)
     conv = nn.Conv2d(*case, axis=axis)
     images = np.ones((2, case[0], 5, 6), np.float32)
@@ -167,7 +169,8 @@ def test_without_vectors_the_strategy_follows_from_the_shapes(monkeypatch, case,
 
 
 @pytest.mark.parametrize("axis", [1, -1])
-def test_convolutions_in_one_group_are_direct(axis):
+def test_convolutions_in_one_group_are_direct(monkeypatch, axis):
+    monkeypatch.setattr(conv_direct, "FAST", True)
     weight = np.ones((4, 16, 3, 3), np.float32)
     images = np.ones((2, 16, 5, 6), np.float32)
     assert strategy(images, weight, Window((3, 3)), axis) is conv_direct

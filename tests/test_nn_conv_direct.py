@@ -110,6 +110,7 @@ def test_any_size_of_images_even_smaller_than_the_kernel(isa, size, kernel, padd
         ((11, 20, 9, 9), 33, Window((3, 3), before=(1, 1), after=(1, 1))),
         ((5, 17, 30, 31), 48, Window((3, 3), (2, 2), (1, 1), (1, 1))),
         ((3, 40, 21, 22), 70, Window((1, 1))),
+        ((7, 128, 3, 4), 600, Window((3, 3), before=(1, 1), after=(1, 1))),  # in fewer parts
         ((2, 8, 40, 41), 16, Window((2, 3), (3, 2), (4, 1), (4, 1), (2, 3))),
     ],
 )

@@ -11,6 +11,7 @@
 enum {
     WORK_BYTES = 256 * 1024, /* what the buffers of a worker may hold */
     PARTS = 8,               /* into which the sums of the weight's gradient are divided */
+    SUMS_BYTES = 16 * 1024 * 1024, /* what the sums of all parts may take, unless one takes more */
     ITEMS_PER_THREAD = 4,
     CONV_SERIAL_BELOW = 1 << 20, /* multiplications */
 };
@@ -89,6 +90,12 @@ static void cut(relation *r, ptrdiff_t wanted)
     r->items = bn_ceil_div(r->call->images, r->batch) * r->bands;
 }
 
+/* This many channels in whole vectors. */
+static ptrdiff_t vector_channels(const bn_convolution *call, ptrdiff_t channels)
+{
+    return bn_ceil_div(channels, call->kernels->lanes) * call->kernels->lanes;
+}
+
 static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wanted)
 {
     relation r = {.call = call, .gradient = gradient};
@@ -97,7 +104,7 @@ static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wante
     relate_axis(&r, ROWS, r.to.rows);
     relate_axis(&r, COLUMNS, r.to.columns);
     r.width = (r.groups[COLUMNS] - 1) * r.advance[COLUMNS] + r.reach[COLUMNS];
-    r.pitch = bn_ceil_div(r.to.channels, call->kernels->lanes) * call->kernels->lanes;
+    r.pitch = vector_channels(call, r.to.channels);
     cut(&r, wanted);
     return r;
 }
@@ -493,12 +500,13 @@ static void run_dweight(dweight_operation *op)
 int bn_convolve_dweight(const bn_convolution *call, void *dweight)
 {
     dweight_operation op = {.threads = threads_for(call), .dweight = dweight};
-    op.r = relate(call, 0, PARTS);
     const relation *r = &op.r;
     const ptrdiff_t taps = call->window[ROWS].kernel * call->window[COLUMNS].kernel;
     const ptrdiff_t tasks = op.threads > 1 ? ITEMS_PER_THREAD * op.threads : 1;
-    op.part = taps * r->from.channels * r->pitch * call->kernels->itemsize;
-    op.parts = bn_max(1, bn_min(PARTS, r->items));
+    op.part = taps * call->x.channels * vector_channels(call, call->y.channels) * call->kernels->itemsize;
+    const ptrdiff_t most_parts = bn_max(1, bn_min(PARTS, SUMS_BYTES / (ptrdiff_t)op.part));
+    op.r = relate(call, 0, most_parts);
+    op.parts = bn_max(1, bn_min(most_parts, r->items));
     op.shares = bn_min(bn_ceil_div(tasks, op.parts), bn_ceil_div(r->to.channels, call->kernels->block));
     op.buffer = buffer_bytes(r);
     bn_arena counted = {0};
