@@ -97,6 +97,32 @@ def backward(
     activation: int = 0,
     negative_slope: float = 0,
 ) -> tuple[Array, Doubles, Doubles]: ...
+def has_vectors() -> bool: ...
+def convolve(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    y: Array,
+    stride: tuple[int, int],
+    before: tuple[int, int],
+    dilation: tuple[int, int],
+) -> None: ...
+def convolve_dx(
+    dy: Array,
+    weight: Array,
+    dx: Array,
+    stride: tuple[int, int],
+    before: tuple[int, int],
+    dilation: tuple[int, int],
+) -> None: ...
+def convolve_dweight(
+    x: Array,
+    dy: Array,
+    dweight: Array,
+    stride: tuple[int, int],
+    before: tuple[int, int],
+    dilation: tuple[int, int],
+) -> None: ...
 def merge(
     count: Doubles, mean: Doubles, m2: Doubles, count_b: Doubles, mean_b: Doubles, m2_b: Doubles
 ) -> None: ...

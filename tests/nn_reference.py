@@ -34,6 +34,23 @@ def conv2d(x, weight, bias, stride, before, after, dilation, groups):
     return y
 
 
+def conv2d_gradients(x, weight, dy, stride, before, after, dilation):
+    """Return dx and the gradient of the weight, of a convolution with one group."""
+    x = pad(x, before, after)
+    weight, dy = weight.astype(np.float64), dy.astype(np.float64)
+    dx, dweight = np.zeros_like(x), np.zeros_like(weight)
+    kh, kw = weight.shape[2:]
+    for i, top in enumerate(windows(x.shape[2], kh, stride[0], dilation[0])):
+        for j, left in enumerate(windows(x.shape[3], kw, stride[1], dilation[1])):
+            for k in range(kh):
+                for m in range(kw):
+                    row, column = top + k * dilation[0], left + m * dilation[1]
+                    dweight[:, :, k, m] += dy[:, :, i, j].T @ x[:, :, row, column]
+                    dx[:, :, row, column] += dy[:, :, i, j] @ weight[:, :, k, m]
+    rows, columns = slice(before[0], x.shape[2] - after[0]), slice(before[1], x.shape[3] - after[1])
+    return dx[:, :, rows, columns], dweight
+
+
 def pool2d(x, kernel, stride, padding, reduce, value):
     x = pad(x, padding, padding, value)
     rows = windows(x.shape[2], kernel[0], stride[0], 1)

@@ -6,7 +6,7 @@ import pytest
 from gradcheck import gradcheck
 
 from bn import nn
-from bn.nn import conv_im2col, conv_im2row, conv_pointwise
+from bn.nn import conv_direct, conv_im2col, conv_im2row, conv_pointwise
 from bn.nn.conv import strategy
 from bn.nn.conv_im2col import Columns
 from bn.nn.window import Window
@@ -157,7 +157,10 @@ def test_the_columns_of_a_convolution_stay_inside_their_memory(case):
         ((15, 4, (1, 2)), 1, conv_im2col),
     ],
 )
-def test_the_strategy_follows_from_the_shapes_and_the_layout(case, axis, expected):
+def test_without_fast_kernels_the_strategy_follows_from_the_shapes(
+    monkeypatch, case, axis, expected
+):
+    monkeypatch.setattr(conv_direct, "FAST", False)
     conv = nn.Conv2d(*case, axis=axis)
     images = np.ones((2, case[0], 5, 6), np.float32)
     if axis == -1:
@@ -165,13 +168,22 @@ def test_the_strategy_follows_from_the_shapes_and_the_layout(case, axis, expecte
     assert strategy(images, conv.weight.data, conv.window, axis) is expected
 
 
+@pytest.mark.parametrize("axis", [1, -1])
+def test_convolutions_in_one_group_are_direct(monkeypatch, axis):
+    monkeypatch.setattr(conv_direct, "FAST", True)
+    weight = np.ones((4, 16, 3, 3), np.float32)
+    images = np.ones((2, 16, 5, 6), np.float32)
+    assert strategy(images, weight, Window((3, 3)), axis) is conv_direct
+    assert strategy(images, weight[:, :8], Window((3, 3)), axis) is conv_im2col
+
+
 def test_images_that_are_not_contiguous_have_no_pointwise_strategy():
-    conv = nn.Conv2d(3, 4, 1)
-    images = np.ones((2, 3, 5, 6), np.float32).transpose(0, 1, 3, 2)
+    conv = nn.Conv2d(4, 4, 1, groups=2)
+    images = np.ones((2, 4, 5, 6), np.float32).transpose(0, 1, 3, 2)
     assert strategy(images, conv.weight.data, conv.window, 1) is conv_im2col
 
 
-@pytest.mark.parametrize("way", [conv_im2col, conv_im2row, conv_pointwise])
+@pytest.mark.parametrize("way", [conv_direct, conv_im2col, conv_im2row, conv_pointwise])
 def test_all_strategies_take_the_same_arguments(way):
     rng = np.random.default_rng(0)
     weight, bias = rng.standard_normal((2, 16, 1, 1)), rng.standard_normal(2)

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena.h"
 #include "kernels/moments.h"
 #include "run.h"
 
@@ -181,47 +182,32 @@ static int find_sums_and_prepare(const bn_operation *op, ptrdiff_t begin, ptrdif
 
 /* ---- work space ---- */
 
-/* Parts of one allocation, each at the beginning of a cache line. Without memory, only counted. */
-typedef struct {
-    char *memory;
-    size_t used;
-} arena;
-
-static size_t whole_lines(size_t bytes) { return (bytes + BN_LINE - 1) / BN_LINE * BN_LINE; }
-
-static void *take(arena *a, size_t bytes)
-{
-    void *part = a->memory ? a->memory + a->used : NULL;
-    a->used += whole_lines(bytes);
-    return part;
-}
-
-static void lay_out(bn_operation *op, arena *a)
+static void lay_out(bn_operation *op, bn_arena *a)
 {
     const bn_layout *layout = &op->call->layout;
     const size_t row = (layout->fold * layout->channels + BN_PAD) * sizeof(double);
     const size_t sums = op->plan.cut.chunks * layout->channels * sizeof(double);
-    op->coefficients.mean = take(a, row);
-    op->coefficients.scale = take(a, row);
-    op->coefficients.shift = take(a, row);
-    op->coefficients.mean_g = take(a, row);
-    op->coefficients.slope = take(a, row);
-    op->offset = take(a, row);
-    op->var = take(a, row);
+    op->coefficients.mean = bn_take(a, row);
+    op->coefficients.scale = bn_take(a, row);
+    op->coefficients.shift = bn_take(a, row);
+    op->coefficients.mean_g = bn_take(a, row);
+    op->coefficients.slope = bn_take(a, row);
+    op->offset = bn_take(a, row);
+    op->var = bn_take(a, row);
     if (op->steps->sum) {
-        op->sum_a = take(a, sums);
-        op->sum_b = take(a, sums);
+        op->sum_a = bn_take(a, sums);
+        op->sum_b = bn_take(a, sums);
     }
 }
 
 /* Run the operation with work space. Returns 0 if there is no memory for it. */
 static int run_with_workspace(bn_operation *op)
 {
-    arena counted = {0};
+    bn_arena counted = {0};
     lay_out(op, &counted);
     char *memory = malloc(counted.used + BN_LINE);
     if (!memory) return 0;
-    lay_out(op, &(arena){.memory = (char *)whole_lines((size_t)memory)});
+    lay_out(op, &(bn_arena){.memory = (char *)bn_whole_lines((size_t)memory)});
     if (op->mean) op->values.mean = op->mean, op->values.var = op->var;
     if (op->sum_g) op->values.sum_g = op->sum_g, op->values.sum_g_xm = op->sum_g_xm;
     bn_run(op);

@@ -57,19 +57,19 @@ typedef struct {
     ptrdiff_t count, ranges;
 } loop;
 
-static void run_range(void *context, ptrdiff_t i)
+static void run_range(void *context, ptrdiff_t i, int worker)
 {
     const loop *l = context;
     const ptrdiff_t each = l->count / l->ranges, longer = l->count % l->ranges;
     const ptrdiff_t begin = each * i + bn_min(i, longer); /* the first ranges are longer by one */
-    l->body(l->context, begin, begin + each + (i < longer));
+    l->body(l->context, begin, begin + each + (i < longer), worker);
 }
 
 void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)
 {
     if (threads > count) threads = (int)count;
     if (threads <= 1) {
-        body(context, 0, count);
+        body(context, 0, count, 0);
         return;
     }
 #ifdef _OPENMP
@@ -80,7 +80,7 @@ void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const voi
 #else
     ptrdiff_t i;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (i = 0; i < l.ranges; i++) run_range(&l, i);
+    for (i = 0; i < l.ranges; i++) run_range(&l, i, omp_get_thread_num());
 #endif
 #endif
 }

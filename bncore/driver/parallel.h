@@ -4,9 +4,10 @@
 
 #include <stddef.h>
 
-/* Call body(context, begin, end) on up to `threads` threads, for ranges that together cover each of
-   0 … count-1 once. Their order is not defined. */
-typedef void (*bn_range_body)(const void *context, ptrdiff_t begin, ptrdiff_t end);
+/* Call body(context, begin, end, worker) on up to `threads` threads, for ranges that together cover each
+   of 0 … count-1 once. Their order is not defined. The worker is a number below `threads`; no two calls
+   at the same time have the same one, so that it can stand for a part of a work space. */
+typedef void (*bn_range_body)(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker);
 void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context);
 
 enum { BN_MOST_THREADS = 1024 }; /* no call uses more, whatever was asked for */

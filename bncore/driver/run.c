@@ -34,8 +34,9 @@ typedef struct {
     int backwards;
 } shared_pass;
 
-static void pass_items(const void *context, ptrdiff_t first, ptrdiff_t last)
+static void pass_items(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
+    (void)worker;
     const shared_pass *s = context;
     const bn_plan *plan = s->plan;
     for (ptrdiff_t item = first; item < last; item++) {
@@ -81,8 +82,9 @@ static void sum_channels(const bn_operation *op, chunk_loop loop, ptrdiff_t begi
     }
 }
 
-static void sum_blocks(const void *context, ptrdiff_t first, ptrdiff_t last)
+static void sum_blocks(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
+    (void)worker;
     const bn_operation *op = context;
     for (ptrdiff_t block = first; block < last; block++) {
         const ptrdiff_t begin = block * op->plan.block;
@@ -91,8 +93,9 @@ static void sum_blocks(const void *context, ptrdiff_t first, ptrdiff_t last)
     }
 }
 
-static void sum_and_write_blocks(const void *context, ptrdiff_t first, ptrdiff_t last)
+static void sum_and_write_blocks(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
+    (void)worker;
     const bn_operation *op = context;
     for (ptrdiff_t block = first; block < last; block++) {
         const ptrdiff_t begin = block * op->plan.block;

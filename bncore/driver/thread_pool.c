@@ -31,27 +31,25 @@ static struct {
     atomic_int helping;       /* helpers that have joined and not left */
     atomic_ptrdiff_t next;    /* range to be taken next */
     ptrdiff_t ranges;
-    void (*body)(void *context, ptrdiff_t range);
+    bn_pool_body body;
     void *context;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
 
-static void work(void)
+static void work(int worker)
 {
     for (;;) {
         ptrdiff_t range = atomic_fetch_add(&pool.next, 1);
         if (range >= pool.ranges) return;
-        pool.body(pool.context, range);
+        pool.body(pool.context, range, worker);
     }
 }
 
+/* Join the loop as the worker whose number is returned; 0 if it needs no more helpers. */
 static int join(void)
 {
-    int joined = pool.places > 0;
-    if (joined) {
-        pool.places--;
-        atomic_fetch_add(&pool.helping, 1);
-    }
-    return joined;
+    if (pool.places == 0) return 0;
+    atomic_fetch_add(&pool.helping, 1);
+    return pool.places--;
 }
 
 static void *help(void *unused)
@@ -69,10 +67,10 @@ static void *help(void *unused)
             pool.sleeping--;
         }
         seen = atomic_load(&pool.loop);
-        int joined = join();
+        int worker = join();
         pthread_mutex_unlock(&pool.lock);
-        if (joined) {
-            work();
+        if (worker) {
+            work(worker);
             atomic_fetch_sub(&pool.helping, 1);
         }
     }
@@ -105,11 +103,10 @@ static void start_threads(int wanted)
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void bn_pool_run(ptrdiff_t ranges, int helpers, void (*body)(void *context, ptrdiff_t range),
-                 void *context)
+void bn_pool_run(ptrdiff_t ranges, int helpers, bn_pool_body body, void *context)
 {
     if (helpers < 1 || atomic_flag_test_and_set(&pool.taken)) {
-        for (ptrdiff_t range = 0; range < ranges; range++) body(context, range);
+        for (ptrdiff_t range = 0; range < ranges; range++) body(context, range, 0);
         return;
     }
     pthread_mutex_lock(&pool.lock);
@@ -124,7 +121,7 @@ void bn_pool_run(ptrdiff_t ranges, int helpers, void (*body)(void *context, ptrd
     }
     pthread_mutex_unlock(&pool.lock);
 
-    work();
+    work(0);
 
     pthread_mutex_lock(&pool.lock);
     pool.places = 0; /* a helper that comes now finds no work */

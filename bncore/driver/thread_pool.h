@@ -8,10 +8,11 @@
 #if defined(__unix__) || defined(__APPLE__)
 #define BN_HAS_POOL 1
 
-/* Call body(context, range) once for each range = 0 … ranges-1, on the calling thread and up to
-   `helpers` others. The caller does not wait for a helper that has not begun; it does its share. */
-void bn_pool_run(ptrdiff_t ranges, int helpers, void (*body)(void *context, ptrdiff_t range),
-                 void *context);
+typedef void (*bn_pool_body)(void *context, ptrdiff_t range, int worker);
+
+/* Call body(context, range, worker) once for each range = 0 … ranges-1, on the calling thread, which is
+   worker 0, and up to `helpers` others, which are the workers from 1 on. The caller does not wait for a helper that has not begun; it does its share. */
+void bn_pool_run(ptrdiff_t ranges, int helpers, bn_pool_body body, void *context);
 #endif
 
 #endif

@@ -5,6 +5,7 @@
      real               the type of the arithmetic and of the coefficients
      UNPACK(v, size)    a vector of data as reals (size: narrow or whole)
      PACK(v)            a whole vector of reals as data
+     CONVOLVES          1 for a dtype that has kernels of convolutions
      EXACT_PRODUCT      1 where the product of two reals is exact in double: then a fused
                         multiply-add gives the same bits as a multiplication and an addition */
 
@@ -107,6 +108,10 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdif
 
 #include "y_dx_body.h"
 
+#if CONVOLVES
+#include "conv_body.h"
+#endif
+
 static const bn_kernels NAME(table) = {
     .itemsize = sizeof(stored),
     .realsize = sizeof(real),
@@ -118,12 +123,16 @@ static const bn_kernels NAME(table) = {
     .correct_for_mean = NAME(correct_for_mean),
     .normalize = NAME(normalize),
     .gradient = NAME(gradient),
+#if CONVOLVES
+    .convolution = &NAME(conv_table),
+#endif
 };
 
 #undef DTYPE
 #undef stored
 #undef BITS
 #undef real
+#undef CONVOLVES
 #undef EXACT_PRODUCT
 #undef UNPACK
 #undef PACK

@@ -8,6 +8,9 @@ TARGET_BEGIN("avx2,fma,f16c")
 #define VECTOR_BYTES 32
 #define MASKED_BITS 32
 #define HAS_FLOAT16
+#define CONV_PIXELS 4
+#define CONV_ROWS 6
+#define CONV_VECTORS 2
 #include "vector_types.h"
 
 ALWAYS_INLINE wide to_double(floats_narrow x) { return (wide)_mm256_cvtps_pd((__m128)x); }
@@ -15,6 +18,13 @@ ALWAYS_INLINE wide to_double(floats_narrow x) { return (wide)_mm256_cvtps_pd((__
 ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c)
 {
     return (wide)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
+}
+
+ALWAYS_INLINE wide fused_double(wide a, wide b, wide c) { return multiply_add(a, b, c); }
+
+ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_whole c)
+{
+    return (floats_whole)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
 }
 
 /* A mask whose first n of 8 words are set. */

@@ -8,6 +8,9 @@ TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 #define VECTOR_BYTES 64
 #define MASKED_BITS 16
 #define HAS_FLOAT16
+#define CONV_PIXELS 8
+#define CONV_ROWS 8
+#define CONV_VECTORS 2
 #include "vector_types.h"
 
 ALWAYS_INLINE wide to_double(floats_narrow x) { return (wide)_mm512_cvtps_pd((__m256)x); }
@@ -15,6 +18,13 @@ ALWAYS_INLINE wide to_double(floats_narrow x) { return (wide)_mm512_cvtps_pd((__
 ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c)
 {
     return (wide)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
+}
+
+ALWAYS_INLINE wide fused_double(wide a, wide b, wide c) { return multiply_add(a, b, c); }
+
+ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_whole c)
+{
+    return (floats_whole)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
 }
 
 ALWAYS_INLINE __mmask16 first_bits(ptrdiff_t n) { return (__mmask16)((1u << n) - 1); }

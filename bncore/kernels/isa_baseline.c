@@ -4,11 +4,21 @@
 #define ISA baseline
 #define VECTOR_BYTES 16
 #define MASKED_BITS 128
+#define CONV_PIXELS 4
+#define CONV_ROWS 4
+#define CONV_VECTORS 2
 #include "vector_types.h"
 
 ALWAYS_INLINE wide to_double(floats_narrow x) { return CONVERT(x, wide); }
 
 ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c) { return a * b + c; }
+
+ALWAYS_INLINE wide fused_double(wide a, wide b, wide c) { return a * b + c; }
+
+ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_whole c)
+{
+    return a * b + c;
+}
 
 ALWAYS_INLINE words_narrow widen_narrow(halves_narrow h) { return CONVERT(h, words_narrow); }
 ALWAYS_INLINE words_whole widen_whole(halves_whole h) { return CONVERT(h, words_whole); }

@@ -8,6 +8,9 @@
      wide to_double(floats_narrow)
      wide multiply_add(wide a, wide b, wide c)          a * b + c; only called where a * b is exact, so
                                                         that one rounding or two make no difference
+     floats_whole fused_float(a, b, c)                  a * b + c, in convolutions: with one rounding
+     wide fused_double(a, b, c)                         where there is such an instruction
+     CONV_PIXELS, CONV_ROWS, CONV_VECTORS               the tiles of conv_body.h
      load_first_T(const T *from, ptrdiff_t n)           for the masked types T of float, double and
      store_first_T(T *to, vector, ptrdiff_t n)          uint16_t: the first n values; the rest loads as 0
      words_* widen_*(halves_*)                          for * narrow and whole: 16 to 32 bits
@@ -28,6 +31,7 @@
 enum {
     LANE_WIDES = BN_LANES / WIDE, /* vectors that hold the lanes of a planar sum */
     STRIP_WIDES = 4,              /* channels-last: vectors of columns whose sums stay in registers */
+    CONV_TERMS = 128,             /* convolution: terms that are added up in a row */
     TILE_CHANNELS = 64,           /* planar: channels whose sums stay in L1 */
 };
 
@@ -47,6 +51,7 @@ enum {
 #define stored float
 #define BITS 32
 #define real float
+#define CONVOLVES 1
 #define EXACT_PRODUCT 1
 #define UNPACK(v, size) (v)
 #define PACK(v) (v)
@@ -56,6 +61,7 @@ enum {
 #define stored double
 #define BITS 64
 #define real double
+#define CONVOLVES 1
 #define EXACT_PRODUCT 0
 #define UNPACK(v, size) (v)
 #define PACK(v) (v)
@@ -65,6 +71,7 @@ enum {
 #define stored uint16_t
 #define BITS 16
 #define real float
+#define CONVOLVES 0
 #define EXACT_PRODUCT 1
 #define UNPACK(v, size) from_float16_##size(v)
 #define PACK(v) to_float16_whole(v)
@@ -74,6 +81,7 @@ enum {
 #define stored uint16_t
 #define BITS 16
 #define real float
+#define CONVOLVES 0
 #define EXACT_PRODUCT 1
 #define UNPACK(v, size) from_bfloat16_##size(v)
 #define PACK(v) to_bfloat16_whole(v)

@@ -60,6 +60,60 @@ typedef struct {
     const double *sum_g, *sum_g_xm, *count; /* for the gradient only */
 } bn_channel_values;
 
+/* ---- convolutions ---- */
+
+/* A grid of output pixels of some images, and what each is computed from: `runs` runs of `length`
+   contiguous values of x, where run[r] is the distance from a pixel's place in x to run r. The steps go
+   from a pixel to the same in the next image, and to the next in its column or row. All distances count
+   values. */
+typedef struct {
+    ptrdiff_t images, rows, columns;
+    ptrdiff_t x_image, x_row, x_column, y_image, y_row, y_column;
+    ptrdiff_t runs, length;
+    const ptrdiff_t *run;
+} bn_grid;
+
+/* Where the weight of tap t, input channel i and output channel o is: tap[t] + i * input_step +
+   o * output_step. */
+typedef struct {
+    ptrdiff_t taps, inputs, outputs;
+    ptrdiff_t input_step, output_step;
+    const ptrdiff_t *tap;
+} bn_weights;
+
+/* From one pixel, and from one channel, to the next, in values. */
+typedef struct {
+    ptrdiff_t pixel, channel;
+} bn_pixel_steps;
+
+/* The kernels of convolutions for one dtype. Buffers have their channels last; those of outputs, and of
+   dy, have whole vectors of channels. */
+typedef struct {
+    ptrdiff_t itemsize; /* bytes of a value */
+    ptrdiff_t lanes;    /* values of a vector */
+    ptrdiff_t block;    /* output channels that are computed together */
+
+    /* The weights of the block that begins at output channel o, in the order in which `convolve` reads
+       them: for each tap, for each input channel, the output channels. */
+    void (*pack_weights)(void *packed, const void *weight, const bn_weights *w, ptrdiff_t o);
+    /* y = bias + x * weight at each pixel of the grid. The bias has whole vectors too. */
+    void (*convolve)(void *y, const void *x, const void *weight, const void *bias, const bn_grid *grid,
+                     ptrdiff_t outputs);
+    /* Add to dweight, which has `pitch` output channels in each of runs * length rows, the sum over all
+       pixels of x * dy, for output channels `begin` to `end`. */
+    void (*add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *grid,
+                        ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch);
+    /* The sum of `count` such gradients, one after the other in `parts`, added in this order: for
+       input channel i. */
+    void (*sum_dweights)(void *dweight, const bn_weights *w, const void *parts, ptrdiff_t count,
+                         ptrdiff_t pitch, ptrdiff_t i);
+    /* Copy a row of pixels from one order in memory to another. */
+    void (*copy_pixels)(void *to, bn_pixel_steps to_steps, const void *from,
+                        bn_pixel_steps from_steps, ptrdiff_t pixels, ptrdiff_t channels);
+} bn_conv_kernels;
+
+/* ---- tables ---- */
+
 /* The kernels of one dtype. In stats, reduce, normalize and gradient, the first element of each
    per-channel argument is that of the chunk's first channel; channels-last, offset and k have one value
    for each of the n columns. */
@@ -90,6 +144,8 @@ typedef struct {
                       const bn_epilogue *epilogue);
     void (*gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
                      const bn_epilogue *epilogue);
+
+    const bn_conv_kernels *convolution; /* NULL for 16-bit dtypes */
 } bn_kernels;
 
 /* The kernels of one instruction set. */

@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike
 
 from bn import _check
 from bn.module import Module
-from bn.nn import conv_im2col, conv_im2row, conv_pointwise
+from bn.nn import conv_direct, conv_im2col, conv_im2row, conv_pointwise
 from bn.nn.conv_strategy import Strategy
 from bn.nn.init import Rng, weight_and_bias
 from bn.nn.window import Pair, Window
@@ -34,12 +34,13 @@ def strategy(x: Array, weight: Array, window: Window, axis: int) -> Strategy:
 
     Examples
     --------
-    >>> x, weight = np.ones((1, 4, 8, 8)), np.ones((2, 4, 1, 1))
+    >>> x, weight = np.ones((1, 4, 8, 8)), np.ones((2, 2, 1, 1))  # two groups
     >>> strategy(x, weight, Window((1, 1)), axis=1).__name__
     'bn.nn.conv_pointwise'
     """
     channels, groups = x.shape[1], x.shape[1] // weight.shape[1]
     table: tuple[tuple[Strategy, bool], ...] = (
+        (conv_direct, groups == 1 and conv_direct.FAST),
         (conv_im2row, axis == -1 and groups == 1 and channels >= ROWS_FROM),
         (conv_pointwise, axis == 1 and window.pointwise and x.flags.c_contiguous),
         (conv_im2col, True),

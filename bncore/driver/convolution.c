@@ -1,0 +1,520 @@
+#include "convolution.h"
+
+#include <string.h>
+
+#include "arena.h"
+#include "integers.h"
+#include "memory.h"
+#include "parallel.h"
+
+/* docs/design.md, "Convolutions", tells the reasons for these. */
+enum {
+    WORK_BYTES = 256 * 1024, /* what the buffers of a worker may hold */
+    PARTS = 8,               /* into which the sums of the weight's gradient are divided */
+    SUMS_BYTES = 16 * 1024 * 1024, /* what the sums of all parts may take, unless one takes more */
+    ITEMS_PER_THREAD = 4,
+    CONV_SERIAL_BELOW = 1 << 20, /* multiplications */
+};
+
+enum { ROWS, COLUMNS };
+
+/* ---- which pixels are computed from which ---- */
+
+/* How the pixels of one batch, `to`, are computed from those of another, `from`. Forward, `to` is y. For
+   dx, pixels of x that lie a stride apart are computed with the same taps of the kernel; those with
+   different taps are different phases. A group is `step` adjoining pixels, one of each phase. */
+typedef struct {
+    const bn_convolution *call;
+    bn_images from, to;
+    int gradient;         /* whether it is dx that is computed */
+    ptrdiff_t step[2];    /* of `to`, from a group to the next */
+    ptrdiff_t advance[2]; /* of `from`, from a group to the next */
+    ptrdiff_t first[2];   /* of `from`, the first that is read for the first group; it may be negative */
+    ptrdiff_t reach[2];   /* of `from`, how many are read for one group */
+    ptrdiff_t groups[2];
+    ptrdiff_t width;      /* columns of the buffer with pixels of `from` */
+    ptrdiff_t pitch;      /* channels of `to`, in whole vectors */
+    /* An item is `batch` whole images, or a band of groups of rows of one image. */
+    ptrdiff_t batch, band, bands, items;
+} relation;
+
+static ptrdiff_t floor_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+static void relate_axis(relation *r, int axis, ptrdiff_t size)
+{
+    const bn_window w = r->call->window[axis];
+    const ptrdiff_t span = w.dilation * (w.kernel - 1);
+    if (r->gradient) {
+        r->step[axis] = w.stride, r->advance[axis] = 1;
+        r->first[axis] = floor_div(w.before - span, w.stride);
+        r->reach[axis] = floor_div(w.stride - 1 + w.before, w.stride) - r->first[axis] + 1;
+    } else {
+        r->step[axis] = 1, r->advance[axis] = w.stride;
+        r->first[axis] = -w.before;
+        r->reach[axis] = span + 1;
+    }
+    r->groups[axis] = bn_ceil_div(size, r->step[axis]);
+}
+
+static ptrdiff_t from_rows(const relation *r, ptrdiff_t groups)
+{
+    return (groups - 1) * r->advance[ROWS] + r->reach[ROWS];
+}
+
+static size_t from_bytes(const relation *r)
+{
+    return from_rows(r, r->band) * r->width * r->from.channels * r->call->kernels->itemsize;
+}
+
+static size_t to_bytes(const relation *r)
+{
+    const ptrdiff_t rows = bn_min(r->band * r->step[ROWS], r->to.rows);
+    return rows * r->to.columns * r->pitch * r->call->kernels->itemsize;
+}
+
+/* Items whose pixels stay in a core's cache, and at least `wanted` in all, if there are so many. */
+static void cut(relation *r, ptrdiff_t wanted)
+{
+    const ptrdiff_t groups = r->groups[ROWS], images = bn_max(1, r->call->images);
+    r->band = 1;
+    const ptrdiff_t fit = bn_max(1, WORK_BYTES / (ptrdiff_t)(from_bytes(r) + to_bytes(r)));
+    const ptrdiff_t most = bn_max(1, groups / bn_ceil_div(wanted, images));
+    r->bands = bn_ceil_div(groups, bn_min(fit, most));
+    r->band = bn_ceil_div(groups, r->bands);
+    r->bands = bn_ceil_div(groups, r->band);
+    r->batch = 1;
+    if (r->bands == 1) {
+        const ptrdiff_t images_fit = WORK_BYTES / (ptrdiff_t)(from_bytes(r) + to_bytes(r));
+        r->batch = bn_max(1, bn_min(images_fit, images / wanted));
+    }
+    r->items = bn_ceil_div(r->call->images, r->batch) * r->bands;
+}
+
+/* This many channels in whole vectors. */
+static ptrdiff_t vector_channels(const bn_convolution *call, ptrdiff_t channels)
+{
+    return bn_ceil_div(channels, call->kernels->lanes) * call->kernels->lanes;
+}
+
+static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wanted)
+{
+    relation r = {.call = call, .gradient = gradient};
+    r.from = gradient ? call->y : call->x;
+    r.to = gradient ? call->x : call->y;
+    relate_axis(&r, ROWS, r.to.rows);
+    relate_axis(&r, COLUMNS, r.to.columns);
+    r.width = (r.groups[COLUMNS] - 1) * r.advance[COLUMNS] + r.reach[COLUMNS];
+    r.pitch = vector_channels(call, r.to.channels);
+    cut(&r, wanted);
+    return r;
+}
+
+/* ---- the taps of a phase ---- */
+
+typedef struct {
+    ptrdiff_t at[2];  /* its first pixel in a group */
+    bn_grid grid;     /* what differs between items is set for each */
+    bn_weights weights;
+    char *packed;
+} phase;
+
+/* The taps of a phase along one axis, in the order of the pixels of `from` that they multiply. Returns
+   how many there are. */
+static ptrdiff_t axis_taps(const relation *r, int axis, ptrdiff_t at, ptrdiff_t *tap, ptrdiff_t *place)
+{
+    const bn_window w = r->call->window[axis];
+    ptrdiff_t count = 0;
+    for (ptrdiff_t i = 0; i < w.kernel; i++) {
+        const ptrdiff_t t = r->gradient ? w.kernel - 1 - i : i;
+        ptrdiff_t pixel = t * w.dilation;
+        if (r->gradient) {
+            const ptrdiff_t distance = at + w.before - pixel;
+            pixel = floor_div(distance, w.stride);
+            if (pixel * w.stride != distance) continue;
+            pixel -= r->first[axis];
+        }
+        tap[count] = t, place[count] = pixel;
+        count++;
+    }
+    return count;
+}
+
+/* Fill a phase, but for what differs between items. `scratch` has room for the taps of both axes, twice. */
+static void find_taps(const relation *r, phase *p, ptrdiff_t *run, ptrdiff_t *tap, ptrdiff_t *scratch)
+{
+    const ptrdiff_t kernel_rows = r->call->window[ROWS].kernel;
+    const ptrdiff_t kernel_columns = r->call->window[COLUMNS].kernel;
+    const ptrdiff_t channels = r->from.channels, taps_of_all = kernel_rows * kernel_columns;
+    ptrdiff_t *row_tap = scratch, *row = row_tap + kernel_rows;
+    ptrdiff_t *column_tap = row + kernel_rows, *column = column_tap + kernel_columns;
+    const ptrdiff_t rows = axis_taps(r, ROWS, p->at[ROWS], row_tap, row);
+    const ptrdiff_t columns = axis_taps(r, COLUMNS, p->at[COLUMNS], column_tap, column);
+    const int contiguous = columns < 2 || column[1] - column[0] == 1; /* they are evenly spaced */
+    p->grid = (bn_grid){.x_row = r->advance[ROWS] * r->width * channels,
+                        .x_column = r->advance[COLUMNS] * channels,
+                        .y_row = r->step[ROWS] * r->to.columns * r->pitch,
+                        .y_column = r->step[COLUMNS] * r->pitch,
+                        .length = contiguous ? columns * channels : channels,
+                        .run = run};
+    p->weights = (bn_weights){.taps = rows * columns,
+                              .inputs = channels,
+                              .outputs = r->to.channels,
+                              .input_step = taps_of_all,
+                              .output_step = taps_of_all,
+                              .tap = tap};
+    if (r->gradient) p->weights.input_step *= r->to.channels;
+    else p->weights.output_step *= channels;
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t j = 0; j < columns; j++) {
+            *tap++ = row_tap[i] * kernel_columns + column_tap[j];
+            if (!contiguous || j == 0)
+                run[p->grid.runs++] = (row[i] * r->width + column[j]) * channels;
+        }
+}
+
+/* ---- buffers ---- */
+
+static char *pixel(const relation *r, const bn_images *images, ptrdiff_t image, ptrdiff_t channel,
+                   ptrdiff_t row, ptrdiff_t column)
+{
+    return images->data + (image * images->image + channel * images->channel + row * images->row +
+                           column * images->column) *
+                              r->call->kernels->itemsize;
+}
+
+/* Whether rows of these images are laid out like those of a buffer. */
+static int like_a_buffer(const bn_images *images, ptrdiff_t width, ptrdiff_t pitch)
+{
+    return images->channels == pitch && images->columns == width && images->channel == 1 &&
+           images->column == pitch && images->row == width * pitch;
+}
+
+/* The images and the groups of rows that an item covers. */
+typedef struct {
+    ptrdiff_t image, images, group, groups;
+} item;
+
+static item item_at(const relation *r, ptrdiff_t i)
+{
+    item it = {.image = i / r->bands * r->batch, .group = i % r->bands * r->band};
+    it.images = bn_min(r->batch, r->call->images - it.image);
+    it.groups = bn_min(r->band, r->groups[ROWS] - it.group);
+    return it;
+}
+
+/* The pixels of `from` for `groups` groups of rows, with zeros around the image. */
+static void load_image(const relation *r, ptrdiff_t image, ptrdiff_t group, ptrdiff_t groups, char *buffer)
+{
+    const bn_images *from = &r->from;
+    const ptrdiff_t channels = from->channels, size = channels * r->call->kernels->itemsize;
+    const ptrdiff_t top = group * r->advance[ROWS] + r->first[ROWS], left = r->first[COLUMNS];
+    const ptrdiff_t rows = from_rows(r, groups);
+    const ptrdiff_t begin = bn_min(bn_max(-left, 0), r->width);
+    const ptrdiff_t end = bn_max(begin, bn_min(from->columns - left, r->width));
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        char *to = buffer + i * r->width * size;
+        const int inside = top + i >= 0 && top + i < from->rows && begin < end;
+        if (!inside) {
+            memset(to, 0, r->width * size);
+            continue;
+        }
+        memset(to, 0, begin * size);
+        r->call->kernels->copy_pixels(
+            to + begin * size, (bn_pixel_steps){channels, 1},
+            pixel(r, from, image, 0, top + i, left + begin),
+            (bn_pixel_steps){from->column, from->channel}, end - begin, channels);
+        memset(to + end * size, 0, (r->width - end) * size);
+    }
+}
+
+/* The pixels of `from` for an item: in the buffer, or in the images themselves if they can be read there.
+   Sets the grid's step from image to image. */
+static const char *load_from(const relation *r, item it, char *buffer, bn_grid *grid)
+{
+    const bn_images *from = &r->from;
+    const ptrdiff_t top = it.group * r->advance[ROWS] + r->first[ROWS];
+    grid->x_image = from->image;
+    if (r->first[COLUMNS] == 0 && top >= 0 && top + from_rows(r, it.groups) <= from->rows &&
+        like_a_buffer(from, r->width, from->channels))
+        return pixel(r, from, it.image, 0, top, 0);
+    grid->x_image = from_bytes(r) / r->call->kernels->itemsize;
+    for (ptrdiff_t i = 0; i < it.images; i++)
+        load_image(r, it.image + i, it.group, it.groups, buffer + i * from_bytes(r));
+    return buffer;
+}
+
+/* Where an item's pixels of `to` are: in the buffer, or in the images if they are laid out like it. Sets
+   the grid's step from image to image. */
+static char *place_to(const relation *r, item it, char *buffer, bn_grid *grid)
+{
+    grid->y_image = r->to.image;
+    if (like_a_buffer(&r->to, r->to.columns, r->pitch))
+        return pixel(r, &r->to, it.image, 0, it.group * r->step[ROWS], 0);
+    grid->y_image = to_bytes(r) / r->call->kernels->itemsize;
+    return buffer;
+}
+
+/* Copy an item's pixels of `to`, some of their channels, from the buffer or into it. */
+static void copy_to(const relation *r, item it, char *buffer, int load, ptrdiff_t channel,
+                    ptrdiff_t channels)
+{
+    const bn_conv_kernels *k = r->call->kernels;
+    const bn_pixel_steps inside = {r->pitch, 1}, outside = {r->to.column, r->to.channel};
+    const ptrdiff_t begin = it.group * r->step[ROWS];
+    const ptrdiff_t rows = bn_min(it.groups * r->step[ROWS], r->to.rows - begin);
+    for (ptrdiff_t i = 0; i < it.images; i++)
+        for (ptrdiff_t row = 0; row < rows; row++) {
+            char *place = pixel(r, &r->to, it.image + i, channel, begin + row, 0);
+            char *at = buffer + i * to_bytes(r) + (row * r->to.columns * r->pitch + channel) * k->itemsize;
+            if (load) k->copy_pixels(at, inside, place, outside, r->to.columns, channels);
+            else k->copy_pixels(place, outside, at, inside, r->to.columns, channels);
+        }
+}
+
+/* Bytes of a worker's two buffers. */
+static size_t buffer_bytes(const relation *r)
+{
+    return bn_whole_lines(r->batch * from_bytes(r)) + bn_whole_lines(r->batch * to_bytes(r));
+}
+
+/* ---- y and dx ---- */
+
+typedef struct {
+    relation r;
+    phase *phases;
+    ptrdiff_t phase_count;
+    ptrdiff_t *runs, *taps, *scratch;
+    char *packed, *bias, *buffers;
+    const void *given_bias;
+    size_t buffer; /* bytes of a worker's buffers */
+    int threads;
+} conv_operation;
+
+static void pack_blocks(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
+{
+    (void)worker;
+    const conv_operation *op = context;
+    const bn_conv_kernels *k = op->r.call->kernels;
+    for (ptrdiff_t i = begin; i < end; i++) {
+        const phase *p = op->phases + i % op->phase_count;
+        k->pack_weights(p->packed, op->r.call->weight, &p->weights, i / op->phase_count * k->block);
+    }
+}
+
+static void convolve_item(const conv_operation *op, item it, char *buffer)
+{
+    const relation *r = &op->r;
+    const bn_conv_kernels *k = r->call->kernels;
+    char *to_buffer = buffer + bn_whole_lines(r->batch * from_bytes(r));
+    bn_grid steps = {.images = it.images};
+    const char *from = load_from(r, it, buffer, &steps);
+    char *to = place_to(r, it, to_buffer, &steps);
+    const ptrdiff_t rows = bn_min(it.groups * r->step[ROWS], r->to.rows - it.group * r->step[ROWS]);
+    for (ptrdiff_t i = 0; i < op->phase_count; i++) {
+        const phase *p = op->phases + i;
+        bn_grid grid = p->grid;
+        grid.images = it.images, grid.x_image = steps.x_image, grid.y_image = steps.y_image;
+        grid.rows = bn_ceil_div(bn_max(0, rows - p->at[ROWS]), r->step[ROWS]);
+        grid.columns = bn_ceil_div(r->to.columns - p->at[COLUMNS], r->step[COLUMNS]);
+        const ptrdiff_t first = p->at[ROWS] * r->to.columns + p->at[COLUMNS];
+        k->convolve(to + first * r->pitch * k->itemsize, from, p->packed, op->bias, &grid,
+                    r->to.channels);
+    }
+    if (to == to_buffer) copy_to(r, it, to, 0, 0, r->to.channels);
+}
+
+static void convolve_items(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
+{
+    const conv_operation *op = context;
+    for (ptrdiff_t i = begin; i < end; i++)
+        convolve_item(op, item_at(&op->r, i), op->buffers + worker * op->buffer);
+}
+
+static ptrdiff_t tap_bytes(const bn_convolution *call)
+{
+    return call->window[ROWS].kernel * call->window[COLUMNS].kernel * (ptrdiff_t)sizeof(ptrdiff_t);
+}
+
+static ptrdiff_t scratch_bytes(const bn_convolution *call)
+{
+    return 2 * (call->window[ROWS].kernel + call->window[COLUMNS].kernel) * (ptrdiff_t)sizeof(ptrdiff_t);
+}
+
+static void lay_out(conv_operation *op, bn_arena *a)
+{
+    const relation *r = &op->r;
+    const ptrdiff_t itemsize = r->call->kernels->itemsize;
+    const ptrdiff_t taps = r->call->window[ROWS].kernel * r->call->window[COLUMNS].kernel;
+    op->phases = bn_take(a, op->phase_count * sizeof(phase));
+    op->runs = bn_take(a, tap_bytes(r->call));
+    op->taps = bn_take(a, tap_bytes(r->call));
+    op->scratch = bn_take(a, scratch_bytes(r->call));
+    op->packed = bn_take(a, taps * r->from.channels * r->pitch * itemsize);
+    op->bias = bn_take(a, r->pitch * itemsize);
+    op->buffers = bn_take(a, bn_min(op->threads, r->items) * op->buffer);
+}
+
+/* The taps of all phases; each tap of the kernel belongs to one phase. */
+static void find_phases(conv_operation *op)
+{
+    const relation *r = &op->r;
+    const ptrdiff_t columns = bn_min(r->step[COLUMNS], r->to.columns);
+    ptrdiff_t taps = 0;
+    for (ptrdiff_t i = 0; i < op->phase_count; i++) {
+        phase *p = op->phases + i;
+        p->at[ROWS] = i / columns, p->at[COLUMNS] = i % columns;
+        find_taps(r, p, op->runs + taps, op->taps + taps, op->scratch);
+        p->packed = op->packed + taps * r->from.channels * r->pitch * r->call->kernels->itemsize;
+        taps += p->weights.taps;
+    }
+}
+
+static void run(conv_operation *op)
+{
+    const relation *r = &op->r;
+    const bn_conv_kernels *k = r->call->kernels;
+    find_phases(op);
+    memset(op->bias, 0, r->pitch * k->itemsize);
+    if (op->given_bias) memcpy(op->bias, op->given_bias, r->to.channels * k->itemsize);
+    bn_parallel_for(op->phase_count * bn_ceil_div(r->to.channels, k->block), op->threads, pack_blocks, op);
+    bn_parallel_for(r->items, op->threads, convolve_items, op);
+}
+
+/* For small convolutions, waking threads costs more than they save. */
+static int threads_for(const bn_convolution *call)
+{
+    const double multiplications = (double)call->images * call->y.rows * call->y.columns *
+                                   call->y.channels * call->x.channels * call->window[ROWS].kernel *
+                                   call->window[COLUMNS].kernel;
+    return multiplications < CONV_SERIAL_BELOW ? 1 : call->threads;
+}
+
+static int run_with_workspace(const bn_convolution *call, int gradient, const void *bias)
+{
+    if (call->images == 0) return 1;
+    const int threads = threads_for(call);
+    conv_operation op = {.threads = threads, .given_bias = bias};
+    op.r = relate(call, gradient, threads > 1 ? ITEMS_PER_THREAD * threads : 1);
+    op.phase_count = bn_min(op.r.step[ROWS], op.r.to.rows) * bn_min(op.r.step[COLUMNS], op.r.to.columns);
+    op.buffer = buffer_bytes(&op.r);
+    bn_arena counted = {0};
+    lay_out(&op, &counted);
+    char *memory = bn_memory_malloc(NULL, counted.used + BN_LINE);
+    if (!memory) return 0;
+    lay_out(&op, &(bn_arena){.memory = (char *)bn_whole_lines((size_t)memory)});
+    run(&op);
+    bn_memory_free(NULL, memory, counted.used + BN_LINE);
+    return 1;
+}
+
+int bn_convolve(const bn_convolution *call, const void *bias)
+{
+    return run_with_workspace(call, 0, bias);
+}
+
+int bn_convolve_dx(const bn_convolution *call)
+{
+    return run_with_workspace(call, 1, NULL);
+}
+
+/* ---- the gradient of the weight ---- */
+
+/* The items are divided into parts, and each part's sums are stored. The number of parts
+   follows from the shapes alone, because the order of additions does too. Several tasks may share a part;
+   each then has other output channels. */
+typedef struct {
+    relation r;
+    phase phase;
+    ptrdiff_t parts, shares; /* tasks: parts * shares */
+    ptrdiff_t *runs, *taps, *scratch;
+    char *sums, *buffers;
+    void *dweight;
+    size_t buffer, part;     /* bytes */
+    int threads;
+} dweight_operation;
+
+static void add_item(const dweight_operation *op, item it, char *sums, ptrdiff_t channel,
+                     ptrdiff_t channels, char *buffer)
+{
+    const relation *r = &op->r;
+    char *dy_buffer = buffer + bn_whole_lines(r->batch * from_bytes(r));
+    bn_grid grid = op->phase.grid;
+    grid.images = it.images, grid.rows = it.groups, grid.columns = r->to.columns;
+    const char *x = load_from(r, it, buffer, &grid);
+    char *dy = place_to(r, it, dy_buffer, &grid);
+    if (dy == dy_buffer) copy_to(r, it, dy, 1, channel, channels);
+    r->call->kernels->add_dweight(sums, x, dy, &grid, channel, channel + channels, r->pitch);
+}
+
+static void add_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
+{
+    const dweight_operation *op = context;
+    const relation *r = &op->r;
+    const bn_conv_kernels *k = r->call->kernels;
+    const ptrdiff_t blocks = bn_ceil_div(r->to.channels, k->block);
+    char *buffer = op->buffers + worker * op->buffer;
+    memset(buffer, 0, op->buffer); /* beyond the last channel of dy, too */
+    for (ptrdiff_t task = begin; task < end; task++) {
+        const ptrdiff_t part = task / op->shares, share = task % op->shares;
+        const ptrdiff_t channel = share * blocks / op->shares * k->block;
+        const ptrdiff_t last = bn_min((share + 1) * blocks / op->shares * k->block, r->to.channels);
+        for (ptrdiff_t i = part * r->items / op->parts; i < (part + 1) * r->items / op->parts; i++)
+            add_item(op, item_at(r, i), op->sums + part * op->part, channel, last - channel, buffer);
+    }
+}
+
+static void clear_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
+{
+    (void)worker;
+    const dweight_operation *op = context;
+    memset(op->sums + begin * op->part, 0, (end - begin) * op->part);
+}
+
+static void sum_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
+{
+    (void)worker;
+    const dweight_operation *op = context;
+    const relation *r = &op->r;
+    for (ptrdiff_t i = begin; i < end; i++)
+        r->call->kernels->sum_dweights(op->dweight, &op->phase.weights, op->sums, op->parts, r->pitch, i);
+}
+
+static void lay_out_dweight(dweight_operation *op, bn_arena *a)
+{
+    op->runs = bn_take(a, tap_bytes(op->r.call));
+    op->taps = bn_take(a, tap_bytes(op->r.call));
+    op->scratch = bn_take(a, scratch_bytes(op->r.call));
+    op->sums = bn_take(a, op->parts * op->part);
+    op->buffers = bn_take(a, bn_min(op->threads, op->parts * op->shares) * op->buffer);
+}
+
+static void run_dweight(dweight_operation *op)
+{
+    const bn_weights *w = &op->phase.weights;
+    find_taps(&op->r, &op->phase, op->runs, op->taps, op->scratch);
+    bn_parallel_for(op->parts, op->threads, clear_parts, op);
+    bn_parallel_for(op->parts * op->shares, op->threads, add_parts, op);
+    bn_parallel_for(w->inputs, op->threads, sum_parts, op);
+}
+
+int bn_convolve_dweight(const bn_convolution *call, void *dweight)
+{
+    dweight_operation op = {.threads = threads_for(call), .dweight = dweight};
+    const relation *r = &op.r;
+    const ptrdiff_t taps = call->window[ROWS].kernel * call->window[COLUMNS].kernel;
+    const ptrdiff_t tasks = op.threads > 1 ? ITEMS_PER_THREAD * op.threads : 1;
+    op.part = taps * call->x.channels * vector_channels(call, call->y.channels) * call->kernels->itemsize;
+    const ptrdiff_t most_parts = bn_max(1, bn_min(PARTS, SUMS_BYTES / (ptrdiff_t)op.part));
+    op.r = relate(call, 0, most_parts);
+    op.parts = bn_max(1, bn_min(most_parts, r->items));
+    op.shares = bn_min(bn_ceil_div(tasks, op.parts), bn_ceil_div(r->to.channels, call->kernels->block));
+    op.buffer = buffer_bytes(r);
+    bn_arena counted = {0};
+    lay_out_dweight(&op, &counted);
+    char *memory = bn_memory_malloc(NULL, counted.used + BN_LINE);
+    if (!memory) return 0;
+    lay_out_dweight(&op, &(bn_arena){.memory = (char *)bn_whole_lines((size_t)memory)});
+    run_dweight(&op);
+    bn_memory_free(NULL, memory, counted.used + BN_LINE);
+    return 1;
+}

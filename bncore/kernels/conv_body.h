@@ -1,0 +1,304 @@
+/* Convolution of one part of an image, in a buffer with its channels last. A tile of sums stays in
+   registers: CONV_PIXELS output pixels, or CONV_ROWS rows of the weight's gradient, times up to
+   CONV_VECTORS vectors of output channels. One value of x is multiplied with all output channels of the
+   tile. Sums are in the dtype of the data, and each is added up in one order: that of the weights for
+   y and dx, that of the pixels for the gradient of the weight. Every CONV_TERMS terms, a sum is added to
+   those before, because the error of one long sum would be larger. */
+
+ALWAYS_INLINE NAME(vec) NAME(fused)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
+{
+    return JOIN2(fused, real)(a, b, c);
+}
+
+ALWAYS_INLINE void NAME(store)(real *to, NAME(vec) v) { *(NAME(vec_unaligned) *)to = v; }
+
+/* Output channels of a whole tile. */
+enum { NAME(BLOCK) = CONV_VECTORS * NAME(VEC) };
+
+/* Vectors of the tile that begins at output channel o. */
+ALWAYS_INLINE ptrdiff_t NAME(vectors_at)(ptrdiff_t o, ptrdiff_t outputs)
+{
+    return bn_min(CONV_VECTORS, bn_ceil_div(outputs - o, NAME(VEC)));
+}
+
+/* ---- y, and dx ---- */
+
+/* Store the tile's sums, or add them to what was stored before. Several pointers of a tile may be the same:
+   so all loads come first. */
+ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECTORS], real *const *y,
+                                    int add)
+{
+    if (add) {
+        UNROLL
+        for (int p = 0; p < CONV_PIXELS; p++)
+            for (int v = 0; v < vectors; v++) sum[p][v] += NAME(load)(y[p] + v * NAME(VEC));
+    }
+    UNROLL
+    for (int p = 0; p < CONV_PIXELS; p++)
+        for (int v = 0; v < vectors; v++) NAME(store)(y[p] + v * NAME(VEC), sum[p][v]);
+}
+
+ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const bn_grid *g, const real *const *x,
+                                   const real *weight, const real *bias, real *const *y)
+{
+    NAME(vec) sum[CONV_PIXELS][CONV_VECTORS];
+    UNROLL
+    for (int p = 0; p < CONV_PIXELS; p++)
+        for (int v = 0; v < vectors; v++) sum[p][v] = NAME(load)(bias + v * NAME(VEC));
+    ptrdiff_t left = CONV_TERMS;
+    int stored_before = 0;
+    for (ptrdiff_t r = 0; r < g->runs; r++) {
+        const real *at[CONV_PIXELS];
+        UNROLL
+        for (int p = 0; p < CONV_PIXELS; p++) at[p] = x[p] + g->run[r];
+        for (ptrdiff_t i = 0; i < g->length;) {
+            if (left == 0) {
+                NAME(conv_store)(vectors, sum, y, stored_before);
+                UNROLL
+                for (int p = 0; p < CONV_PIXELS; p++)
+                    for (int v = 0; v < vectors; v++) sum[p][v] = (NAME(vec)){0};
+                left = CONV_TERMS, stored_before = 1;
+            }
+            const ptrdiff_t end = bn_min(g->length, i + left);
+            left -= end - i;
+            for (; i < end; i++, weight += vectors * NAME(VEC)) {
+                NAME(vec) w[CONV_VECTORS];
+                UNROLL
+                for (int v = 0; v < vectors; v++) w[v] = NAME(load)(weight + v * NAME(VEC));
+                UNROLL
+                for (int p = 0; p < CONV_PIXELS; p++) {
+                    const NAME(vec) a = NAME(splat)(at[p][i]);
+                    for (int v = 0; v < vectors; v++) sum[p][v] = NAME(fused)(a, w[v], sum[p][v]);
+                }
+            }
+        }
+    }
+    NAME(conv_store)(vectors, sum, y, stored_before);
+}
+
+/* All pixels, tile by tile. A last tile with fewer pixels computes its last pixel repeatedly. */
+ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const bn_grid *g, const real *x,
+                                     const real *weight, const real *bias, real *y)
+{
+    const ptrdiff_t pixels = g->images * g->rows * g->columns;
+    ptrdiff_t image = 0, row = 0, column = 0;
+    for (ptrdiff_t pixel = 0; pixel < pixels;) {
+        const real *from[CONV_PIXELS];
+        real *to[CONV_PIXELS];
+        for (int p = 0; p < CONV_PIXELS; p++) {
+            from[p] = x + image * g->x_image + row * g->x_row + column * g->x_column;
+            to[p] = y + image * g->y_image + row * g->y_row + column * g->y_column;
+            if (++pixel < pixels && ++column == g->columns) {
+                column = 0;
+                if (++row == g->rows) row = 0, image++;
+            }
+        }
+        NAME(conv_tile)(vectors, g, from, weight, bias, to);
+    }
+}
+
+static void NAME(convolve)(void *y, const void *x, const void *weight, const void *bias,
+                           const bn_grid *g, ptrdiff_t outputs)
+{
+    const ptrdiff_t taps = g->runs * g->length;
+    for (ptrdiff_t o = 0; o < outputs; o += NAME(BLOCK)) {
+        const real *w = (const real *)weight + o * taps, *b = (const real *)bias + o;
+        if (NAME(vectors_at)(o, outputs) == 1) NAME(conv_pixels)(1, g, x, w, b, (real *)y + o);
+        else NAME(conv_pixels)(CONV_VECTORS, g, x, w, b, (real *)y + o);
+    }
+}
+
+/* ---- the gradient of the weight ---- */
+
+/* Add the tile's sums to its rows of dweight, and begin new ones. */
+ALWAYS_INLINE void NAME(dweight_add)(const int vectors, NAME(vec) sum[][CONV_VECTORS], real *dweight,
+                                     ptrdiff_t pitch, ptrdiff_t rows)
+{
+    UNROLL
+    for (int k = 0; k < CONV_ROWS; k++)
+        for (int v = 0; v < vectors; v++) {
+            real *to = dweight + k * pitch + v * NAME(VEC);
+            if (k < rows) NAME(store)(to, NAME(load)(to) + sum[k][v]);
+            sum[k][v] = (NAME(vec)){0};
+        }
+}
+
+/* x has one pointer for each row of the tile, to what the row is
+   multiplied with at the first pixel. */
+ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const bn_grid *g, const real *const *x,
+                                      const real *dy, real *dweight, ptrdiff_t pitch, ptrdiff_t rows)
+{
+    NAME(vec) sum[CONV_ROWS][CONV_VECTORS];
+    UNROLL
+    for (int k = 0; k < CONV_ROWS; k++)
+        for (int v = 0; v < vectors; v++) sum[k][v] = (NAME(vec)){0};
+    ptrdiff_t left = CONV_TERMS;
+    for (ptrdiff_t line = 0; line < g->images * g->rows; line++) {
+        const ptrdiff_t image = line / g->rows, row = line % g->rows;
+        const real *d = dy + image * g->y_image + row * g->y_row, *at[CONV_ROWS];
+        UNROLL
+        for (int k = 0; k < CONV_ROWS; k++) at[k] = x[k] + image * g->x_image + row * g->x_row;
+        for (ptrdiff_t column = 0; column < g->columns;) {
+            const ptrdiff_t begin = column;
+            column = bn_min(g->columns, begin + left);
+            left -= column - begin;
+            for (ptrdiff_t i = begin * g->x_column; i < column * g->x_column;
+                 i += g->x_column, d += g->y_column) {
+                NAME(vec) each[CONV_VECTORS];
+                UNROLL
+                for (int v = 0; v < vectors; v++) each[v] = NAME(load)(d + v * NAME(VEC));
+                UNROLL
+                for (int k = 0; k < CONV_ROWS; k++) {
+                    const NAME(vec) a = NAME(splat)(at[k][i]);
+                    for (int v = 0; v < vectors; v++) sum[k][v] = NAME(fused)(a, each[v], sum[k][v]);
+                }
+            }
+            if (left == 0) {
+                NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
+                left = CONV_TERMS;
+            }
+        }
+    }
+    NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
+}
+
+/* All rows, tile by tile. A last tile with fewer rows computes its last row repeatedly. */
+ALWAYS_INLINE void NAME(dweight_rows)(const int vectors, const bn_grid *g, const real *x,
+                                      const real *dy, real *dweight, ptrdiff_t pitch)
+{
+    const ptrdiff_t rows = g->runs * g->length;
+    ptrdiff_t run = 0, i = 0;
+    for (ptrdiff_t row = 0; row < rows;) {
+        const real *from[CONV_ROWS];
+        const ptrdiff_t first = row;
+        for (int k = 0; k < CONV_ROWS; k++) {
+            from[k] = x + g->run[run] + i;
+            if (row < rows && ++row < rows && ++i == g->length) i = 0, run++;
+        }
+        NAME(dweight_tile)(vectors, g, from, dy, dweight + first * pitch, pitch, row - first);
+    }
+}
+
+static void NAME(add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *g,
+                              ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch)
+{
+    for (ptrdiff_t o = begin; o < end; o += NAME(BLOCK)) {
+        real *to = (real *)dweight + o;
+        const real *d = (const real *)dy + o;
+        if (NAME(vectors_at)(o, end) == 1) NAME(dweight_rows)(1, g, x, d, to, pitch);
+        else NAME(dweight_rows)(CONV_VECTORS, g, x, d, to, pitch);
+    }
+}
+
+/* ---- weights ---- */
+
+static void NAME(pack_weights)(void *packed, const void *weight, const bn_weights *w, ptrdiff_t o)
+{
+    const ptrdiff_t width = NAME(vectors_at)(o, w->outputs) * NAME(VEC);
+    const ptrdiff_t count = bn_min(width, w->outputs - o);
+    const real *from = (const real *)weight + o * w->output_step;
+    real *to = (real *)packed + o * w->taps * w->inputs;
+    const ptrdiff_t tap = w->inputs * width; /* from the weights of a tap to those of the next */
+    for (ptrdiff_t i = 0; i < w->inputs; i++, from += w->input_step, to += width) {
+        for (ptrdiff_t c = 0; c < count; c++)
+            for (ptrdiff_t t = 0; t < w->taps; t++)
+                to[t * tap + c] = from[w->tap[t] + c * w->output_step];
+        for (ptrdiff_t t = 0; t < w->taps; t++)
+            for (ptrdiff_t c = count; c < width; c++) to[t * tap + c] = 0;
+    }
+}
+
+static void NAME(sum_dweights)(void *dweight, const bn_weights *w, const void *parts, ptrdiff_t count,
+                               ptrdiff_t pitch, ptrdiff_t i)
+{
+    const ptrdiff_t tap = w->inputs * pitch, size = w->taps * tap;
+    for (ptrdiff_t o = 0; o < w->outputs; o += NAME(VEC))
+        for (ptrdiff_t t = 0; t < w->taps; t++) {
+            const real *from = (const real *)parts + t * tap + i * pitch + o;
+            real *to = (real *)dweight + w->tap[t] + i * w->input_step + o * w->output_step;
+            NAME(vec) sum = NAME(load)(from);
+            for (ptrdiff_t k = 1; k < count; k++) sum += NAME(load)(from + k * size);
+            real each[NAME(VEC)];
+            NAME(store)(each, sum);
+            for (ptrdiff_t c = 0; c < bn_min(NAME(VEC), w->outputs - o); c++)
+                to[c * w->output_step] = each[c];
+        }
+}
+
+/* ---- copies ---- */
+
+enum {
+    NAME(SQUARE) = BN_LINE / sizeof(real), /* the rows of such a square are cache lines */
+    NAME(CORNER) = 4,                      /* transposed in registers where that is possible */
+};
+
+/* to[c][r] = from[r][c] for CORNER rows and columns. */
+ALWAYS_INLINE void NAME(transpose_corner)(real *restrict to, ptrdiff_t to_pitch,
+                                          const real *restrict from, ptrdiff_t from_pitch)
+{
+#if defined(BN_X86_DISPATCH) && BITS == 32
+    __m128 row[4];
+    for (int r = 0; r < 4; r++) row[r] = _mm_loadu_ps(from + r * from_pitch);
+    _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+    for (int r = 0; r < 4; r++) _mm_storeu_ps(to + r * to_pitch, row[r]);
+#else
+    for (int c = 0; c < NAME(CORNER); c++)
+        for (int r = 0; r < NAME(CORNER); r++) to[c * to_pitch + r] = from[r * from_pitch + c];
+#endif
+}
+
+/* The same for up to SQUARE rows and columns. */
+static void NAME(transpose_square)(real *restrict to, ptrdiff_t to_pitch, const real *restrict from,
+                                   ptrdiff_t from_pitch, ptrdiff_t rows, ptrdiff_t columns)
+{
+    const ptrdiff_t whole_rows = rows - rows % NAME(CORNER);
+    const ptrdiff_t whole_columns = columns - columns % NAME(CORNER);
+    for (ptrdiff_t c = 0; c < whole_columns; c += NAME(CORNER))
+        for (ptrdiff_t r = 0; r < whole_rows; r += NAME(CORNER))
+            NAME(transpose_corner)(to + c * to_pitch + r, to_pitch, from + r * from_pitch + c, from_pitch);
+    for (ptrdiff_t c = 0; c < columns; c++)
+        for (ptrdiff_t r = c < whole_columns ? whole_rows : 0; r < rows; r++)
+            to[c * to_pitch + r] = from[r * from_pitch + c];
+}
+
+static void NAME(transpose)(real *restrict to, ptrdiff_t to_pitch, const real *restrict from,
+                            ptrdiff_t from_pitch, ptrdiff_t rows, ptrdiff_t columns)
+{
+    for (ptrdiff_t r = 0; r < rows; r += NAME(SQUARE))
+        for (ptrdiff_t c = 0; c < columns; c += NAME(SQUARE))
+            NAME(transpose_square)(to + c * to_pitch + r, to_pitch, from + r * from_pitch + c, from_pitch,
+                                   bn_min(NAME(SQUARE), rows - r), bn_min(NAME(SQUARE), columns - c));
+}
+
+static void NAME(copy_pixels)(void *to, bn_pixel_steps to_steps, const void *from,
+                              bn_pixel_steps from_steps, ptrdiff_t pixels, ptrdiff_t channels)
+{
+    real *restrict t = to;
+    const real *restrict f = from;
+    if (to_steps.channel == 1 && from_steps.channel == 1) {
+        if (to_steps.pixel == channels && from_steps.pixel == channels)
+            channels *= pixels, pixels = 1; /* without gaps: as one pixel */
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            memcpy(t + p * to_steps.pixel, f + p * from_steps.pixel, channels * sizeof(real));
+    } else if (to_steps.channel == 1 && from_steps.pixel == 1) {
+        NAME(transpose)(t, to_steps.pixel, f, from_steps.channel, channels, pixels);
+    } else if (to_steps.pixel == 1 && from_steps.channel == 1) {
+        NAME(transpose)(t, to_steps.channel, f, from_steps.pixel, pixels, channels);
+    } else {
+        for (ptrdiff_t p = 0; p < pixels; p++)
+            for (ptrdiff_t c = 0; c < channels; c++)
+                t[p * to_steps.pixel + c * to_steps.channel] =
+                    f[p * from_steps.pixel + c * from_steps.channel];
+    }
+}
+
+static const bn_conv_kernels NAME(conv_table) = {
+    .itemsize = sizeof(real),
+    .lanes = NAME(VEC),
+    .block = NAME(BLOCK),
+    .pack_weights = NAME(pack_weights),
+    .convolve = NAME(convolve),
+    .add_dweight = NAME(add_dweight),
+    .sum_dweights = NAME(sum_dweights),
+    .copy_pixels = NAME(copy_pixels),
+};

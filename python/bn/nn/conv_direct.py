@@ -1,0 +1,39 @@
+"""Convolution by compiled kernels, which multiply the images themselves: no matrix is made.
+
+The weight must have one group; images may be in any order in memory.
+`bn.nn.conv_strategy.Strategy` describes the arguments.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bn._core import core
+from bn.nn.window import Window
+from bn.types import Array
+
+# Without vectors or fused multiply-adds, the matrix products of the other strategies are as fast.
+FAST = core.has_vectors() and core.selected_isa() != "baseline"
+
+
+def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
+    """Compute y."""
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    core.convolve(_aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window))
+
+
+def convolve_backward(x: Array, weight: Array, window: Window, dy: Array, dx: Array) -> Array:
+    """Compute dx and return the gradient of the weight."""
+    dweight: Array = np.empty(weight.shape, x.dtype)
+    dy = _aligned(dy)
+    core.convolve_dx(dy, np.ascontiguousarray(weight), dx, *_steps(window))
+    core.convolve_dweight(_aligned(x), dy, dweight, *_steps(window))
+    return dweight
+
+
+def _aligned(images: Array) -> Array:
+    return np.require(images, requirements="A")
+
+
+def _steps(window: Window) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    return window.stride, window.before, window.dilation
