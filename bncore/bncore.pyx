@@ -691,9 +691,13 @@ cdef class Change:
     cdef list before
 
     def __init__(self, list arrays):
-        self.arrays = arrays
-        self.before = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
-        self.after = [cnp.PyArray_NewCopy(array, cnp.NPY_CORDER) for array in arrays]
+        cdef cnp.ndarray array
+        self.arrays, self.before, self.after = arrays, [], []
+        for array in arrays:
+            if array is None:
+                raise TypeError("a change must be of arrays, got None")
+            self.before.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
+            self.after.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
 
     def apply(self):
         changes = open_changes.get()

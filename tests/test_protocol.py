@@ -394,6 +394,25 @@ def test_an_assigned_running_mean_ends_the_way_back():
     np.testing.assert_array_equal(layer.running_var, var)
 
 
+def test_without_running_arrays_there_is_no_way_back_and_no_error():
+    layer = bn.BatchNorm1d(3)
+    layer(X)
+    layer.running_mean = layer.running_var = None
+    assert layer.rollback() is layer
+
+
+def test_running_arrays_may_be_assigned_to_a_layer_that_had_none():
+    layer, expected = bn.BatchNorm1d(3, track_running_stats=False), bn.BatchNorm1d(3)
+    layer.track_running_stats = True
+    layer.running_mean, layer.running_var = np.zeros(3, "f4"), np.ones(3, "f4")
+    layer(X)
+    expected(X)
+    np.testing.assert_array_equal(layer.running_mean, expected.running_mean)
+    np.testing.assert_array_equal(layer.nonfinite_batches, [0, 0, 0])
+    layer.rollback()
+    assert (layer.running_mean == 0).all()
+
+
 def test_a_function_that_updates_no_statistics_may_run_in_several_threads():
     inside, leave = threading.Event(), threading.Event()
 

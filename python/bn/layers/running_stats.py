@@ -206,6 +206,8 @@ class RunningStats:
         channels = batch.count.size
         if not core.takes_batch(self.mean, self.var, channels):
             _check.running(self.mean, self.var, channels)
+        if self.nonfinite_batches is None:  # mean and var were assigned, not built
+            self.nonfinite_batches = np.zeros(channels, np.int64)
         arrays = self.arrays()
         change = core.Change(list(arrays.values()))
         new = dict(zip(arrays, change.after, strict=True))
@@ -282,8 +284,8 @@ class RunningStats:
         One batch back: a second call changes nothing, nor does one after the statistics were
         loaded, set, assigned or reset, or after a later forward pass of the layer (in eval too).
         """
-        change = self._change
-        if change is not None and all(map(operator.is_, change.arrays, self.arrays().values())):
+        change, own = self._change, (self.mean, self.var)
+        if change is not None and all(map(operator.is_, own, change.arrays)):
             change.undo()
         return self
 
