@@ -1,14 +1,14 @@
 """Convolutions: the strategies of `bn.nn` in turns, and PyTorch in a process of its own.
 
 ``python bench/convolutions.py`` prints milliseconds of the forward pass, and of the backward pass,
-which is dx and the weight's gradient. ``--peer`` prints PyTorch's. The fastest of the turns counts:
-where a machine is shared, medians tell more about the others, who stop threads that all wait for.
-``--shapes`` takes other shapes: images,in,out,size,kernel,stride.
+which is dx and the weight's gradient, as medians. ``--peer`` prints PyTorch's. ``--shapes`` takes
+other shapes: images,in,out,size,kernel,stride.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
 from types import ModuleType
@@ -29,19 +29,20 @@ SHAPES = [
     (32, 64, 64, 56, 3, 1),
 ]
 Calls = dict[str, Callable[[], Any]]
+REST = 0.1  # s, after which the threads of the call before have stopped spinning
 
 
 def milliseconds(calls: Calls, turns: int) -> dict[str, float]:
     """All calls take turns, so that what else the machine does meets all of them."""
-    for call in calls.values():
-        call()
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(turns):
         for name, call in calls.items():
+            time.sleep(REST)
+            call()  # wakes the threads, and brings the arrays to the caches
             begin = time.perf_counter()
             call()
             times[name].append(1e3 * (time.perf_counter() - begin))
-    return {name: min(each) for name, each in times.items()}
+    return {name: statistics.median(each) for name, each in times.items()}
 
 
 def arrays(shape: tuple[int, ...], axis: int) -> list[np.ndarray]:
@@ -100,7 +101,7 @@ def peer_calls(shape: tuple[int, ...], axis: int) -> Calls:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", action="store_true")
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--shapes", nargs="*", type=lambda s: tuple(map(int, s.split(","))))
     options = parser.parse_args()
     for shape in options.shapes or SHAPES:
