@@ -5,7 +5,7 @@
      real               the type of the arithmetic and of the coefficients
      UNPACK(v, size)    a vector of data as reals (size: narrow or whole)
      PACK(v)            a whole vector of reals as data
-     CONVOLVES          1 for a dtype that has kernels of convolutions
+     NETWORKS           1 for a dtype of bn.nn, which has kernels of other layers too
      EXACT_PRODUCT      1 where the product of two reals is exact in double: then a fused
                         multiply-add gives the same bits as a multiplication and an addition */
 
@@ -108,7 +108,7 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdif
 
 #include "y_dx_body.h"
 
-#if CONVOLVES
+#if NETWORKS
 #include "conv_body.h"
 #endif
 
@@ -123,7 +123,7 @@ static const bn_kernels NAME(table) = {
     .correct_for_mean = NAME(correct_for_mean),
     .normalize = NAME(normalize),
     .gradient = NAME(gradient),
-#if CONVOLVES
+#if NETWORKS
     .convolution = &NAME(conv_table),
 #endif
 };
@@ -132,7 +132,7 @@ static const bn_kernels NAME(table) = {
 #undef stored
 #undef BITS
 #undef real
-#undef CONVOLVES
+#undef NETWORKS
 #undef EXACT_PRODUCT
 #undef UNPACK
 #undef PACK

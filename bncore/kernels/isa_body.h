@@ -51,7 +51,7 @@ enum {
 #define stored float
 #define BITS 32
 #define real float
-#define CONVOLVES 1
+#define NETWORKS 1
 #define EXACT_PRODUCT 1
 #define UNPACK(v, size) (v)
 #define PACK(v) (v)
@@ -61,7 +61,7 @@ enum {
 #define stored double
 #define BITS 64
 #define real double
-#define CONVOLVES 1
+#define NETWORKS 1
 #define EXACT_PRODUCT 0
 #define UNPACK(v, size) (v)
 #define PACK(v) (v)
@@ -71,7 +71,7 @@ enum {
 #define stored uint16_t
 #define BITS 16
 #define real float
-#define CONVOLVES 0
+#define NETWORKS 0
 #define EXACT_PRODUCT 1
 #define UNPACK(v, size) from_float16_##size(v)
 #define PACK(v) to_float16_whole(v)
@@ -81,7 +81,7 @@ enum {
 #define stored uint16_t
 #define BITS 16
 #define real float
-#define CONVOLVES 0
+#define NETWORKS 0
 #define EXACT_PRODUCT 1
 #define UNPACK(v, size) from_bfloat16_##size(v)
 #define PACK(v) to_bfloat16_whole(v)

@@ -9,6 +9,7 @@ from bn.nn.dropout import Dropout
 from bn.nn.flatten import Flatten
 from bn.nn.linear import Linear
 from bn.nn.losses import CrossEntropyLoss, MSELoss
+from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from bn.nn.schedules import CosineAnnealingLR, StepLR
@@ -38,6 +39,7 @@ __all__ = [
     "Softmax",
     "StepLR",
     "Tanh",
+    "channels_last",
     "load",
     "metadata",
     "save",

@@ -1,0 +1,140 @@
+# State that changes together.
+
+cdef extern from "numpy/arrayobject.h":
+    bint PyArray_SAMESHAPE(cnp.ndarray a, cnp.ndarray b)
+
+
+# Python runs signal handlers, and so raises KeyboardInterrupt, between two instructions of Python
+# code only. What one of these functions does is therefore done as a whole or not at all, and the end
+# of a `with` block cannot be missed.
+
+def copy_together(list arrays, list values):
+    """Copy each of the values into its array, or raise and change none."""
+    cdef cnp.ndarray array, value
+    for array, value in zip(arrays, values):
+        if array is None or value is None:
+            raise TypeError("cannot copy None")
+        if not (PyArray_SAMESHAPE(array, value) and cnp.PyArray_ISWRITEABLE(array)
+                and cnp.PyArray_TYPE(array) == cnp.PyArray_TYPE(value)):
+            raise ValueError(f"cannot copy {value.dtype} of shape {np.shape(value)} into "
+                             f"{array.dtype} of shape {np.shape(array)} "
+                             f"(writeable: {array.flags.writeable})")
+    for array, value in zip(arrays, values):
+        cnp.PyArray_CopyInto(array, value)
+
+
+cdef object open_changes = ContextVar("bn_open_changes", default=None)  # of the inner Transaction
+
+
+cdef class Change:
+    """New values for some arrays, which `apply` copies in and `undo` takes back, once each.
+
+    `after` has the new values; they begin as copies of the arrays."""
+
+    cdef readonly list arrays, after
+    cdef readonly bint applied
+    cdef list before
+
+    def __init__(self, list arrays):
+        cdef cnp.ndarray array
+        self.arrays, self.before, self.after = arrays, [], []
+        for array in arrays:
+            if array is None:
+                raise TypeError("a change must be of arrays, got None")
+            self.before.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
+            self.after.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
+
+    def apply(self):
+        changes = open_changes.get()
+        if changes is not None:
+            changes.append(self)
+        copy_together(self.arrays, self.after)
+        self.applied = True
+        self.after = []
+
+    def undo(self):
+        if self.applied:
+            copy_together(self.arrays, self.before)
+            self.applied = False
+
+
+cdef class Transaction:
+    """An exception that ends the `with` block takes back all changes that were applied in it."""
+
+    cdef list changes
+    cdef object outer
+
+    def __enter__(self):
+        self.outer, self.changes = open_changes.get(), []
+        open_changes.set(self.changes)
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None:
+            for change in reversed(self.changes):
+                change.undo()
+        elif self.outer is not None:
+            self.outer.extend(self.changes)
+        open_changes.set(self.outer)
+        return False
+
+
+cdef class Restored:
+    """At the end of a `with` block, dicts hold again what they held when this was made."""
+
+    cdef list pairs
+
+    def __init__(self, list dicts):
+        self.pairs = [(attributes, dict(attributes)) for attributes in dicts]
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *error):
+        cdef dict attributes, saved
+        for attributes, saved in self.pairs:  # first what needs no memory, which may have run out
+            attributes.update(saved)
+        for attributes, saved in self.pairs:
+            for name in list(attributes):
+                if name not in saved:
+                    del attributes[name]
+        return False
+
+
+cdef class Setting:
+    """A context variable has the value of `value()` within a `with` block.
+
+    The variable holds (value, what it held before), so that an object can serve several blocks and
+    threads at once."""
+
+    cdef object variable
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    def value(self):
+        raise NotImplementedError("value")
+
+    def __enter__(self):
+        self.variable.set((self.value(), self.variable.get()))
+
+    def __exit__(self, *error):
+        self.variable.set(self.variable.get()[1])
+        return False
+
+
+cdef class Threads:
+    """Upper limit of the number of threads within a `with` block."""
+
+    cdef int limit
+    cdef list before
+
+    def __init__(self, int limit):
+        self.limit, self.before = limit, []
+
+    def __enter__(self):
+        self.before.append(bn_threads_asked())
+        bn_set_max_threads(self.limit)
+
+    def __exit__(self, *error):
+        bn_set_max_threads(self.before.pop())
+        return False

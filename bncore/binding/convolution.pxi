@@ -1,0 +1,95 @@
+# Convolutions.
+
+cdef extern from "driver/convolution.h" nogil:
+    ctypedef struct bn_images:
+        char *data
+        ptrdiff_t channels, rows, columns
+        ptrdiff_t image, channel, row, column
+    ctypedef struct bn_window:
+        ptrdiff_t kernel, stride, before, dilation
+    ctypedef struct bn_convolution:
+        const bn_conv_kernels *kernels
+        int threads
+        ptrdiff_t images
+        bn_images x, y
+        const void *weight
+        bn_window window[2]
+    int bn_convolve(const bn_convolution *call, const void *bias)
+    int bn_convolve_dx(const bn_convolution *call)
+    int bn_convolve_dweight(const bn_convolution *call, void *dweight)
+
+
+def has_vectors():
+    """Whether the compiler had vector types; without them, kernels compute one value at a time."""
+    return selected.float32.convolution.lanes > 1
+
+
+# Images are (N, C, H, W) in any order in memory. Weights are (O, C, kh, kw) without gaps. All arrays of
+# a call are aligned and have one dtype, float32 or float64.
+
+cdef bn_images images_of(cnp.ndarray array):
+    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array)
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(array)
+    cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(array)
+    cdef bn_images images
+    images.data = <char *>cnp.PyArray_DATA(array)
+    images.channels, images.rows, images.columns = shape[1], shape[2], shape[3]
+    images.image, images.channel = strides[0] // itemsize, strides[1] // itemsize
+    images.row, images.column = strides[2] // itemsize, strides[3] // itemsize
+    return images
+
+
+cdef bn_convolution convolution_of(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride,
+                                   tuple before, tuple dilation):
+    cdef bn_convolution call
+    cdef int i
+    call.kernels = kernels_of(x).convolution
+    call.threads = bn_max_threads()
+    call.images = cnp.PyArray_DIMS(x)[0]
+    call.x, call.y = images_of(x), images_of(y)
+    call.weight = cnp.PyArray_DATA(weight)
+    for i in range(2):
+        call.window[i].kernel = cnp.PyArray_DIMS(weight)[2 + i]
+        call.window[i].stride, call.window[i].before = stride[i], before[i]
+        call.window[i].dilation = dilation[i]
+    return call
+
+
+cdef int convolution_memory_found(int found) except -1:
+    if not found:
+        raise MemoryError("bn: no memory for the buffers of a convolution")
+    return 0
+
+
+def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
+             tuple dilation):
+    """The convolution of x, into y. `before` is the padding above and left of the image."""
+    cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
+    cdef const void *bias_data = NULL
+    cdef int found
+    if bias is not None:
+        bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
+    with nogil:
+        found = bn_convolve(&call, bias_data)
+    convolution_memory_found(found)
+
+
+def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, cnp.ndarray dx, tuple stride, tuple before,
+                tuple dilation):
+    """The gradient with respect to x, into dx."""
+    cdef bn_convolution call = convolution_of(dx, weight, dy, stride, before, dilation)
+    cdef int found
+    with nogil:
+        found = bn_convolve_dx(&call)
+    convolution_memory_found(found)
+
+
+def convolve_dweight(cnp.ndarray x, cnp.ndarray dy, cnp.ndarray dweight, tuple stride, tuple before,
+                     tuple dilation):
+    """The gradient with respect to the weight, into dweight."""
+    cdef bn_convolution call = convolution_of(x, dweight, dy, stride, before, dilation)
+    cdef void *result = cnp.PyArray_DATA(dweight)
+    cdef int found
+    with nogil:
+        found = bn_convolve_dweight(&call, result)
+    convolution_memory_found(found)

@@ -1,0 +1,303 @@
+# Batch normalization: arrays to tensors, and the operations.
+
+cdef extern from "driver/layout.h" nogil:
+    enum: BN_MAX_TENSORS
+    ctypedef struct bn_tensor:
+        char *data
+    ctypedef struct bn_layout:
+        ptrdiff_t channels
+    int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
+                       const ptrdiff_t **strides, bn_layout *layout, bn_tensor *tensors)
+
+cdef extern from "driver/partition.h" nogil:
+    ctypedef struct bn_partition:
+        ptrdiff_t chunks
+    bn_partition bn_cut(const bn_layout *layout)
+
+cdef extern from "driver/operations.h" nogil:
+    ctypedef struct bn_tensors:
+        pass
+    ctypedef struct bn_call:
+        const bn_kernels *kernels
+        bn_layout layout
+        int threads
+        bn_tensors tensors
+        bn_channel_values values
+        bn_activation activation
+        double negative_slope
+    int bn_stats(const bn_call *call, double *count, double *mean, double *m2)
+    int bn_normalize(const bn_call *call)
+    int bn_forward(const bn_call *call, double *count, double *mean, double *m2)
+    int bn_reduce(const bn_call *call, double *sum_g, double *sum_g_xm)
+    int bn_gradient(const bn_call *call)
+    int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
+
+
+# ---- arrays to tensors ----
+
+cdef enum:  # the members of bn_tensors, in their order
+    X, RESIDUAL, Y, DY, DX, DRESIDUAL
+
+cdef enum:
+    MAX_VECTORS = 7  # mean, var, weight, bias, count and two sums
+
+
+cdef const bn_kernels *kernels_of(cnp.ndarray x):
+    cdef int number = cnp.PyArray_TYPE(x)
+    if number == cnp.NPY_FLOAT32:
+        return selected.float32
+    if number == cnp.NPY_FLOAT64:
+        return selected.float64
+    return selected.float16 if number == cnp.NPY_FLOAT16 else selected.bfloat16
+
+
+cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
+    """A copy of a, its axes in x's order in memory."""
+    cdef cnp.ndarray copy = empty_like(x)
+    copy[...] = a
+    return copy
+
+
+cdef bint find_layout(bn_call *call, list arrays, int axis):
+    """Find the loops for all arrays at once; False if some must be copied first."""
+    cdef cnp.ndarray x = arrays[X], array
+    cdef const ptrdiff_t *strides[BN_MAX_TENSORS]
+    cdef bn_tensor found[BN_MAX_TENSORS]
+    cdef bn_tensor *tensors = <bn_tensor *>&call.tensors
+    cdef int i, count = 0
+    for i in range(len(arrays)):
+        if arrays[i] is not None:
+            array = arrays[i]
+            if not cnp.PyArray_ISALIGNED(array):
+                return False
+            strides[count] = <const ptrdiff_t *>cnp.PyArray_STRIDES(array)
+            count += 1
+    if not bn_find_layout(cnp.PyArray_NDIM(x), <const ptrdiff_t *>cnp.PyArray_DIMS(x), axis,
+                          cnp.PyArray_ITEMSIZE(x), count, strides, &call.layout, found):
+        return False
+    count = 0
+    for i in range(len(arrays)):
+        if arrays[i] is not None:
+            tensors[i] = found[count]
+            tensors[i].data = <char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+            count += 1
+    return True
+
+
+cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
+    """Fill all of call but its values. If arrays[output] is None, it is created. If no loops serve all
+    arrays at once, they are replaced by copies; outputs, which begin at `output`, by empty arrays."""
+    cdef cnp.ndarray x = arrays[X]
+    cdef int i
+    if output >= 0 and arrays[output] is None:
+        arrays[output] = empty_like(x)
+    memset(call, 0, sizeof(bn_call))
+    call.threads = bn_max_threads()
+    call.kernels = kernels_of(x)
+    if not find_layout(call, arrays, axis):
+        arrays[X] = x = cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
+        for i in range(1, len(arrays)):
+            if arrays[i] is not None:
+                arrays[i] = empty_like(x) if 0 <= output <= i else ordered_like(arrays[i], x)
+        find_layout(call, arrays, axis)
+    return 0
+
+
+cdef class Vectors:
+    """Per-channel vectors as pointers to doubles, valid as long as this object lives."""
+
+    cdef double *memory
+    cdef Py_ssize_t channels, used
+
+    def __cinit__(self, Py_ssize_t channels):
+        self.channels = channels
+        self.memory = <double *>malloc(MAX_VECTORS * channels * sizeof(double))
+        if self.memory == NULL:
+            raise MemoryError("bn: no memory for the values of the channels")
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef double *of(self, values):
+        """NULL for None; the array's own data if it is float64 without gaps, else a copy."""
+        if values is None:
+            return NULL
+        cdef cnp.ndarray array = values
+        cdef const char *data = <const char *>cnp.PyArray_DATA(array)
+        cdef Py_ssize_t c, stride = cnp.PyArray_STRIDES(array)[0]
+        cdef bint single = cnp.PyArray_TYPE(array) == cnp.NPY_FLOAT32
+        cdef double *copy = self.memory + self.used * self.channels
+        if not single and stride == sizeof(double) and cnp.PyArray_ISALIGNED(array):
+            return <double *>data
+        self.used += 1
+        for c in range(self.channels):
+            copy[c] = load(data + c * stride, single)
+        return copy
+
+
+cdef inline double load(const char *data, bint single) noexcept nogil:
+    cdef float narrow
+    cdef double wide
+    if single:
+        memcpy(&narrow, data, sizeof(float))  # vectors may be misaligned
+        return narrow
+    memcpy(&wide, data, sizeof(double))
+    return wide
+
+
+cdef inline void store(char *data, bint single, double value) noexcept nogil:
+    cdef float narrow
+    if single:
+        narrow = <float>value
+        memcpy(data, &narrow, sizeof(float))
+    else:
+        memcpy(data, &value, sizeof(double))
+
+
+cdef inline double *pointer(cnp.ndarray vector):
+    return <double *>cnp.PyArray_DATA(vector)
+
+
+cdef Vectors fill(bn_call *call, mean, var, weight, bias, double eps, int activation,
+                  double negative_slope):
+    """Fill what all operations share. The pointers are valid as long as the returned object lives."""
+    cdef Vectors vectors = Vectors.__new__(Vectors, call.layout.channels)
+    call.values.mean, call.values.var = vectors.of(mean), vectors.of(var)
+    call.values.weight, call.values.bias = vectors.of(weight), vectors.of(bias)
+    call.values.eps = eps
+    call.activation, call.negative_slope = <bn_activation>activation, negative_slope
+    return vectors
+
+
+cdef cnp.ndarray vector(const bn_call *call):
+    """An uninitialised float64 vector with a value for each channel."""
+    cdef cnp.npy_intp length = call.layout.channels
+    return cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
+
+
+cdef cnp.ndarray returned(result, out):
+    """The result, in `out` if the caller gave one."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out
+
+
+cdef int memory_found(int found) except -1:
+    if not found:
+        raise MemoryError("bn: no memory for the results of the channels")
+    return 0
+
+
+# ---- the operations ----
+
+def chunks(cnp.ndarray x, int axis):
+    """How many chunks x is cut into: the units of work that threads share."""
+    cdef bn_call call
+    cdef list arrays = [x]
+    start(&call, arrays, axis)
+    return bn_cut(&call.layout).chunks
+
+
+def stats(cnp.ndarray x, int axis):
+    """(count, mean, m2) of each channel."""
+    cdef bn_call call
+    cdef list arrays = [x]
+    cdef int found
+    start(&call, arrays, axis)
+    count, mean, m2 = vector(&call), vector(&call), vector(&call)
+    cdef double *counts = pointer(count)
+    cdef double *means = pointer(mean)
+    cdef double *m2s = pointer(m2)
+    with nogil:
+        found = bn_stats(&call, counts, means, m2s)
+    memory_found(found)
+    return count, mean, m2
+
+
+def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, out=None,
+              residual=None, int activation=0, double negative_slope=0):
+    """activation((x - mean) / sqrt(var + eps) * weight + bias + residual), into out."""
+    cdef bn_call call
+    cdef list arrays = [x, residual, out]
+    cdef int found
+    start(&call, arrays, axis, Y)
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    with nogil:
+        found = bn_normalize(&call)
+    memory_found(found)
+    return returned(arrays[Y], out)
+
+
+def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residual=None,
+            int activation=0, double negative_slope=0):
+    """stats, then normalize with them: (y, count, mean, m2)."""
+    cdef bn_call call
+    cdef list arrays = [x, residual, out]
+    cdef int found
+    start(&call, arrays, axis, Y)
+    vectors = fill(&call, None, None, weight, bias, eps, activation, negative_slope)
+    count, mean, m2 = vector(&call), vector(&call), vector(&call)
+    cdef double *counts = pointer(count)
+    cdef double *means = pointer(mean)
+    cdef double *m2s = pointer(m2)
+    with nogil:
+        found = bn_forward(&call, counts, means, m2s)
+    memory_found(found)
+    return returned(arrays[Y], out), count, mean, m2
+
+
+def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None, bias=None,
+           double eps=0, y=None, int activation=0, double negative_slope=0):
+    """(sum of g, sum of g * (x - mean)) of each channel; g is the gradient before the activation."""
+    cdef bn_call call
+    cdef list arrays = [x, None, y, dy]
+    cdef int found
+    start(&call, arrays, axis)
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    sum_g, sum_g_xm = vector(&call), vector(&call)
+    cdef double *s = pointer(sum_g)
+    cdef double *p = pointer(sum_g_xm)
+    with nogil:
+        found = bn_reduce(&call, s, p)
+    memory_found(found)
+    return sum_g, sum_g_xm
+
+
+def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
+             sum_g, sum_g_xm, out=None, y=None, dresidual=None, int activation=0,
+             double negative_slope=0):
+    """dx of a normalization with batch statistics, into out; g into dresidual."""
+    cdef bn_call call
+    cdef list arrays = [x, None, y, dy, out, dresidual]
+    cdef int found
+    start(&call, arrays, axis, DX)
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    call.values.count = vectors.of(count)
+    call.values.sum_g, call.values.sum_g_xm = vectors.of(sum_g), vectors.of(sum_g_xm)
+    with nogil:
+        found = bn_gradient(&call)
+    memory_found(found)
+    if dresidual is not None:
+        returned(arrays[DRESIDUAL], dresidual)
+    return returned(arrays[DX], out)
+
+
+def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
+             out=None, y=None, dresidual=None, int activation=0, double negative_slope=0):
+    """reduce, then gradient with its sums: (dx, sum_g, sum_g_xm)."""
+    cdef bn_call call
+    cdef list arrays = [x, None, y, dy, out, dresidual]
+    cdef int found
+    start(&call, arrays, axis, DX)
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    call.values.count = vectors.of(count)
+    sum_g, sum_g_xm = vector(&call), vector(&call)
+    cdef double *s = pointer(sum_g)
+    cdef double *p = pointer(sum_g_xm)
+    with nogil:
+        found = bn_backward(&call, s, p)
+    memory_found(found)
+    if dresidual is not None:
+        returned(arrays[DRESIDUAL], dresidual)
+    return returned(arrays[DX], out), sum_g, sum_g_xm

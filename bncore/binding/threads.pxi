@@ -1,0 +1,86 @@
+# Instruction sets and threads.
+
+cdef extern from "kernels/kernels.h" nogil:
+    ctypedef struct bn_conv_kernels:
+        ptrdiff_t lanes
+    ctypedef struct bn_kernels:
+        const bn_conv_kernels *convolution
+    ctypedef struct bn_isa:
+        const char *name
+        const bn_kernels *float32
+        const bn_kernels *float64
+        const bn_kernels *float16
+        const bn_kernels *bfloat16
+    ctypedef enum bn_activation:
+        pass
+    ctypedef struct bn_channel_values:
+        const double *mean
+        const double *var
+        const double *weight
+        const double *bias
+        double eps
+        const double *sum_g
+        const double *sum_g_xm
+        const double *count
+
+cdef extern from "kernels/dispatch.h" nogil:
+    const bn_isa *bn_supported_isa(int i)
+
+cdef extern from "driver/parallel.h" nogil:
+    enum: BN_MOST_THREADS
+    int bn_has_openmp()
+    int bn_max_threads()
+    void bn_set_max_threads(int n)
+    int bn_threads_asked()
+
+
+cdef const bn_isa *selected = NULL
+
+
+def available_isas():
+    """Names of the instruction sets that this CPU has, best last."""
+    names = []
+    cdef int i = 0
+    while bn_supported_isa(i) != NULL:
+        names.append(bn_supported_isa(i).name.decode())
+        i += 1
+    return names
+
+
+def select_isa(str name):
+    """Use this instruction set from now on; False if this CPU does not have it."""
+    global selected
+    cdef int i = 0
+    while bn_supported_isa(i) != NULL:
+        if bn_supported_isa(i).name.decode() == name:
+            selected = bn_supported_isa(i)
+            return True
+        i += 1
+    return False
+
+
+def selected_isa():
+    return selected.name.decode()
+
+
+*_, best = available_isas()
+select_isa(best)
+
+
+MOST_THREADS = BN_MOST_THREADS
+
+
+def has_openmp():
+    return bool(bn_has_openmp())
+
+
+def max_threads():
+    return bn_max_threads()
+
+
+def set_max_threads(int n):
+    bn_set_max_threads(n)
+
+
+def threads_asked():
+    return bn_threads_asked()
