@@ -120,6 +120,7 @@ def convolve_dweight(
     x: Array,
     dy: Array,
     dweight: Array,
+    dbias: Array | None,
     stride: tuple[int, int],
     before: tuple[int, int],
     dilation: tuple[int, int],

@@ -34,8 +34,14 @@ def conv2d(x, weight, bias, stride, before, after, dilation, groups):
     return y
 
 
-def conv2d_gradients(x, weight, dy, stride, before, after, dilation):
-    """Return dx and the gradient of the weight, of a convolution with one group."""
+def conv2d_gradients(x, weight, dy, stride, before, after, dilation, groups):
+    """Return dx and the gradients of the weight and the bias."""
+    if groups > 1:
+        parts = [np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (dy, 1))]
+        steps = (stride, before, after, dilation)
+        each = [conv2d_gradients(*part, *steps, 1) for part in zip(*parts, strict=True)]
+        dxs, dweights, dbiases = zip(*each, strict=True)
+        return np.concatenate(dxs, 1), np.concatenate(dweights), np.concatenate(dbiases)
     x = pad(x, before, after)
     weight, dy = weight.astype(np.float64), dy.astype(np.float64)
     dx, dweight = np.zeros_like(x), np.zeros_like(weight)
@@ -48,7 +54,7 @@ def conv2d_gradients(x, weight, dy, stride, before, after, dilation):
                     dweight[:, :, k, m] += dy[:, :, i, j].T @ x[:, :, row, column]
                     dx[:, :, row, column] += dy[:, :, i, j] @ weight[:, :, k, m]
     rows, columns = slice(before[0], x.shape[2] - after[0]), slice(before[1], x.shape[3] - after[1])
-    return dx[:, :, rows, columns], dweight
+    return dx[:, :, rows, columns], dweight, dy.sum(axis=(0, 2, 3))
 
 
 def pool2d(x, kernel, stride, padding, reduce, value):

@@ -6,9 +6,9 @@ import pytest
 from gradcheck import gradcheck
 
 from bn import nn
-from bn.nn import conv_direct, conv_im2col, conv_im2row, conv_pointwise
-from bn.nn.conv import strategy
+from bn.nn import conv_direct, conv_im2col
 from bn.nn.conv_im2col import Columns
+from bn.nn.conv_strategy import strategy
 from bn.nn.window import Window
 
 # (in, out, kernel, stride, padding, dilation, groups)
@@ -29,7 +29,14 @@ CASES = [
     (16, 3, 3, 1, 1, 1, 1),
     (16, 3, (3, 2), 2, (1, 0), (1, 2), 1),
     (17, 2, 1, 1, 0, 1, 1),
+    (20, 20, 3, 2, 1, 1, 20),
+    (6, 12, (2, 3), 1, 1, (2, 1), 3),
 ]
+
+
+@pytest.fixture(autouse=True, params=[True, False], ids=["direct", "im2col"])
+def _strategy(request, monkeypatch):
+    monkeypatch.setattr(conv_direct, "FAST", request.param)
 
 
 def layer_and_input(case, axis, dtype=np.float64, n=3, size=(7, 9)):
@@ -57,7 +64,7 @@ def test_conv_equals_the_loops(case, axis):
     weight, bias = layer.weight.data, layer.bias.data
     expected = reference.conv2d(x_cf, weight, bias, stride, before, after, dilation, groups)
     y = layer(x)
-    assert y.flags.c_contiguous
+    assert (y if axis == -1 else y.transpose(0, 2, 3, 1)).flags.c_contiguous  # channels last
     assert layer.output_shape(x.shape[1:]) == y.shape[1:]
     y = y if axis == 1 else reference.channels_first(y)
     np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-12)
@@ -140,65 +147,10 @@ def test_the_columns_of_a_convolution_stay_inside_their_memory(case):
     assert reach + taps.itemsize <= memory.nbytes
 
 
-@pytest.mark.parametrize(
-    ("case", "axis", "expected"),
-    [
-        ((15, 4, 3), 1, conv_im2col),
-        ((15, 4, 3), -1, conv_im2col),
-        ((16, 4, 3), 1, conv_im2col),
-        ((16, 4, 3), -1, conv_im2row),
-        ((16, 4, 1), -1, conv_im2row),
-        ((16, 4, 3, 1, 0, 1, 2), -1, conv_im2col),
-        ((15, 4, 1), 1, conv_pointwise),
-        ((16, 4, 1, 1, 0, 3, 2), 1, conv_pointwise),
-        ((15, 4, 1), -1, conv_im2col),
-        ((15, 4, 1, 2), 1, conv_im2col),
-        ((15, 4, 1, 1, 1), 1, conv_im2col),
-        ((15, 4, (1, 2)), 1, conv_im2col),
-    ],
-)
-def test_without_fast_kernels_the_strategy_follows_from_the_shapes(
-    monkeypatch, case, axis, expected
-):
-    monkeypatch.setattr(conv_direct, "FAST", False)
-    conv = nn.Conv2d(*case, axis=axis)
-    images = np.ones((2, case[0], 5, 6), np.float32)
-    if axis == -1:
-        images = reference.channels_last(images).transpose(0, 3, 1, 2)
-    assert strategy(images, conv.weight.data, conv.window, axis) is expected
-
-
-@pytest.mark.parametrize("axis", [1, -1])
-def test_convolutions_in_one_group_are_direct(monkeypatch, axis):
-    monkeypatch.setattr(conv_direct, "FAST", True)
-    weight = np.ones((4, 16, 3, 3), np.float32)
-    images = np.ones((2, 16, 5, 6), np.float32)
-    assert strategy(images, weight, Window((3, 3)), axis) is conv_direct
-    assert strategy(images, weight[:, :8], Window((3, 3)), axis) is conv_im2col
-
-
-def test_images_that_are_not_contiguous_have_no_pointwise_strategy():
-    conv = nn.Conv2d(4, 4, 1, groups=2)
-    images = np.ones((2, 4, 5, 6), np.float32).transpose(0, 1, 3, 2)
-    assert strategy(images, conv.weight.data, conv.window, 1) is conv_im2col
-
-
-@pytest.mark.parametrize("way", [conv_direct, conv_im2col, conv_im2row, conv_pointwise])
-def test_all_strategies_take_the_same_arguments(way):
-    rng = np.random.default_rng(0)
-    weight, bias = rng.standard_normal((2, 16, 1, 1)), rng.standard_normal(2)
-    x, dy = rng.standard_normal((3, 16, 4, 5)), rng.standard_normal((3, 2, 4, 5))
-    y, dx = np.empty_like(dy), np.empty_like(x)
-    if way is conv_im2row:  # writes to memory with the channels last
-        y = reference.channels_last(y).transpose(0, 3, 1, 2)
-    window = Window((1, 1))
-    way.convolve(x, weight, bias, window, y)
-    dweight = way.convolve_backward(x, weight, window, dy, dx)
-    product = np.einsum("oc,nchw->nohw", weight[:, :, 0, 0], x)
-    np.testing.assert_allclose(y, product + bias[:, None, None], rtol=1e-12)
-    np.testing.assert_allclose(dx, np.einsum("oc,nohw->nchw", weight[:, :, 0, 0], dy), rtol=1e-12)
-    expected = np.einsum("nohw,nchw->oc", dy, x)[:, :, None, None]
-    np.testing.assert_allclose(dweight, expected, rtol=1e-12)
+@pytest.mark.parametrize(("fast", "expected"), [(True, conv_direct), (False, conv_im2col)])
+def test_the_kernels_are_used_where_they_are_fast(monkeypatch, fast, expected):
+    monkeypatch.setattr(conv_direct, "FAST", fast)
+    assert strategy() is expected
 
 
 def test_a_window_tells_the_padding_in_pixels():

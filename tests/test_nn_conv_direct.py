@@ -31,21 +31,24 @@ def out_size(size, window):
 
 
 class Case:
-    """x, weight, bias and dy of one convolution; `results` is y, dx and dweight."""
+    """x, weight, bias and dy of one convolution; `results` is y, dx, dweight and dbias."""
 
-    def __init__(self, shape, outputs, window, dtype=np.float32, axis=1):
+    def __init__(self, shape, outputs, window, dtype=np.float32, axis=1, groups=1):
         n, channels, *size = shape
-        self.window, self.axis = window, axis
+        self.window, self.axis, self.groups = window, axis, groups
         self.x = make(shape, dtype, axis, 1)
-        self.weight = make((outputs, channels, *window.kernel), dtype, seed=2)
+        self.weight = make((outputs, channels // groups, *window.kernel), dtype, seed=2)
         self.bias = make((outputs,), dtype, seed=3)
         self.dy = make((n, outputs, *out_size(size, window)), dtype, axis, 4)
 
     def results(self):
         y, dx = (unfilled(a.shape, a.dtype.type, self.axis) for a in (self.dy, self.x))
         conv_direct.convolve(self.x, self.weight, self.bias, self.window, y)
-        dweight = conv_direct.convolve_backward(self.x, self.weight, self.window, self.dy, dx)
-        return y, dx, dweight
+        dbias = np.full(len(self.weight), np.nan, self.x.dtype)
+        dweight = conv_direct.convolve_backward(
+            self.x, self.weight, self.window, self.dy, dx, dbias
+        )
+        return y, dx, dweight, dbias
 
     def expected(self, power=1):
         """The results in float64; with power 2, the sums of the squares of all terms."""
@@ -54,8 +57,8 @@ class Case:
         )
         w = self.window
         steps = (w.stride, w.before, w.after, w.dilation)
-        y = reference.conv2d(x, weight, bias, *steps, 1)
-        return y, *reference.conv2d_gradients(x, weight, dy, *steps)
+        y = reference.conv2d(x, weight, bias, *steps, self.groups)
+        return y, *reference.conv2d_gradients(x, weight, dy, *steps, self.groups)
 
     def check(self):
         """Of K terms with root mean square r, |error| ≤ c √K r."""
@@ -77,15 +80,36 @@ def test_any_number_of_channels(isa, channels, dtype, axis):
 
 
 @pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("channels", [2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 65, 70])
+def test_any_number_of_channels_depthwise(isa, channels, dtype, axis):
+    padding = (1, 1)
+    for stride in ((1, 1), (2, 1)):
+        window = Window((3, 3), stride, padding, padding)
+        Case((2, channels, 5, 6), channels, window, dtype, axis, groups=channels).check()
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("channels", "outputs", "groups"), [(6, 4, 2), (34, 68, 2), (12, 12, 3), (5, 10, 5), (40, 8, 4)]
+)
+def test_any_number_of_groups(isa, channels, outputs, groups, dtype, axis):
+    window = Window((3, 2), before=(1, 1), after=(1, 0), dilation=(2, 1))
+    Case((3, channels, 6, 5), outputs, window, dtype, axis, groups).check()
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("groups", [1, 5])
 @pytest.mark.parametrize(
     ("kernel", "stride", "padding", "dilation"),
     list(itertools.product([(1, 1), (3, 2), (2, 5)], [(1, 1), (2, 2), (1, 4)],
                       [((0, 0), (0, 0)), ((1, 2), (1, 2)), ((7, 6), (2, 9))],
                       [(1, 1), (2, 3)])),
 )  # fmt: skip
-def test_any_window(isa, kernel, stride, padding, dilation, axis):
+def test_any_window(isa, kernel, stride, padding, dilation, groups, axis):
     window = Window(kernel, stride, *padding, dilation)
-    Case((2, 5, 7, 13), 6, window, np.float64, axis).check()
+    Case((2, 5, 7, 13), 10 if groups == 1 else 5, window, np.float64, axis, groups).check()
 
 
 @pytest.mark.parametrize("axis", [1, -1])
@@ -104,18 +128,20 @@ def test_any_size_of_images_even_smaller_than_the_kernel(isa, size, kernel, padd
 @pytest.mark.parametrize("axis", [1, -1])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("shape", "outputs", "window"),
+    ("shape", "outputs", "groups", "window"),
     [
-        ((1, 3, 64, 70), 40, Window((3, 3), before=(1, 1), after=(1, 1))),  # in bands
-        ((11, 20, 9, 9), 33, Window((3, 3), before=(1, 1), after=(1, 1))),
-        ((5, 17, 30, 31), 48, Window((3, 3), (2, 2), (1, 1), (1, 1))),
-        ((3, 40, 21, 22), 70, Window((1, 1))),
-        ((7, 128, 3, 4), 600, Window((3, 3), before=(1, 1), after=(1, 1))),  # in fewer parts
-        ((2, 8, 40, 41), 16, Window((2, 3), (3, 2), (4, 1), (4, 1), (2, 3))),
+        ((1, 3, 64, 70), 40, 1, Window((3, 3), before=(1, 1), after=(1, 1))),  # in bands
+        ((11, 20, 9, 9), 33, 1, Window((3, 3), before=(1, 1), after=(1, 1))),
+        ((5, 17, 30, 31), 48, 1, Window((3, 3), (2, 2), (1, 1), (1, 1))),
+        ((3, 40, 21, 22), 70, 1, Window((1, 1))),
+        ((7, 128, 3, 4), 600, 1, Window((3, 3), before=(1, 1), after=(1, 1))),  # in fewer parts
+        ((2, 8, 40, 41), 16, 1, Window((2, 3), (3, 2), (4, 1), (4, 1), (2, 3))),
+        ((9, 70, 30, 31), 70, 70, Window((3, 3), (1, 1), (1, 1), (1, 1))),
+        ((4, 32, 40, 41), 96, 4, Window((3, 3), (2, 2), (1, 1), (1, 1))),
     ],
 )
-def test_threads_do_not_change_a_bit(isa, shape, outputs, window, dtype, axis):
-    case = Case(shape, outputs, window, dtype, axis)
+def test_threads_do_not_change_a_bit(isa, shape, outputs, groups, window, dtype, axis):
+    case = Case(shape, outputs, window, dtype, axis, groups)
     if dtype == np.float32:  # in float64, the expected sums of so many terms are no better
         case.check()
     bncore.set_max_threads(1)
@@ -126,9 +152,10 @@ def test_threads_do_not_change_a_bit(isa, shape, outputs, window, dtype, axis):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_order_in_memory_does_not_change_a_bit(isa, dtype):
+@pytest.mark.parametrize(("outputs", "groups"), [(20, 1), (17, 17)])
+def test_the_order_in_memory_does_not_change_a_bit(isa, outputs, groups, dtype):
     window = Window((3, 3), (1, 2), (1, 0), (1, 1))
-    case = Case((4, 17, 6, 9), 20, window, dtype)
+    case = Case((4, 17, 6, 9), outputs, window, dtype, groups=groups)
     expected = [a.tobytes() for a in case.results()]
     x, dy = case.x, case.dy
     for order in itertools.permutations(range(4)):
@@ -161,9 +188,9 @@ def test_inputs_may_be_read_only_misaligned_or_have_gaps(isa):
 @pytest.mark.parametrize("axis", [1, -1])
 def test_a_batch_of_no_images_has_a_weight_gradient_of_zeros(isa, axis):
     case = Case((0, 3, 5, 5), 4, Window((3, 3)), axis=axis)
-    y, dx, dweight = case.results()
+    y, dx, dweight, dbias = case.results()
     assert y.shape == (0, 4, 3, 3) and dx.shape == (0, 3, 5, 5)
-    assert not dweight.any()
+    assert not dweight.any() and not dbias.any()
 
 
 def test_infinities_and_nan_stay_at_the_pixels_that_see_them(isa):
@@ -184,7 +211,7 @@ def test_without_memory_for_the_buffers_a_convolution_raises():
     with pytest.raises(MemoryError, match="no memory for the buffers"):
         conv_direct.convolve(case.x, case.weight, None, case.window, case.dy)
     with pytest.raises(MemoryError, match="no memory for the buffers"):
-        conv_direct.convolve_backward(case.x, case.weight, case.window, case.dy, case.x)
+        conv_direct.convolve_backward(case.x, case.weight, case.window, case.dy, case.x, None)
 
 
 @pytest.mark.parametrize("axis", [1, -1])

@@ -12,11 +12,12 @@ cdef extern from "driver/convolution.h" nogil:
         int threads
         ptrdiff_t images
         bn_images x, y
-        const void *weight
+        void *weight
+        ptrdiff_t groups
         bn_window window[2]
     int bn_convolve(const bn_convolution *call, const void *bias)
     int bn_convolve_dx(const bn_convolution *call)
-    int bn_convolve_dweight(const bn_convolution *call, void *dweight)
+    int bn_convolve_dweight(const bn_convolution *call, void *dbias)
 
 
 def has_vectors():
@@ -24,8 +25,8 @@ def has_vectors():
     return selected.float32.convolution.lanes > 1
 
 
-# Images are (N, C, H, W) in any order in memory. Weights are (O, C, kh, kw) without gaps. All arrays of
-# a call are aligned and have one dtype, float32 or float64.
+# Images are (N, C, H, W) in any order in memory. Weights are (O, C / groups, kh, kw) without gaps. All
+# arrays of a call are aligned and have one dtype, float32 or float64.
 
 cdef bn_images images_of(cnp.ndarray array):
     cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array)
@@ -43,11 +44,13 @@ cdef bn_convolution convolution_of(cnp.ndarray x, cnp.ndarray weight, cnp.ndarra
                                    tuple before, tuple dilation):
     cdef bn_convolution call
     cdef int i
+    memset(&call, 0, sizeof(bn_convolution))
     call.kernels = kernels_of(x).convolution
     call.threads = bn_max_threads()
     call.images = cnp.PyArray_DIMS(x)[0]
     call.x, call.y = images_of(x), images_of(y)
     call.weight = cnp.PyArray_DATA(weight)
+    call.groups = cnp.PyArray_DIMS(x)[1] // cnp.PyArray_DIMS(weight)[1]
     for i in range(2):
         call.window[i].kernel = cnp.PyArray_DIMS(weight)[2 + i]
         call.window[i].stride, call.window[i].before = stride[i], before[i]
@@ -84,12 +87,14 @@ def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, cnp.ndarray dx, tuple stride
     convolution_memory_found(found)
 
 
-def convolve_dweight(cnp.ndarray x, cnp.ndarray dy, cnp.ndarray dweight, tuple stride, tuple before,
-                     tuple dilation):
-    """The gradient with respect to the weight, into dweight."""
+def convolve_dweight(cnp.ndarray x, cnp.ndarray dy, cnp.ndarray dweight, dbias, tuple stride,
+                     tuple before, tuple dilation):
+    """The gradient with respect to the weight, into dweight, and to the bias, unless dbias is None."""
     cdef bn_convolution call = convolution_of(x, dweight, dy, stride, before, dilation)
-    cdef void *result = cnp.PyArray_DATA(dweight)
+    cdef void *dbias_data = NULL
     cdef int found
+    if dbias is not None:
+        dbias_data = cnp.PyArray_DATA(<cnp.ndarray>dbias)
     with nogil:
-        found = bn_convolve_dweight(&call, result)
+        found = bn_convolve_dweight(&call, dbias_data)
     convolution_memory_found(found)

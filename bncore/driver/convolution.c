@@ -33,6 +33,7 @@ typedef struct {
     ptrdiff_t reach[2];   /* of `from`, how many are read for one group */
     ptrdiff_t groups[2];
     ptrdiff_t width;      /* columns of the buffer with pixels of `from` */
+    ptrdiff_t from_pitch; /* channels of `from` in its buffer; depthwise, in whole vectors */
     ptrdiff_t pitch;      /* channels of `to`, in whole vectors */
     /* An item is `batch` whole images, or a band of groups of rows of one image. */
     ptrdiff_t batch, band, bands, items;
@@ -56,6 +57,9 @@ static void relate_axis(relation *r, int axis, ptrdiff_t size)
     r->groups[axis] = bn_ceil_div(size, r->step[axis]);
 }
 
+/* Input channels of each output channel. */
+static ptrdiff_t inputs_of(const relation *r) { return r->call->depthwise ? 1 : r->from.channels; }
+
 static ptrdiff_t from_rows(const relation *r, ptrdiff_t groups)
 {
     return (groups - 1) * r->advance[ROWS] + r->reach[ROWS];
@@ -63,7 +67,7 @@ static ptrdiff_t from_rows(const relation *r, ptrdiff_t groups)
 
 static size_t from_bytes(const relation *r)
 {
-    return from_rows(r, r->band) * r->width * r->from.channels * r->call->kernels->itemsize;
+    return from_rows(r, r->band) * r->width * r->from_pitch * r->call->kernels->itemsize;
 }
 
 static size_t to_bytes(const relation *r)
@@ -104,6 +108,7 @@ static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wante
     relate_axis(&r, ROWS, r.to.rows);
     relate_axis(&r, COLUMNS, r.to.columns);
     r.width = (r.groups[COLUMNS] - 1) * r.advance[COLUMNS] + r.reach[COLUMNS];
+    r.from_pitch = call->depthwise ? vector_channels(call, r.from.channels) : r.from.channels;
     r.pitch = vector_channels(call, r.to.channels);
     cut(&r, wanted);
     return r;
@@ -144,31 +149,36 @@ static void find_taps(const relation *r, phase *p, ptrdiff_t *run, ptrdiff_t *ta
 {
     const ptrdiff_t kernel_rows = r->call->window[ROWS].kernel;
     const ptrdiff_t kernel_columns = r->call->window[COLUMNS].kernel;
-    const ptrdiff_t channels = r->from.channels, taps_of_all = kernel_rows * kernel_columns;
+    const ptrdiff_t pitch = r->from_pitch, taps_of_all = kernel_rows * kernel_columns;
+    const ptrdiff_t inputs = inputs_of(r);
     ptrdiff_t *row_tap = scratch, *row = row_tap + kernel_rows;
     ptrdiff_t *column_tap = row + kernel_rows, *column = column_tap + kernel_columns;
     const ptrdiff_t rows = axis_taps(r, ROWS, p->at[ROWS], row_tap, row);
     const ptrdiff_t columns = axis_taps(r, COLUMNS, p->at[COLUMNS], column_tap, column);
-    const int contiguous = columns < 2 || column[1] - column[0] == 1; /* they are evenly spaced */
-    p->grid = (bn_grid){.x_row = r->advance[ROWS] * r->width * channels,
-                        .x_column = r->advance[COLUMNS] * channels,
+    const int side_by_side = columns < 2 || column[1] - column[0] == 1; /* they are evenly spaced */
+    const int contiguous = side_by_side && !r->call->depthwise;
+    p->grid = (bn_grid){.depthwise = r->call->depthwise,
+                        .x_row = r->advance[ROWS] * r->width * pitch,
+                        .x_column = r->advance[COLUMNS] * pitch,
                         .y_row = r->step[ROWS] * r->to.columns * r->pitch,
                         .y_column = r->step[COLUMNS] * r->pitch,
-                        .length = contiguous ? columns * channels : channels,
+                        .length = contiguous ? columns * inputs : inputs,
                         .run = run};
     p->weights = (bn_weights){.taps = rows * columns,
-                              .inputs = channels,
+                              .inputs = inputs,
                               .outputs = r->to.channels,
                               .input_step = taps_of_all,
                               .output_step = taps_of_all,
                               .tap = tap};
+    /* The weight is (channels of y, channels of x, kernel rows, kernel columns); depthwise, with 1 for the
+       channels of x. */
     if (r->gradient) p->weights.input_step *= r->to.channels;
-    else p->weights.output_step *= channels;
+    else p->weights.output_step *= inputs;
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t j = 0; j < columns; j++) {
             *tap++ = row_tap[i] * kernel_columns + column_tap[j];
             if (!contiguous || j == 0)
-                run[p->grid.runs++] = (row[i] * r->width + column[j]) * channels;
+                run[p->grid.runs++] = (row[i] * r->width + column[j]) * pitch;
         }
 }
 
@@ -206,7 +216,7 @@ static item item_at(const relation *r, ptrdiff_t i)
 static void load_image(const relation *r, ptrdiff_t image, ptrdiff_t group, ptrdiff_t groups, char *buffer)
 {
     const bn_images *from = &r->from;
-    const ptrdiff_t channels = from->channels, size = channels * r->call->kernels->itemsize;
+    const ptrdiff_t size = r->from_pitch * r->call->kernels->itemsize; /* of a pixel */
     const ptrdiff_t top = group * r->advance[ROWS] + r->first[ROWS], left = r->first[COLUMNS];
     const ptrdiff_t rows = from_rows(r, groups);
     const ptrdiff_t begin = bn_min(bn_max(-left, 0), r->width);
@@ -220,9 +230,9 @@ static void load_image(const relation *r, ptrdiff_t image, ptrdiff_t group, ptrd
         }
         memset(to, 0, begin * size);
         r->call->kernels->copy_pixels(
-            to + begin * size, (bn_pixel_steps){channels, 1},
+            to + begin * size, (bn_pixel_steps){r->from_pitch, 1},
             pixel(r, from, image, 0, top + i, left + begin),
-            (bn_pixel_steps){from->column, from->channel}, end - begin, channels);
+            (bn_pixel_steps){from->column, from->channel}, end - begin, from->channels);
         memset(to + end * size, 0, (r->width - end) * size);
     }
 }
@@ -235,7 +245,7 @@ static const char *load_from(const relation *r, item it, char *buffer, bn_grid *
     const ptrdiff_t top = it.group * r->advance[ROWS] + r->first[ROWS];
     grid->x_image = from->image;
     if (r->first[COLUMNS] == 0 && top >= 0 && top + from_rows(r, it.groups) <= from->rows &&
-        like_a_buffer(from, r->width, from->channels))
+        like_a_buffer(from, r->width, r->from_pitch))
         return pixel(r, from, it.image, 0, top, 0);
     grid->x_image = from_bytes(r) / r->call->kernels->itemsize;
     for (ptrdiff_t i = 0; i < it.images; i++)
@@ -349,7 +359,7 @@ static void lay_out(conv_operation *op, bn_arena *a)
     op->runs = bn_take(a, tap_bytes(r->call));
     op->taps = bn_take(a, tap_bytes(r->call));
     op->scratch = bn_take(a, scratch_bytes(r->call));
-    op->packed = bn_take(a, taps * r->from.channels * r->pitch * itemsize);
+    op->packed = bn_take(a, taps * inputs_of(r) * r->pitch * itemsize);
     op->bias = bn_take(a, r->pitch * itemsize);
     op->buffers = bn_take(a, bn_min(op->threads, r->items) * op->buffer);
 }
@@ -364,7 +374,7 @@ static void find_phases(conv_operation *op)
         phase *p = op->phases + i;
         p->at[ROWS] = i / columns, p->at[COLUMNS] = i % columns;
         find_taps(r, p, op->runs + taps, op->taps + taps, op->scratch);
-        p->packed = op->packed + taps * r->from.channels * r->pitch * r->call->kernels->itemsize;
+        p->packed = op->packed + taps * inputs_of(r) * r->pitch * r->call->kernels->itemsize;
         taps += p->weights.taps;
     }
 }
@@ -384,8 +394,8 @@ static void run(conv_operation *op)
 static int threads_for(const bn_convolution *call)
 {
     const double multiplications = (double)call->images * call->y.rows * call->y.columns *
-                                   call->y.channels * call->x.channels * call->window[ROWS].kernel *
-                                   call->window[COLUMNS].kernel;
+                                   call->y.channels * (call->depthwise ? 1 : call->x.channels) *
+                                   call->window[ROWS].kernel * call->window[COLUMNS].kernel;
     return multiplications < CONV_SERIAL_BELOW ? 1 : call->threads;
 }
 
@@ -407,16 +417,6 @@ static int run_with_workspace(const bn_convolution *call, int gradient, const vo
     return 1;
 }
 
-int bn_convolve(const bn_convolution *call, const void *bias)
-{
-    return run_with_workspace(call, 0, bias);
-}
-
-int bn_convolve_dx(const bn_convolution *call)
-{
-    return run_with_workspace(call, 1, NULL);
-}
-
 /* ---- the gradient of the weight ---- */
 
 /* The items are divided into parts, and each part's sums are stored. The number of parts
@@ -427,23 +427,25 @@ typedef struct {
     phase phase;
     ptrdiff_t parts, shares; /* tasks: parts * shares */
     ptrdiff_t *runs, *taps, *scratch;
-    char *sums, *buffers;
-    void *dweight;
-    size_t buffer, part;     /* bytes */
+    char *sums, *bias_sums, *buffers;
+    void *dweight, *dbias;   /* dbias may be NULL */
+    size_t buffer, part, bias_part; /* bytes */
     int threads;
 } dweight_operation;
 
-static void add_item(const dweight_operation *op, item it, char *sums, ptrdiff_t channel,
+static void add_item(const dweight_operation *op, item it, ptrdiff_t part, ptrdiff_t channel,
                      ptrdiff_t channels, char *buffer)
 {
     const relation *r = &op->r;
+    const bn_conv_kernels *k = r->call->kernels;
     char *dy_buffer = buffer + bn_whole_lines(r->batch * from_bytes(r));
     bn_grid grid = op->phase.grid;
     grid.images = it.images, grid.rows = it.groups, grid.columns = r->to.columns;
     const char *x = load_from(r, it, buffer, &grid);
     char *dy = place_to(r, it, dy_buffer, &grid);
     if (dy == dy_buffer) copy_to(r, it, dy, 1, channel, channels);
-    r->call->kernels->add_dweight(sums, x, dy, &grid, channel, channel + channels, r->pitch);
+    k->add_dweight(op->sums + part * op->part, x, dy, &grid, channel, channel + channels, r->pitch);
+    if (op->dbias) k->add_dbias(op->bias_sums + part * op->bias_part, dy, &grid, channel, channel + channels);
 }
 
 static void add_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
@@ -459,7 +461,7 @@ static void add_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int w
         const ptrdiff_t channel = share * blocks / op->shares * k->block;
         const ptrdiff_t last = bn_min((share + 1) * blocks / op->shares * k->block, r->to.channels);
         for (ptrdiff_t i = part * r->items / op->parts; i < (part + 1) * r->items / op->parts; i++)
-            add_item(op, item_at(r, i), op->sums + part * op->part, channel, last - channel, buffer);
+            add_item(op, item_at(r, i), part, channel, last - channel, buffer);
     }
 }
 
@@ -468,6 +470,7 @@ static void clear_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int
     (void)worker;
     const dweight_operation *op = context;
     memset(op->sums + begin * op->part, 0, (end - begin) * op->part);
+    memset(op->bias_sums + begin * op->bias_part, 0, (end - begin) * op->bias_part);
 }
 
 static void sum_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
@@ -479,12 +482,21 @@ static void sum_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int w
         r->call->kernels->sum_dweights(op->dweight, &op->phase.weights, op->sums, op->parts, r->pitch, i);
 }
 
+static void sum_bias_parts(const dweight_operation *op)
+{
+    const relation *r = &op->r;
+    const ptrdiff_t tap = 0;
+    const bn_weights bias = {.taps = 1, .inputs = 1, .outputs = r->to.channels, .output_step = 1, .tap = &tap};
+    r->call->kernels->sum_dweights(op->dbias, &bias, op->bias_sums, op->parts, r->pitch, 0);
+}
+
 static void lay_out_dweight(dweight_operation *op, bn_arena *a)
 {
     op->runs = bn_take(a, tap_bytes(op->r.call));
     op->taps = bn_take(a, tap_bytes(op->r.call));
     op->scratch = bn_take(a, scratch_bytes(op->r.call));
     op->sums = bn_take(a, op->parts * op->part);
+    op->bias_sums = bn_take(a, op->parts * op->bias_part);
     op->buffers = bn_take(a, bn_min(op->threads, op->parts * op->shares) * op->buffer);
 }
 
@@ -495,15 +507,17 @@ static void run_dweight(dweight_operation *op)
     bn_parallel_for(op->parts, op->threads, clear_parts, op);
     bn_parallel_for(op->parts * op->shares, op->threads, add_parts, op);
     bn_parallel_for(w->inputs, op->threads, sum_parts, op);
+    if (op->dbias) sum_bias_parts(op);
 }
 
-int bn_convolve_dweight(const bn_convolution *call, void *dweight)
+static int convolve_dweight(const bn_convolution *call, void *dbias)
 {
-    dweight_operation op = {.threads = threads_for(call), .dweight = dweight};
+    dweight_operation op = {.threads = threads_for(call), .dweight = call->weight, .dbias = dbias};
     const relation *r = &op.r;
     const ptrdiff_t taps = call->window[ROWS].kernel * call->window[COLUMNS].kernel;
     const ptrdiff_t tasks = op.threads > 1 ? ITEMS_PER_THREAD * op.threads : 1;
-    op.part = taps * call->x.channels * vector_channels(call, call->y.channels) * call->kernels->itemsize;
+    op.bias_part = vector_channels(call, call->y.channels) * call->kernels->itemsize;
+    op.part = taps * (call->depthwise ? 1 : call->x.channels) * op.bias_part;
     const ptrdiff_t most_parts = bn_max(1, bn_min(PARTS, SUMS_BYTES / (ptrdiff_t)op.part));
     op.r = relate(call, 0, most_parts);
     op.parts = bn_max(1, bn_min(most_parts, r->items));
@@ -517,4 +531,66 @@ int bn_convolve_dweight(const bn_convolution *call, void *dweight)
     run_dweight(&op);
     bn_memory_free(NULL, memory, counted.used + BN_LINE);
     return 1;
+}
+
+/* ---- groups ---- */
+
+/* Whether all groups are computed at once, because each has one channel of x and one of y. */
+static int is_depthwise(const bn_convolution *call)
+{
+    return call->groups > 1 && call->x.channels == call->groups && call->y.channels == call->groups;
+}
+
+static bn_convolution group_of(const bn_convolution *call, ptrdiff_t group)
+{
+    bn_convolution one = *call;
+    const ptrdiff_t itemsize = call->kernels->itemsize;
+    const ptrdiff_t taps = call->window[ROWS].kernel * call->window[COLUMNS].kernel;
+    one.x.channels /= call->groups, one.y.channels /= call->groups;
+    one.x.data += group * one.x.channels * call->x.channel * itemsize;
+    one.y.data += group * one.y.channels * call->y.channel * itemsize;
+    one.weight = (char *)call->weight + group * one.y.channels * one.x.channels * taps * itemsize;
+    return one;
+}
+
+/* Convolve one group. `bias` has the values of this group, or receives their gradients, or is NULL. */
+typedef int (*group_body)(const bn_convolution *one, void *bias);
+
+static int for_each_group(const bn_convolution *call, group_body body, void *bias)
+{
+    if (is_depthwise(call)) {
+        bn_convolution all = *call;
+        all.depthwise = 1;
+        return body(&all, bias);
+    }
+    const ptrdiff_t bias_bytes = call->y.channels / call->groups * call->kernels->itemsize;
+    int found = 1;
+    for (ptrdiff_t g = 0; g < call->groups && found; g++) {
+        const bn_convolution one = group_of(call, g);
+        found = body(&one, bias ? (char *)bias + g * bias_bytes : NULL);
+    }
+    return found;
+}
+
+static int convolve(const bn_convolution *one, void *bias) { return run_with_workspace(one, 0, bias); }
+
+static int convolve_dx(const bn_convolution *one, void *bias)
+{
+    (void)bias;
+    return run_with_workspace(one, 1, NULL);
+}
+
+int bn_convolve(const bn_convolution *call, const void *bias)
+{
+    return for_each_group(call, convolve, (void *)bias);
+}
+
+int bn_convolve_dx(const bn_convolution *call)
+{
+    return for_each_group(call, convolve_dx, NULL);
+}
+
+int bn_convolve_dweight(const bn_convolution *call, void *dbias)
+{
+    return for_each_group(call, convolve_dweight, dbias);
 }

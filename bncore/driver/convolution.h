@@ -18,22 +18,25 @@ typedef struct {
     ptrdiff_t kernel, stride, before, dilation;
 } bn_window;
 
+/* x, y and the weight stand for their gradients where those are computed. */
 typedef struct {
     const bn_conv_kernels *kernels;
     int threads;
     ptrdiff_t images;
-    bn_images x, y;      /* or their gradients */
-    const void *weight;  /* (channels of y, channels of x, kernel height, kernel width), contiguous */
+    bn_images x, y;
+    void *weight; /* (channels of y, channels of x / groups, kernel height, kernel width), contiguous */
+    ptrdiff_t groups;
     bn_window window[2]; /* along the rows, along the columns */
+    int depthwise;       /* set by the driver: each channel of y is computed from one of x */
 } bn_convolution;
 
 /* All return 0 when out of memory, else 1. */
 
 /* y from x. The bias has one value for each channel of y, or is NULL. */
 int bn_convolve(const bn_convolution *call, const void *bias);
-/* dx, in the place of x, from dy, in the place of y. */
+/* dx from dy. */
 int bn_convolve_dx(const bn_convolution *call);
-/* The gradient of the weight from x and dy, which is in the place of y. call->weight is not used. */
-int bn_convolve_dweight(const bn_convolution *call, void *dweight);
+/* The gradient of the weight from x and dy, and the bias's, unless dbias is NULL. */
+int bn_convolve_dweight(const bn_convolution *call, void *dbias);
 
 #endif

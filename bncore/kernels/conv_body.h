@@ -21,6 +21,13 @@ ALWAYS_INLINE ptrdiff_t NAME(vectors_at)(ptrdiff_t o, ptrdiff_t outputs)
     return bn_min(CONV_VECTORS, bn_ceil_div(outputs - o, NAME(VEC)));
 }
 
+/* Value i of a run, multiplied with vector v of the output channels: one input channel's for all of them,
+   or, depthwise, each channel's own. */
+ALWAYS_INLINE NAME(vec) NAME(factor)(const int depthwise, const real *run, ptrdiff_t i, int v)
+{
+    return depthwise ? NAME(load)(run + i + v * NAME(VEC)) : NAME(splat)(run[i]);
+}
+
 /* ---- y, and dx ---- */
 
 /* Store the tile's sums, or add them to what was stored before. Several pointers of a tile may be the same:
@@ -38,8 +45,9 @@ ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECT
         for (int v = 0; v < vectors; v++) NAME(store)(y[p] + v * NAME(VEC), sum[p][v]);
 }
 
-ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const bn_grid *g, const real *const *x,
-                                   const real *weight, const real *bias, real *const *y)
+ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const bn_grid *g,
+                                   const real *const *x, const real *weight, const real *bias,
+                                   real *const *y)
 {
     NAME(vec) sum[CONV_PIXELS][CONV_VECTORS];
     UNROLL
@@ -67,8 +75,8 @@ ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const bn_grid *g, const re
                 for (int v = 0; v < vectors; v++) w[v] = NAME(load)(weight + v * NAME(VEC));
                 UNROLL
                 for (int p = 0; p < CONV_PIXELS; p++) {
-                    const NAME(vec) a = NAME(splat)(at[p][i]);
-                    for (int v = 0; v < vectors; v++) sum[p][v] = NAME(fused)(a, w[v], sum[p][v]);
+                    for (int v = 0; v < vectors; v++)
+                        sum[p][v] = NAME(fused)(NAME(factor)(depthwise, at[p], i, v), w[v], sum[p][v]);
                 }
             }
         }
@@ -77,8 +85,8 @@ ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const bn_grid *g, const re
 }
 
 /* All pixels, tile by tile. A last tile with fewer pixels computes its last pixel repeatedly. */
-ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const bn_grid *g, const real *x,
-                                     const real *weight, const real *bias, real *y)
+ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, const bn_grid *g,
+                                     const real *x, const real *weight, const real *bias, real *y)
 {
     const ptrdiff_t pixels = g->images * g->rows * g->columns;
     ptrdiff_t image = 0, row = 0, column = 0;
@@ -93,7 +101,7 @@ ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const bn_grid *g, const 
                 if (++row == g->rows) row = 0, image++;
             }
         }
-        NAME(conv_tile)(vectors, g, from, weight, bias, to);
+        NAME(conv_tile)(vectors, depthwise, g, from, weight, bias, to);
     }
 }
 
@@ -103,8 +111,11 @@ static void NAME(convolve)(void *y, const void *x, const void *weight, const voi
     const ptrdiff_t taps = g->runs * g->length;
     for (ptrdiff_t o = 0; o < outputs; o += NAME(BLOCK)) {
         const real *w = (const real *)weight + o * taps, *b = (const real *)bias + o;
-        if (NAME(vectors_at)(o, outputs) == 1) NAME(conv_pixels)(1, g, x, w, b, (real *)y + o);
-        else NAME(conv_pixels)(CONV_VECTORS, g, x, w, b, (real *)y + o);
+        const real *from = (const real *)x + (g->depthwise ? o : 0);
+        real *to = (real *)y + o;
+#define CONV_PIXELS_OF(vectors, depthwise) NAME(conv_pixels)(vectors, depthwise, g, from, w, b, to)
+        FOR_TILE(CONV_PIXELS_OF, NAME(vectors_at)(o, outputs), g->depthwise);
+#undef CONV_PIXELS_OF
     }
 }
 
@@ -125,8 +136,9 @@ ALWAYS_INLINE void NAME(dweight_add)(const int vectors, NAME(vec) sum[][CONV_VEC
 
 /* x has one pointer for each row of the tile, to what the row is
    multiplied with at the first pixel. */
-ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const bn_grid *g, const real *const *x,
-                                      const real *dy, real *dweight, ptrdiff_t pitch, ptrdiff_t rows)
+ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, const bn_grid *g,
+                                      const real *const *x, const real *dy, real *dweight,
+                                      ptrdiff_t pitch, ptrdiff_t rows)
 {
     NAME(vec) sum[CONV_ROWS][CONV_VECTORS];
     UNROLL
@@ -149,8 +161,9 @@ ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const bn_grid *g, const
                 for (int v = 0; v < vectors; v++) each[v] = NAME(load)(d + v * NAME(VEC));
                 UNROLL
                 for (int k = 0; k < CONV_ROWS; k++) {
-                    const NAME(vec) a = NAME(splat)(at[k][i]);
-                    for (int v = 0; v < vectors; v++) sum[k][v] = NAME(fused)(a, each[v], sum[k][v]);
+                    for (int v = 0; v < vectors; v++)
+                        sum[k][v] =
+                            NAME(fused)(NAME(factor)(depthwise, at[k], i, v), each[v], sum[k][v]);
                 }
             }
             if (left == 0) {
@@ -163,8 +176,8 @@ ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const bn_grid *g, const
 }
 
 /* All rows, tile by tile. A last tile with fewer rows computes its last row repeatedly. */
-ALWAYS_INLINE void NAME(dweight_rows)(const int vectors, const bn_grid *g, const real *x,
-                                      const real *dy, real *dweight, ptrdiff_t pitch)
+ALWAYS_INLINE void NAME(dweight_rows)(const int vectors, const int depthwise, const bn_grid *g,
+                                      const real *x, const real *dy, real *dweight, ptrdiff_t pitch)
 {
     const ptrdiff_t rows = g->runs * g->length;
     ptrdiff_t run = 0, i = 0;
@@ -175,7 +188,8 @@ ALWAYS_INLINE void NAME(dweight_rows)(const int vectors, const bn_grid *g, const
             from[k] = x + g->run[run] + i;
             if (row < rows && ++row < rows && ++i == g->length) i = 0, run++;
         }
-        NAME(dweight_tile)(vectors, g, from, dy, dweight + first * pitch, pitch, row - first);
+        real *to = dweight + first * pitch;
+        NAME(dweight_tile)(vectors, depthwise, g, from, dy, to, pitch, row - first);
     }
 }
 
@@ -184,10 +198,27 @@ static void NAME(add_dweight)(void *dweight, const void *x, const void *dy, cons
 {
     for (ptrdiff_t o = begin; o < end; o += NAME(BLOCK)) {
         real *to = (real *)dweight + o;
-        const real *d = (const real *)dy + o;
-        if (NAME(vectors_at)(o, end) == 1) NAME(dweight_rows)(1, g, x, d, to, pitch);
-        else NAME(dweight_rows)(CONV_VECTORS, g, x, d, to, pitch);
+        const real *from = (const real *)x + (g->depthwise ? o : 0), *d = (const real *)dy + o;
+#define DWEIGHT_ROWS_OF(vectors, depthwise) NAME(dweight_rows)(vectors, depthwise, g, from, d, to, pitch)
+        FOR_TILE(DWEIGHT_ROWS_OF, NAME(vectors_at)(o, end), g->depthwise);
+#undef DWEIGHT_ROWS_OF
     }
+}
+
+/* ---- the gradient of the bias ---- */
+
+/* A row of pixels is added up by itself, because the error of one long sum would be larger. */
+static void NAME(add_dbias)(void *dbias, const void *dy, const bn_grid *g, ptrdiff_t begin, ptrdiff_t end)
+{
+    for (ptrdiff_t o = begin; o < end; o += NAME(VEC))
+        for (ptrdiff_t line = 0; line < g->images * g->rows; line++) {
+            const ptrdiff_t image = line / g->rows, row = line % g->rows;
+            const real *d = (const real *)dy + image * g->y_image + row * g->y_row + o;
+            real *to = (real *)dbias + o;
+            NAME(vec) sum = {0};
+            for (ptrdiff_t i = 0; i < g->columns; i++, d += g->y_column) sum += NAME(load)(d);
+            NAME(store)(to, NAME(load)(to) + sum);
+        }
 }
 
 /* ---- weights ---- */
@@ -299,6 +330,7 @@ static const bn_conv_kernels NAME(conv_table) = {
     .pack_weights = NAME(pack_weights),
     .convolve = NAME(convolve),
     .add_dweight = NAME(add_dweight),
+    .add_dbias = NAME(add_dbias),
     .sum_dweights = NAME(sum_dweights),
     .copy_pixels = NAME(copy_pixels),
 };

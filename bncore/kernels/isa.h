@@ -68,4 +68,13 @@ typedef struct {
         else FOR_STEP(call, activation, 0, step);                                                 \
     } while (0)
 
+/* call(vectors, depthwise) with constants for arguments: 1 or CONV_VECTORS vectors. */
+#define FOR_TILE(call, vectors, depthwise)                                                        \
+    do {                                                                                          \
+        if ((vectors) == 1 && (depthwise)) call(1, 1);                                            \
+        else if ((vectors) == 1) call(1, 0);                                                      \
+        else if (depthwise) call(CONV_VECTORS, 1);                                                \
+        else call(CONV_VECTORS, 0);                                                               \
+    } while (0)
+
 #endif

@@ -63,10 +63,12 @@ typedef struct {
 /* ---- convolutions ---- */
 
 /* A grid of output pixels of some images, and what each is computed from: `runs` runs of `length`
-   contiguous values of x, where run[r] is the distance from a pixel's place in x to run r. The steps go
+   contiguous values of x, where run[r] is the distance from a pixel's place in x to run r. Depthwise, a run
+   has one value for each output channel, which goes to this channel alone, and `length` is 1. The steps go
    from a pixel to the same in the next image, and to the next in its column or row. All distances count
    values. */
 typedef struct {
+    int depthwise;
     ptrdiff_t images, rows, columns;
     ptrdiff_t x_image, x_row, x_column, y_image, y_row, y_column;
     ptrdiff_t runs, length;
@@ -86,8 +88,8 @@ typedef struct {
     ptrdiff_t pixel, channel;
 } bn_pixel_steps;
 
-/* The kernels of convolutions for one dtype. Buffers have their channels last; those of outputs, and of
-   dy, have whole vectors of channels. */
+/* The kernels of convolutions for one dtype. Buffers have their channels last; those of outputs, of dy,
+   and of x if it is depthwise, have whole vectors of channels. */
 typedef struct {
     ptrdiff_t itemsize; /* bytes of a value */
     ptrdiff_t lanes;    /* values of a vector */
@@ -103,7 +105,9 @@ typedef struct {
        pixels of x * dy, for output channels `begin` to `end`. */
     void (*add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *grid,
                         ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch);
-    /* The sum of `count` such gradients, one after the other in `parts`, added in this order: for
+    /* Add to dbias the sum over all pixels of dy, for output channels `begin` to `end`. */
+    void (*add_dbias)(void *dbias, const void *dy, const bn_grid *grid, ptrdiff_t begin, ptrdiff_t end);
+    /* The sum of `count` gradients of the weight, one after the other in `parts`, added in this order: for
        input channel i. */
     void (*sum_dweights)(void *dweight, const bn_weights *w, const void *parts, ptrdiff_t count,
                          ptrdiff_t pitch, ptrdiff_t i);

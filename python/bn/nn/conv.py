@@ -1,59 +1,20 @@
-"""`Conv2d`, and the choice of how to compute it."""
+"""`Conv2d`: the convolution of images."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
+from bn._core import core
 from bn.module import Module
-from bn.nn import conv_direct, conv_im2col, conv_im2row, conv_pointwise
-from bn.nn.conv_strategy import Strategy
+from bn.nn.conv_strategy import strategy
 from bn.nn.init import Rng, weight_and_bias
+from bn.nn.memory_order import empty_channels_last
 from bn.nn.window import Pair, Window
 from bn.types import Array, Shape
-
-# From this number of channels on, im2row is faster than im2col for channels-last images.
-ROWS_FROM = 16
-
-
-def strategy(x: Array, weight: Array, window: Window, axis: int) -> Strategy:
-    """Choose how to compute a convolution: the first strategy whose condition holds.
-
-    Parameters
-    ----------
-    x : ndarray, shape (N, C, H, W)
-    weight : ndarray, shape (O, C / groups, kh, kw)
-    window : Window
-    axis : {1, -1}
-        The channel axis of the layer: x is a transposed view if it is -1.
-
-    Returns
-    -------
-    Strategy
-
-    Examples
-    --------
-    >>> x, weight = np.ones((1, 4, 8, 8)), np.ones((2, 2, 1, 1))  # two groups
-    >>> strategy(x, weight, Window((1, 1)), axis=1).__name__
-    'bn.nn.conv_pointwise'
-    """
-    channels, groups = x.shape[1], x.shape[1] // weight.shape[1]
-    table: tuple[tuple[Strategy, bool], ...] = (
-        (conv_direct, groups == 1 and conv_direct.FAST),
-        (conv_im2row, axis == -1 and groups == 1 and channels >= ROWS_FROM),
-        (conv_pointwise, axis == 1 and window.pointwise and x.flags.c_contiguous),
-        (conv_im2col, True),
-    )
-    return next(way for way, fits in table if fits)
-
-
-def channel_sums(dy: Array, axis: int) -> Array:
-    """The sum of each channel, which is the gradient of a bias."""
-    if axis == 1:
-        sums: Array = dy.sum(axis=(0, 2, 3))
-        return sums
-    return np.ones(dy.size // dy.shape[-1], dy.dtype) @ dy.reshape(-1, dy.shape[-1])
 
 
 class Conv2d(Module):
@@ -170,24 +131,30 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         _check.images("x", x, self.axis, self.in_channels)
-        y: Array = np.empty((x.shape[0], *self.output_shape(x.shape[1:])), x.dtype)
-        weight, window = self.weight.data.astype(x.dtype, copy=False), self.window
-        bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
-        images, out = self._channels_first(x), self._channels_first(y)
-        strategy(images, weight, window, self.axis).convolve(images, weight, bias, window, out)
+        shape, images = (x.shape[0], *self.output_shape(x.shape[1:])), self._channels_first(x)
+        y = empty_channels_last(shape, x.dtype) if self.axis == 1 else core.empty(shape, x.dtype)
+        weight, bias = self._parameters(x.dtype)
+        strategy().convolve(images, weight, bias, self.window, self._channels_first(y))
         self.keep(y, x)
         return y
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Array, input_grad: bool = True) -> Array | None:
         (x,) = self.take(dy)
-        dx = np.empty(x.shape, x.dtype)
-        weight, window = self.weight.data.astype(x.dtype, copy=False), self.window
-        images, dout, dimages = map(self._channels_first, (x, dy, dx))
-        way = strategy(images, weight, window, self.axis)
-        self.weight.accumulate(way.convolve_backward(images, weight, window, dout, dimages))
-        if self.bias is not None:
-            self.bias.accumulate(channel_sums(dy, self.axis))
+        weight, bias = self._parameters(x.dtype)
+        dx = core.empty(x.shape, x.dtype, x) if input_grad else None
+        dbias: Array | None = None if bias is None else np.empty(bias.shape, x.dtype)
+        images, dout = self._channels_first(x), self._channels_first(dy)
+        dimages = None if dx is None else self._channels_first(dx)
+        way = strategy().convolve_backward
+        self.weight.accumulate(way(images, weight, self.window, dout, dimages, dbias))
+        if self.bias is not None and dbias is not None:
+            self.bias.accumulate(dbias)
         return dx
+
+    def _parameters(self, dtype: np.dtype[Any]) -> tuple[Array, Array | None]:
+        """The weight and the bias in the dtype of the images."""
+        bias = None if self.bias is None else self.bias.data.astype(dtype, copy=False)
+        return self.weight.data.astype(dtype, copy=False), bias
 
     def _channels_first(self, images: Array) -> Array:
         return images if self.axis == 1 else images.transpose(0, 3, 1, 2)

@@ -1,6 +1,5 @@
 """Convolution by compiled kernels, which multiply the images themselves: no matrix is made.
 
-The weight must have one group; images may be in any order in memory.
 `bn.nn.conv_strategy.Strategy` describes the arguments.
 """
 
@@ -12,7 +11,7 @@ from bn._core import core
 from bn.nn.window import Window
 from bn.types import Array
 
-# Without vectors or fused multiply-adds, the matrix products of the other strategies are as fast.
+# Without vectors or fused multiply-adds, the matrix products of NumPy's BLAS are faster.
 FAST = core.has_vectors() and core.selected_isa() != "baseline"
 
 
@@ -22,12 +21,15 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Arr
     core.convolve(_aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window))
 
 
-def convolve_backward(x: Array, weight: Array, window: Window, dy: Array, dx: Array) -> Array:
-    """Compute dx and return the gradient of the weight."""
+def convolve_backward(
+    x: Array, weight: Array, window: Window, dy: Array, dx: Array | None, dbias: Array | None
+) -> Array:
+    """Compute dx and dbias and return the gradient of the weight."""
     dweight: Array = np.empty(weight.shape, x.dtype)
     dy = _aligned(dy)
-    core.convolve_dx(dy, np.ascontiguousarray(weight), dx, *_steps(window))
-    core.convolve_dweight(_aligned(x), dy, dweight, *_steps(window))
+    if dx is not None:
+        core.convolve_dx(dy, np.ascontiguousarray(weight), dx, *_steps(window))
+    core.convolve_dweight(_aligned(x), dy, dweight, dbias, *_steps(window))
     return dweight
 
 

@@ -1,7 +1,7 @@
-"""Convolution of any images, as matrix products over blocks of images.
+"""Convolution as matrix products over blocks of images.
 
-The pixels under the kernel at one position become a column of a matrix. This works for every
-convolution; `bn.nn.conv_strategy.Strategy` describes the arguments.
+The pixels under the kernel at one position become a column of a matrix.
+`bn.nn.conv_strategy.Strategy` describes the arguments.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from bn.nn.conv_strategy import block_size
 from bn.nn.window import Pair, Window
 from bn.types import Array
+
+# The number of output pixels in one block of images: enough for an efficient matrix product, few
+# enough that the block stays in the processor's cache.
+BLOCK = 2048
 
 
 class Columns:
@@ -80,8 +83,10 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Arr
             np.add(values, bias[:, None, None, None], out=block)
 
 
-def convolve_backward(x: Array, weight: Array, window: Window, dy: Array, dx: Array) -> Array:
-    """Compute dx and return the gradient of the weight."""
+def convolve_backward(
+    x: Array, weight: Array, window: Window, dy: Array, dx: Array | None, dbias: Array | None
+) -> Array:
+    """Compute dx and dbias and return the gradient of the weight."""
     matrix = _matrix(weight, x)
     groups, n, (o, *out) = len(matrix), len(x), dy.shape[1:]
     step = block_size(n, out[0] * out[1])
@@ -95,10 +100,13 @@ def convolve_backward(x: Array, weight: Array, window: Window, dy: Array, dx: Ar
         padded_dy[:, : block.shape[1], :, : out[1]] = block
         columns.fill(x[i : i + step].transpose(1, 0, 2, 3))
         dmatrix += np.matmul(entries, dproduct.transpose(0, 2, 1))
-        # With one output channel in a group this is an outer product, which BLAS computes slowly.
-        multiply = np.multiply if groups == o else np.matmul
-        multiply(matrix.transpose(0, 2, 1), dproduct, out=entries)
-        columns.fold(dx[i : i + step].transpose(1, 0, 2, 3))
+        if dx is not None:
+            # With one output channel in a group this is an outer product, slow in BLAS.
+            multiply = np.multiply if groups == o else np.matmul
+            multiply(matrix.transpose(0, 2, 1), dproduct, out=entries)
+            columns.fold(dx[i : i + step].transpose(1, 0, 2, 3))
+    if dbias is not None:
+        dy.sum(axis=(0, 2, 3), out=dbias)
     return dmatrix.transpose(0, 2, 1).reshape(weight.shape)
 
 
@@ -110,3 +118,27 @@ def _matrix(weight: Array, x: Array) -> Array:
 
 def _grouped(a: Array, groups: int) -> Array:
     return a.reshape(groups, a.shape[0] // groups, -1)  # (O, b, Ho, width) -> (G, O/G, places)
+
+
+def block_size(images: int, places: int) -> int:
+    """The number of images in one block, such that all blocks are about equally large.
+
+    Parameters
+    ----------
+    images : int
+        The number of images in the batch.
+    places : int
+        The number of output pixels of one image.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> block_size(images=9, places=512)  # blocks of at most 4 images: 3, 3 and 3
+    3
+    """
+    most = max(1, BLOCK // max(1, places))
+    blocks = -(-images // most)
+    return -(-images // blocks) if blocks else 1

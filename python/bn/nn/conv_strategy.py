@@ -1,31 +1,26 @@
-"""`Strategy`: what every way to compute a convolution takes and returns."""
+"""`Strategy`: what every way to compute a convolution takes and returns, and which one is used."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from bn.nn import conv_direct, conv_im2col
 from bn.nn.window import Window
 from bn.types import Array
-
-# The number of output pixels in one block of images: enough for an efficient matrix product, few
-# enough that the block stays in the processor's cache.
-BLOCK = 2048
 
 
 class Strategy(Protocol):
     """A way to compute a convolution; each of the modules ``bn.nn.conv_*`` is one.
 
-    Images always have the shape (N, C, H, W); those of a layer with the channels last are
-    transposed views. `bn.nn.conv.strategy` chooses a strategy only for images whose order in memory
-    it can use.
+    Images always have the shape (N, C, H, W), in any order in memory; those of a layer with
+    ``axis=-1`` are transposed views.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from bn.nn import conv_im2col
     >>> x, y = np.ones((1, 1, 3, 3)), np.empty((1, 1, 2, 2))
     >>> weight = np.ones((1, 1, 2, 2))
-    >>> conv_im2col.convolve(x, weight, None, Window((2, 2)), y)
+    >>> strategy().convolve(x, weight, None, Window((2, 2)), y)
     >>> y
     array([[[[4., 4.],
              [4., 4.]]]])
@@ -48,9 +43,15 @@ class Strategy(Protocol):
         """
 
     def convolve_backward(
-        self, x: Array, weight: Array, window: Window, dy: Array, dx: Array
+        self,
+        x: Array,
+        weight: Array,
+        window: Window,
+        dy: Array,
+        dx: Array | None,
+        dbias: Array | None,
     ) -> Array:
-        """Compute dx and return the gradient of the weight.
+        """Compute dx and dbias and return the gradient of the weight.
 
         Parameters
         ----------
@@ -58,8 +59,10 @@ class Strategy(Protocol):
             As in `convolve`.
         dy : ndarray, shape (N, O, Ho, Wo)
             The gradient of the loss with respect to y.
-        dx : ndarray, shape (N, C, H, W)
-            Receives the gradient with respect to x.
+        dx : ndarray of shape (N, C, H, W), or None
+            Receives the gradient with respect to x; with None, it is not computed.
+        dbias : ndarray of shape (O,), or None
+            Receives the gradient with respect to the bias, the sum of each channel of dy.
 
         Returns
         -------
@@ -68,25 +71,16 @@ class Strategy(Protocol):
         """
 
 
-def block_size(images: int, places: int) -> int:
-    """The number of images in one block, such that all blocks are about equally large.
-
-    Parameters
-    ----------
-    images : int
-        The number of images in the batch.
-    places : int
-        The number of output pixels of one image.
+def strategy() -> Strategy:
+    """The compiled kernels, or matrix products where the kernels lack the CPU's instructions.
 
     Returns
     -------
-    int
+    Strategy
 
     Examples
     --------
-    >>> block_size(images=9, places=512)  # blocks of at most 4 images: 3, 3 and 3
-    3
+    >>> strategy().__name__ in ("bn.nn.conv_direct", "bn.nn.conv_im2col")
+    True
     """
-    most = max(1, BLOCK // max(1, places))
-    blocks = -(-images // most)
-    return -(-images // blocks) if blocks else 1
+    return conv_direct if conv_direct.FAST else conv_im2col
