@@ -65,10 +65,10 @@ def _watch(thing: Any, method: str, times: list[float]) -> None:
     original = getattr(thing, method)
 
     @wraps(original)
-    def timed(*args: Any) -> Any:
+    def timed(*args: Any, **options: Any) -> Any:
         begin = time.perf_counter()
         try:
-            return original(*args)
+            return original(*args, **options)
         finally:
             times.append((time.perf_counter() - begin) * 1e3)
 

@@ -253,3 +253,69 @@ def test_layers_in_a_list_are_no_part_of_a_model_and_say_so():
             Net(blocks).state_dict()
     assert len(Net(nn.Sequential(*layers)).parameters()) == 2
     assert Net([1, "two", (3,)]).parameters() == []
+
+
+def gradients(model, x, input_grad):
+    """Return what backward returns, and the gradients of all parameters."""
+    model.zero_grad()
+    dy = np.ones_like(model(x))
+    return model.backward(dy, input_grad=input_grad), [p.grad for p in model.parameters()]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        small_cnn(),
+        nn.Sequential(nn.ReLU(), nn.Residual(nn.Conv2d(2, 2, 1, **f64())), nn.Flatten()),
+        nn.Sequential(bn.BatchNorm2d(2, dtype=np.float64), nn.Conv2d(2, 4, 3, **f64())),
+        nn.Residual(nn.Conv2d(2, 3, 1, **f64()), nn.Conv2d(2, 3, 1, **f64())),
+        nn.Conv2d(2, 3, 3, groups=1, **f64()),
+        nn.Linear(4, 3, **f64()),
+        nn.Sequential(nn.Flatten(), nn.ReLU()),
+        nn.Sequential(),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_without_input_grad_backward_returns_none_and_the_same_gradients(model):
+    x = normal(2, 2, 4, 4)
+    dx, expected = gradients(model, x, True)
+    assert dx.shape == x.shape
+    nothing, found = gradients(model, x, False)
+    assert nothing is None
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_without_input_grad_layers_without_parameters_before_the_first_are_left_out():
+    class Counted(nn.ReLU):
+        backwards = 0
+
+        def backward(self, dy):
+            self.backwards += 1
+            return super().backward(dy)
+
+    first, second = Counted(), Counted()
+    model = nn.Sequential(first, nn.Linear(3, 2, rng=0), second)
+    gradients(model, normal(4, 3), False)
+    assert (first.backwards, second.backwards) == (0, 1)
+    with pytest.raises(RuntimeError, match="forward"):  # what forward kept is gone
+        first.backward(normal(4, 3))
+
+
+def test_the_first_layer_with_parameters_need_not_know_input_grad():
+    class Scale(nn.Module):
+        def __init__(self):
+            self.weight = nn.Parameter(np.array([2.0]))
+
+        def forward(self, x):
+            self.keep(x, x)
+            return x * self.weight.data
+
+        def backward(self, dy):
+            (x,) = self.take(dy)
+            self.weight.accumulate(np.array([np.sum(dy * x)]))
+            return dy * self.weight.data
+
+    x = normal(2, 3)
+    _, grads = gradients(nn.Sequential(Scale()), x, False)
+    np.testing.assert_array_equal(grads[0], [x.sum()])

@@ -30,7 +30,7 @@ class Ours(Trainer):
         images, classes = self._batches[number]
         self.optimizer.zero_grad()
         loss = self.criterion(self.model(images), classes)
-        self.model.backward(self.criterion.backward())
+        self.model.backward(self.criterion.backward(), input_grad=False)
         self.optimizer.step()
         return loss
 

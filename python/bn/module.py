@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import cache
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -135,7 +137,11 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def backward(self, dy: Array) -> Array:
-        """The gradient of the input, for dy, that of the output; a layer defines it."""
+        """The gradient of the input, for dy, that of the output; a layer defines it.
+
+        Layers that save time by it, and containers, also take ``input_grad=False``: they then
+        leave the gradient of the input out and return None.
+        """
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def __call__(self, x: Array, *args: Any, **options: Any) -> Array:
@@ -396,6 +402,34 @@ class Elementwise(Module):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
+
+
+def backward_without_input(layer: Module, dy: Array) -> None:
+    """Add the gradients of a layer's parameters; that of its input is not computed if it can be.
+
+    Parameters
+    ----------
+    layer : Module
+    dy : ndarray
+        The gradient of its output.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> layer = nn.Linear(2, 1, rng=0)
+    >>> _ = layer(np.ones((1, 2)))
+    >>> backward_without_input(layer, np.ones((1, 1))); layer.bias.grad
+    array([1.], dtype=float32)
+    """
+    if _takes_input_grad(type(layer).backward):
+        layer.backward(dy, input_grad=False)  # type: ignore[call-arg]
+    else:
+        layer.backward(dy)
+
+
+@cache
+def _takes_input_grad(backward: Callable[..., Any]) -> bool:
+    return "input_grad" in signature(backward).parameters
 
 
 def copy_all(pairs: Iterable[tuple[Array, Array]]) -> None:

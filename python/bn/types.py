@@ -10,3 +10,4 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Doubles = NDArray[float64]
 Shape = tuple[int, ...]
+Gradient = Any  # an Array, or None if the caller did not want it

@@ -157,7 +157,7 @@ class Trainer:
         out = self.model(self.pixels.to_input(pixels, self.data.peak, self.recipe.axis))
         loss = float(self.criterion(out, y))
         self.opt.zero_grad()
-        self.model.backward(self.criterion.backward())
+        self.model.backward(self.criterion.backward(), input_grad=False)
         self.opt.step()
         self.schedule.step()
         return loss, count_right(out, y)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast, overload
 
 from bn import _check
 from bn._core import core
-from bn.module import Module
-from bn.types import Array, Shape
+from bn.module import Module, backward_without_input
+from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -119,11 +119,36 @@ class Sequential(Module):
                 x = layer(x)
         return x
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        """The gradient of the input, for dy, that of the output.
+
+        Parameters
+        ----------
+        dy : ndarray
+        input_grad : bool
+            False returns None, and leaves out what only the gradient of the input needs: the
+            backward passes before the first layer with parameters, and part of that layer's.
+
+        Returns
+        -------
+        ndarray or None
+        """
         _check.used_once(self.modules())
+        if not input_grad:
+            return self._backward_without_input(dy)
         for layer in reversed(self._layers):
             dy = layer.backward(dy)
         return dy
+
+    def _backward_without_input(self, dy: Array) -> None:
+        trained = [i for i, layer in enumerate(self._layers) if layer.parameters()]
+        first = trained[0] if trained else len(self._layers)
+        for layer in self._layers[:first]:
+            layer.forget()
+        for layer in reversed(self._layers[first + 1 :]):
+            dy = layer.backward(dy)
+        if trained:
+            backward_without_input(self._layers[first], dy)
 
 
 class Residual(Module):
@@ -188,7 +213,23 @@ class Residual(Module):
             y = y + other
         return y
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        """The gradient of the input, for dy, that of the output.
+
+        Parameters
+        ----------
+        dy : ndarray
+        input_grad : bool
+            False returns None, and leaves out what only the gradient of the input needs.
+
+        Returns
+        -------
+        ndarray or None
+        """
         _check.used_once(self.modules())
+        if not input_grad:
+            for _, part in self.children():
+                backward_without_input(part, dy)
+            return None
         dx = self.body.backward(dy)
         return dx + (dy if self.shortcut is None else self.shortcut.backward(dy))

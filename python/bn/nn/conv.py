@@ -14,7 +14,7 @@ from bn.nn.conv_strategy import strategy
 from bn.nn.init import Rng, weight_and_bias
 from bn.nn.memory_order import empty_channels_last
 from bn.nn.window import Pair, Window
-from bn.types import Array, Shape
+from bn.types import Array, Gradient, Shape
 
 
 class Conv2d(Module):
@@ -61,6 +61,11 @@ class Conv2d(Module):
     ValueError
         A size is not a positive integer, `groups` does not divide the channels, or `padding` is
         "same" and `stride` is not 1.
+
+    Notes
+    -----
+    y lies channels-last in memory, whatever its shape (`nn.channels_last` tells more): that is the
+    fastest order for convolutions, and the layers that follow keep it.
 
     References
     ----------
@@ -138,7 +143,21 @@ class Conv2d(Module):
         self.keep(y, x)
         return y
 
-    def backward(self, dy: Array, input_grad: bool = True) -> Array | None:
+    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        """The gradient of x, or None with ``input_grad=False``; those of the parameters are added.
+
+        Parameters
+        ----------
+        dy : ndarray
+            The gradient of the output.
+        input_grad : bool
+            False leaves the gradient of x out.
+
+        Returns
+        -------
+        ndarray or None
+            In x's order in memory.
+        """
         (x,) = self.take(dy)
         weight, bias = self._parameters(x.dtype)
         dx = core.empty(x.shape, x.dtype, x) if input_grad else None

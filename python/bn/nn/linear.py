@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from bn import _check
 from bn.module import Module
 from bn.nn.init import Rng, weight_and_bias
-from bn.types import Array, Shape
+from bn.types import Array, Gradient, Shape
 
 
 class Linear(Module):
@@ -81,12 +81,27 @@ class Linear(Module):
         self.keep(y, x)
         return y
 
-    def backward(self, dy: Array) -> Array:
+    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        """The gradient of x, or None with ``input_grad=False``; those of the parameters are added.
+
+        Parameters
+        ----------
+        dy : ndarray
+            The gradient of the output.
+        input_grad : bool
+            False leaves the gradient of x out.
+
+        Returns
+        -------
+        ndarray or None
+        """
         (x,) = self.take(dy)
         dy = _rows(dy)
         self.weight.accumulate(dy.T @ _rows(x))
         if self.bias is not None:
             self.bias.accumulate(dy.sum(axis=0))
+        if not input_grad:
+            return None
         dx: Array = dy @ self.weight.data.astype(x.dtype, copy=False)
         return dx.reshape(x.shape)
 
