@@ -292,9 +292,22 @@ static void NAME(transpose_square)(real *restrict to, ptrdiff_t to_pitch, const 
             to[c * to_pitch + r] = from[r * from_pitch + c];
 }
 
+/* Few rows, such as the channels of an image in colour, have no corners: row by row. */
+ALWAYS_INLINE void NAME(transpose_rows)(real *restrict to, ptrdiff_t to_pitch,
+                                        const real *restrict from, ptrdiff_t from_pitch,
+                                        ptrdiff_t rows, ptrdiff_t columns)
+{
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c++) to[c * to_pitch + r] = from[r * from_pitch + c];
+}
+
 static void NAME(transpose)(real *restrict to, ptrdiff_t to_pitch, const real *restrict from,
                             ptrdiff_t from_pitch, ptrdiff_t rows, ptrdiff_t columns)
 {
+    if (rows < NAME(CORNER)) {
+        NAME(transpose_rows)(to, to_pitch, from, from_pitch, rows, columns);
+        return;
+    }
     for (ptrdiff_t r = 0; r < rows; r += NAME(SQUARE))
         for (ptrdiff_t c = 0; c < columns; c += NAME(SQUARE))
             NAME(transpose_square)(to + c * to_pitch + r, to_pitch, from + r * from_pitch + c, from_pitch,

@@ -9,7 +9,7 @@ import numpy as np
 
 from bn._core import core
 from bn.nn.window import Window
-from bn.types import Array
+from bn.types import Array, Shape
 
 # Without vectors or fused multiply-adds, the matrix products of NumPy's BLAS are faster.
 FAST = core.has_vectors() and core.selected_isa() != "baseline"
@@ -25,11 +25,22 @@ def convolve_backward(
     x: Array, weight: Array, window: Window, dy: Array, dx: Array | None, dbias: Array | None
 ) -> Array:
     """Compute dx and dbias and return the gradient of the weight."""
-    dweight: Array = np.empty(weight.shape, x.dtype)
-    dy = _aligned(dy)
     if dx is not None:
-        core.convolve_dx(dy, np.ascontiguousarray(weight), dx, *_steps(window))
-    core.convolve_dweight(_aligned(x), dy, dweight, dbias, *_steps(window))
+        convolve_dx(weight, window, dy, dx)
+    return convolve_dweight(x, weight.shape, window, dy, dbias)
+
+
+def convolve_dx(weight: Array, window: Window, dy: Array, dx: Array) -> None:
+    """Compute dx."""
+    core.convolve_dx(_aligned(dy), np.ascontiguousarray(weight), dx, *_steps(window))
+
+
+def convolve_dweight(
+    x: Array, shape: Shape, window: Window, dy: Array, dbias: Array | None
+) -> Array:
+    """Compute dbias and return the gradient of the weight, which has this shape."""
+    dweight: Array = np.empty(shape, x.dtype)
+    core.convolve_dweight(_aligned(x), _aligned(dy), dweight, dbias, *_steps(window))
     return dweight
 
 
