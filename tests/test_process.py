@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import bn
 import bncore
@@ -128,6 +128,24 @@ def test_the_number_of_threads_can_be_set_for_a_while():
             assert bn.get_num_threads() == 1
         assert bn.get_num_threads() == 5
     assert bn.get_num_threads() == before
+
+
+def blas_threads():
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+@needs_openmp
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="BLAS has one thread here")
+def test_the_number_of_threads_is_that_of_numpys_blas_too():
+    bn.set_num_threads(1)
+    assert blas_threads() <= {1}
+    bn.set_num_threads(2)
+    assert blas_threads() <= {2}
+    with bn.threads(1):
+        assert blas_threads() <= {1}
+    assert blas_threads() <= {2}
+    bn.set_num_threads(1000)
+    assert all(n <= os.cpu_count() for n in blas_threads())
 
 
 @pytest.mark.parametrize("name", bncore.available_isas())

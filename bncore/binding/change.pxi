@@ -123,18 +123,25 @@ cdef class Setting:
 
 
 cdef class Threads:
-    """Upper limit of the number of threads within a `with` block."""
+    """Upper limits of the number of threads within a `with` block: that of the kernels, and those of
+    other libraries, which have `get_num_threads` and `set_num_threads`."""
 
-    cdef int limit
-    cdef list before
+    cdef int limit, limit_of_others
+    cdef list others, before
 
-    def __init__(self, int limit):
-        self.limit, self.before = limit, []
+    def __init__(self, int limit, list others, int limit_of_others):
+        self.limit, self.others, self.limit_of_others = limit, others, limit_of_others
+        self.before = []
 
     def __enter__(self):
-        self.before.append(bn_threads_asked())
+        self.before.append((bn_threads_asked(), [each.get_num_threads() for each in self.others]))
         bn_set_max_threads(self.limit)
+        for each in self.others:
+            each.set_num_threads(self.limit_of_others)
 
     def __exit__(self, *error):
-        bn_set_max_threads(self.before.pop())
+        own, of_others = self.before.pop()
+        bn_set_max_threads(own)
+        for each, number in zip(self.others, of_others):
+            each.set_num_threads(number)
         return False

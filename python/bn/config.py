@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from contextlib import ContextDecorator
-from typing import TypedDict
+from functools import cache
+from typing import Any, TypedDict
 
 from bn import _check
 from bn._core import core
@@ -26,10 +27,11 @@ class Config(TypedDict):
 
 
 def set_num_threads(n: int) -> None:
-    """Use at most n threads in every call from now on.
+    """Use at most n threads in every call from now on, and in NumPy's matrix products.
 
-    Results do not depend on it: any number gives the same bits. If OpenMP's own number changes
-    later, as threadpoolctl's limits make it, the smaller of the two wins.
+    Results do not depend on it: any number gives the same bits, but for NumPy's matrix products
+    (in `nn.Linear`). If OpenMP's own number changes later, as threadpoolctl's limits make it, the
+    smaller of the two wins. NumPy's BLAS gets no more threads than the machine has cores.
 
     Parameters
     ----------
@@ -45,6 +47,20 @@ def set_num_threads(n: int) -> None:
     """
     _check.threads(n)
     core.set_max_threads(int(n))
+    for library in _blas_libraries():
+        library.set_num_threads(_blas_threads(n))
+
+
+@cache
+def _blas_libraries() -> list[Any]:
+    """Threadpoolctl's handles of NumPy's BLAS."""
+    from threadpoolctl import ThreadpoolController  # not at import, which it would slow down
+
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _blas_threads(n: int) -> int:
+    return min(int(n), os.cpu_count() or 1)
 
 
 def get_num_threads() -> int:
@@ -64,6 +80,8 @@ def get_num_threads() -> int:
 class threads(core.Threads, ContextDecorator):
     """Use at most n threads inside a ``with`` block, or a function that it decorates.
 
+    As `set_num_threads`; at the end, the numbers are again what they were.
+
     Parameters
     ----------
     n : int
@@ -78,7 +96,7 @@ class threads(core.Threads, ContextDecorator):
 
     def __init__(self, n: int) -> None:
         _check.threads(n)
-        super().__init__(int(n))
+        super().__init__(int(n), _blas_libraries(), _blas_threads(n))
 
 
 def show_config() -> Config:

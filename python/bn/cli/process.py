@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
@@ -46,18 +46,6 @@ def forget_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-@contextmanager
-def limit_threads(threads: int | None) -> Iterator[None]:
-    """Run batch normalization and BLAS on `threads` threads, or on their own choice if None."""
-    if threads is None:
-        yield
-        return
-    from threadpoolctl import threadpool_limits
-
-    before = bn.get_num_threads()
-    bn.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads, user_api="blas"):
-            yield
-    finally:
-        bn.set_num_threads(before)
+def limit_threads(threads: int | None) -> AbstractContextManager[None]:
+    """Run the kernels and BLAS on `threads` threads, or on their own choice if None."""
+    return nullcontext() if threads is None else bn.threads(threads)
