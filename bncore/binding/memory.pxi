@@ -58,6 +58,21 @@ cdef object uninitialised(tuple shape, dtype, like):
     return np.empty_like(like, dtype, "K", False, shape)
 
 
+cpdef cnp.ndarray in_order_of(cnp.ndarray a, cnp.ndarray x):
+    """a, of x's shape, with its axes in x's order in memory: a itself, or a copy."""
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
+    cdef cnp.npy_intp *own = cnp.PyArray_STRIDES(a)
+    cdef cnp.npy_intp *wanted = cnp.PyArray_STRIDES(x)
+    cdef int i
+    cdef cnp.ndarray copy
+    for i in range(cnp.PyArray_NDIM(a)):
+        if shape[i] > 1 and own[i] != wanted[i]:
+            copy = empty_like(x)
+            copy[...] = a
+            return copy
+    return a
+
+
 def memory_info():
     """{limit, held, used, hits, misses}: bytes, and requests served from kept blocks or not."""
     return bn_memory_info()

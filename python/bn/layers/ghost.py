@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bn import _check
+from bn._core import core
 from bn.functional import merge
 from bn.layers.batch_norm import BatchNorm
 from bn.module import Module
@@ -73,29 +74,29 @@ class GhostBatchNorm(Module):
         _check.no_combine("GhostBatchNorm", layer.combine)
         if not layer.uses_batch_stats(training) or x.size == 0:
             y = layer(x, training=training)
-            self.keep(y, None)
+            self.keep(y, None, None)
             return y
         ghosts = self._ghosts(x, axis)
         for ghost in ghosts:
             _check.enough_values(x[ghost], axis)
         layer.build_channels(x.shape[axis])
         layer.running.settle()
-        y = np.empty_like(x)
+        y = core.empty_like(x)
         calls = [layer.normalize(x[ghost], axis, out=y[ghost])[1] for ghost in ghosts]
         parts = [call.batch for call in calls if call.batch is not None]
         whole = merge(parts)
         layer.show(x, y, whole)
         layer.observe(whole, training, values=parts[-1].count)
-        self.keep(y, list(zip(ghosts, calls, strict=True)))
+        self.keep(y, x, list(zip(ghosts, calls, strict=True)))
         return y
 
     def backward(self, dy: Array) -> Array:
         """Gradient of x; those of weight and bias are added to the layer's."""
-        (calls,) = self.take(dy)
+        x, calls = self.take(dy)
         layer = self.layer
         if calls is None:
             return layer.backward(dy)
-        dx: Array = np.empty_like(dy)
+        dx = core.empty_like(x)
         gradients = []
         for ghost, call in calls:
             _, sums = layer.gradient(dy[ghost], call, out=dx[ghost])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, cast, overload
 
 from bn import _check
 from bn._core import core
 from bn.module import Module, backward_without_input
+from bn.nn.flatten import Flatten
+from bn.nn.linear import Linear
 from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
@@ -115,9 +118,17 @@ class Sequential(Module):
 
     def forward(self, x: Array) -> Array:
         with core.Transaction():
-            for layer in self._layers:
-                x = layer(x)
+            for layer, options in zip(self._layers, self._options(), strict=True):
+                x = layer(x, **options)
         return x
+
+    def _options(self) -> list[dict[str, bool]]:
+        """For each layer the arguments with which a `Linear` flattens in place of a `Flatten`."""
+        options: list[dict[str, bool]] = [{} for _ in self._layers]
+        for i, pair in enumerate(pairwise(self._layers)):
+            if [type(layer) for layer in pair] == [Flatten, Linear]:
+                options[i], options[i + 1] = {"copy": False}, {"flatten": True}
+        return options
 
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
         """The gradient of the input, for dy, that of the output.

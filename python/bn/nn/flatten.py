@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bn import _check
+from bn._core import core
 from bn.module import Module
 from bn.types import Array, Shape
 
@@ -22,16 +23,31 @@ class Flatten(Module):
     def output_shape(self, input_shape: Shape) -> Shape:
         return (math.prod(input_shape),)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, *, copy: bool = True) -> Array:
+        """The samples as vectors, (N, C * H * W) for images.
+
+        Parameters
+        ----------
+        x : ndarray, at least 2 axes
+        copy : bool
+            False returns x itself if its vectors would be copies, because it does not lie in memory
+            in C order. `Linear` takes such an x with ``flatten=True``.
+
+        Returns
+        -------
+        ndarray
+        """
         _check.floating("x", x)
         _check.rank_at_least("x", x, 2)
-        y = x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))
-        self.keep(y, x.shape)
+        y = x
+        if copy or x.flags.c_contiguous:
+            y = x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))
+        self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.take(dy)
-        return dy.reshape(shape)
+        (x,) = self.take(dy)
+        return core.in_order_of(dy.reshape(x.shape), x)
 
     def extra_repr(self) -> str:
         return "start_dim=1, end_dim=-1"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
+from bn._core import core
 from bn.module import Module
 from bn.nn.init import Rng, weight_and_bias
 from bn.types import Array, Gradient, Shape
@@ -70,15 +71,30 @@ class Linear(Module):
         _check.feature_count("Linear", input_shape, self.in_features)
         return (*input_shape[:-1], self.out_features)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, *, flatten: bool = False) -> Array:
+        """The output for x.
+
+        Parameters
+        ----------
+        x : ndarray, shape (..., in_features)
+        flatten : bool
+            Whether x still has the axes that a `Flatten` before this layer would take together, as
+            (N, C, H, W). If x does not lie in memory in C order, the weight is permuted instead,
+            which is smaller.
+
+        Returns
+        -------
+        ndarray, shape (..., out_features)
+        """
         _check.floating("x", x)
-        out = self.output_shape(x.shape)
-        weight = self.weight.data.astype(x.dtype, copy=False)
-        y: Array = np.matmul(_rows(x), weight.T)  # (places, out_features)
+        shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
+        out = self.output_shape(shape)
+        order = self._order(x) if flatten else None
+        y: Array = np.matmul(_rows(x, order), self._weight_in(x, order).T)  # (places, out_features)
         if self.bias is not None:
             y += self.bias.data.astype(x.dtype, copy=False)
         y = y.reshape(out)
-        self.keep(y, x)
+        self.keep(y, x, order)
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
@@ -95,15 +111,38 @@ class Linear(Module):
         -------
         ndarray or None
         """
-        (x,) = self.take(dy)
-        dy = _rows(dy)
-        self.weight.accumulate(dy.T @ _rows(x))
+        x, order = self.take(dy)
+        dy = _rows(dy, None)
+        dweight: Array = dy.T @ _rows(x, order)
+        if order is not None:
+            shape = (self.out_features, *(x.shape[axis] for axis in order))
+            dweight = dweight.reshape(shape).transpose(_inverse(order))
+        self.weight.accumulate(dweight.reshape(self.weight.shape))
         if self.bias is not None:
             self.bias.accumulate(dy.sum(axis=0))
         if not input_grad:
             return None
-        dx: Array = dy @ self.weight.data.astype(x.dtype, copy=False)
-        return dx.reshape(x.shape)
+        dx = core.empty((len(dy), self.in_features), x.dtype)
+        np.matmul(dy, self._weight_in(x, order), out=dx)
+        if order is None:
+            return dx.reshape(x.shape)
+        return dx.reshape(len(x), *(x.shape[axis] for axis in order)).transpose(_inverse(order))
+
+    def _order(self, x: Array) -> tuple[int, ...]:
+        """The axes of a sample in the order in which they are flattened: that in memory, if x has
+        no gaps and the weight, which is then permuted, is smaller.
+        """
+        order = tuple(sorted(range(1, x.ndim), key=lambda axis: -x.strides[axis]))
+        dense = x.transpose(0, *order).flags.c_contiguous
+        return order if dense and self.out_features <= len(x) else tuple(range(1, x.ndim))
+
+    def _weight_in(self, x: Array, order: tuple[int, ...] | None) -> Array:
+        """The weight in x's dtype, with its columns in this order of the axes of a sample."""
+        weight = self.weight.data.astype(x.dtype, copy=False)
+        if order is None:
+            return weight
+        images = weight.reshape(len(weight), *x.shape[1:])
+        return images.transpose(0, *order).reshape(weight.shape)
 
     def extra_repr(self) -> str:
         return (
@@ -112,5 +151,13 @@ class Linear(Module):
         )
 
 
-def _rows(a: Array) -> Array:
-    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+def _rows(a: Array, order: tuple[int, ...] | None) -> Array:
+    """The places of a as rows; with an order of the axes of a sample, the samples."""
+    if order is None:
+        return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+    return a.transpose(0, *order).reshape(len(a), math.prod(a.shape[1:]))
+
+
+def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The permutation that takes (0, *order) back."""
+    return (0, *(order.index(axis) + 1 for axis in range(1, len(order) + 1)))
