@@ -74,10 +74,9 @@ ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const
                 UNROLL
                 for (int v = 0; v < vectors; v++) w[v] = NAME(load)(weight + v * NAME(VEC));
                 UNROLL
-                for (int p = 0; p < CONV_PIXELS; p++) {
+                for (int p = 0; p < CONV_PIXELS; p++)
                     for (int v = 0; v < vectors; v++)
                         sum[p][v] = NAME(fused)(NAME(factor)(depthwise, at[p], i, v), w[v], sum[p][v]);
-                }
             }
         }
     }
@@ -90,16 +89,22 @@ ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, con
 {
     const ptrdiff_t pixels = g->images * g->rows * g->columns;
     ptrdiff_t image = 0, row = 0, column = 0;
+    const real *next_from = x;
+    real *next_to = y;
     for (ptrdiff_t pixel = 0; pixel < pixels;) {
         const real *from[CONV_PIXELS];
         real *to[CONV_PIXELS];
         for (int p = 0; p < CONV_PIXELS; p++) {
-            from[p] = x + image * g->x_image + row * g->x_row + column * g->x_column;
-            to[p] = y + image * g->y_image + row * g->y_row + column * g->y_column;
-            if (++pixel < pixels && ++column == g->columns) {
-                column = 0;
-                if (++row == g->rows) row = 0, image++;
+            from[p] = next_from, to[p] = next_to;
+            if (pixel == pixels || ++pixel == pixels) continue;
+            if (++column < g->columns) {
+                next_from += g->x_column, next_to += g->y_column;
+                continue;
             }
+            column = 0;
+            if (++row == g->rows) row = 0, image++;
+            next_from = x + image * g->x_image + row * g->x_row;
+            next_to = y + image * g->y_image + row * g->y_row;
         }
         NAME(conv_tile)(vectors, depthwise, g, from, weight, bias, to);
     }
@@ -134,8 +139,7 @@ ALWAYS_INLINE void NAME(dweight_add)(const int vectors, NAME(vec) sum[][CONV_VEC
         }
 }
 
-/* x has one pointer for each row of the tile, to what the row is
-   multiplied with at the first pixel. */
+/* x has one pointer for each row of the tile, to what the row is multiplied with at the first pixel. */
 ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, const bn_grid *g,
                                       const real *const *x, const real *dy, real *dweight,
                                       ptrdiff_t pitch, ptrdiff_t rows)
@@ -144,33 +148,28 @@ ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, co
     UNROLL
     for (int k = 0; k < CONV_ROWS; k++)
         for (int v = 0; v < vectors; v++) sum[k][v] = (NAME(vec)){0};
-    ptrdiff_t left = CONV_TERMS;
-    for (ptrdiff_t line = 0; line < g->images * g->rows; line++) {
-        const ptrdiff_t image = line / g->rows, row = line % g->rows;
-        const real *d = dy + image * g->y_image + row * g->y_row, *at[CONV_ROWS];
-        UNROLL
-        for (int k = 0; k < CONV_ROWS; k++) at[k] = x[k] + image * g->x_image + row * g->x_row;
+    ptrdiff_t left = CONV_TERMS, image = 0, row = 0;
+    while (image < g->images) {
+        const real *d = dy + image * g->y_image + row * g->y_row;
+        ptrdiff_t i = image * g->x_image + row * g->x_row;
         for (ptrdiff_t column = 0; column < g->columns;) {
-            const ptrdiff_t begin = column;
-            column = bn_min(g->columns, begin + left);
-            left -= column - begin;
-            for (ptrdiff_t i = begin * g->x_column; i < column * g->x_column;
-                 i += g->x_column, d += g->y_column) {
+            const ptrdiff_t count = bn_min(g->columns - column, left), end = i + count * g->x_column;
+            column += count, left -= count;
+            for (; i < end; i += g->x_column, d += g->y_column) {
                 NAME(vec) each[CONV_VECTORS];
                 UNROLL
                 for (int v = 0; v < vectors; v++) each[v] = NAME(load)(d + v * NAME(VEC));
                 UNROLL
-                for (int k = 0; k < CONV_ROWS; k++) {
+                for (int k = 0; k < CONV_ROWS; k++)
                     for (int v = 0; v < vectors; v++)
-                        sum[k][v] =
-                            NAME(fused)(NAME(factor)(depthwise, at[k], i, v), each[v], sum[k][v]);
-                }
+                        sum[k][v] = NAME(fused)(NAME(factor)(depthwise, x[k], i, v), each[v], sum[k][v]);
             }
             if (left == 0) {
                 NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
                 left = CONV_TERMS;
             }
         }
+        if (++row == g->rows) row = 0, image++;
     }
     NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
 }
