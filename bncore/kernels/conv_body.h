@@ -2,8 +2,9 @@
    registers: CONV_PIXELS output pixels, or CONV_ROWS rows of the weight's gradient, times up to
    CONV_VECTORS vectors of output channels. One value of x is multiplied with all output channels of the
    tile. Sums are in the dtype of the data, and each is added up in one order: that of the weights for
-   y and dx, that of the pixels for the gradient of the weight. Every CONV_TERMS terms, a sum is added to
-   those before, because the error of one long sum would be larger. */
+   y and dx, that of the pixels for the gradient of the weight. At most CONV_TERMS terms are added up in a
+   row; then the sum is added to those before. So what a tile reads stays in L1, and the error is smaller
+   than that of one long sum. */
 
 ALWAYS_INLINE NAME(vec) NAME(fused)(NAME(vec) a, NAME(vec) b, NAME(vec) c)
 {
@@ -30,7 +31,7 @@ ALWAYS_INLINE NAME(vec) NAME(factor)(const int depthwise, const real *run, ptrdi
 
 /* ---- y, and dx ---- */
 
-/* Store the tile's sums, or add them to what was stored before. Several pointers of a tile may be the same:
+/* Store the tile's sums, or add them to what was stored for the terms before. Several pointers of a tile may be the same:
    so all loads come first. */
 ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECTORS], real *const *y,
                                     int add)
@@ -45,47 +46,43 @@ ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECT
         for (int v = 0; v < vectors; v++) NAME(store)(y[p] + v * NAME(VEC), sum[p][v]);
 }
 
+/* The part of the terms that is added up before the sums are stored: from each of some runs, the same
+   range of values. */
+typedef struct {
+    ptrdiff_t run, runs, begin, end;
+} NAME(terms);
+
 ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const bn_grid *g,
-                                   const real *const *x, const real *weight, const real *bias,
-                                   real *const *y)
+                                   const NAME(terms) *t, const real *const *x, const real *weight,
+                                   const real *bias, real *const *y)
 {
     NAME(vec) sum[CONV_PIXELS][CONV_VECTORS];
     UNROLL
     for (int p = 0; p < CONV_PIXELS; p++)
-        for (int v = 0; v < vectors; v++) sum[p][v] = NAME(load)(bias + v * NAME(VEC));
-    ptrdiff_t left = CONV_TERMS;
-    int stored_before = 0;
-    for (ptrdiff_t r = 0; r < g->runs; r++) {
+        for (int v = 0; v < vectors; v++)
+            sum[p][v] = bias ? NAME(load)(bias + v * NAME(VEC)) : (NAME(vec)){0};
+    for (ptrdiff_t r = t->run; r < t->run + t->runs; r++) {
         const real *at[CONV_PIXELS];
         UNROLL
         for (int p = 0; p < CONV_PIXELS; p++) at[p] = x[p] + g->run[r];
-        for (ptrdiff_t i = 0; i < g->length;) {
-            if (left == 0) {
-                NAME(conv_store)(vectors, sum, y, stored_before);
-                UNROLL
-                for (int p = 0; p < CONV_PIXELS; p++)
-                    for (int v = 0; v < vectors; v++) sum[p][v] = (NAME(vec)){0};
-                left = CONV_TERMS, stored_before = 1;
-            }
-            const ptrdiff_t end = bn_min(g->length, i + left);
-            left -= end - i;
-            for (; i < end; i++, weight += vectors * NAME(VEC)) {
-                NAME(vec) w[CONV_VECTORS];
-                UNROLL
-                for (int v = 0; v < vectors; v++) w[v] = NAME(load)(weight + v * NAME(VEC));
-                UNROLL
-                for (int p = 0; p < CONV_PIXELS; p++)
-                    for (int v = 0; v < vectors; v++)
-                        sum[p][v] = NAME(fused)(NAME(factor)(depthwise, at[p], i, v), w[v], sum[p][v]);
-            }
+        for (ptrdiff_t i = t->begin; i < t->end; i++, weight += vectors * NAME(VEC)) {
+            NAME(vec) w[CONV_VECTORS];
+            UNROLL
+            for (int v = 0; v < vectors; v++) w[v] = NAME(load)(weight + v * NAME(VEC));
+            UNROLL
+            for (int p = 0; p < CONV_PIXELS; p++)
+                for (int v = 0; v < vectors; v++)
+                    sum[p][v] = NAME(fused)(NAME(factor)(depthwise, at[p], i, v), w[v], sum[p][v]);
         }
     }
-    NAME(conv_store)(vectors, sum, y, stored_before);
+    NAME(conv_store)(vectors, sum, y, !bias);
 }
 
-/* All pixels, tile by tile. A last tile with fewer pixels computes its last pixel repeatedly. */
+/* All pixels, tile by tile. A last tile with fewer pixels computes its last pixel repeatedly. The bias is
+   NULL for all terms but the first. */
 ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, const bn_grid *g,
-                                     const real *x, const real *weight, const real *bias, real *y)
+                                     const NAME(terms) *t, const real *x, const real *weight,
+                                     const real *bias, real *y)
 {
     const ptrdiff_t pixels = g->images * g->rows * g->columns;
     ptrdiff_t image = 0, row = 0, column = 0;
@@ -106,8 +103,31 @@ ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, con
             next_from = x + image * g->x_image + row * g->x_row;
             next_to = y + image * g->y_image + row * g->y_row;
         }
-        NAME(conv_tile)(vectors, depthwise, g, from, weight, bias, to);
+        NAME(conv_tile)(vectors, depthwise, g, t, from, weight, bias, to);
     }
+}
+
+/* All terms, at most CONV_TERMS at a time: their weights stay in L1 for all pixels. */
+ALWAYS_INLINE void NAME(conv_terms)(const int vectors, const int depthwise, const bn_grid *g,
+                                    const real *x, const real *weight, const real *bias, real *y)
+{
+    if (g->runs == 0) {
+        const NAME(terms) none = {0};
+        NAME(conv_pixels)(vectors, depthwise, g, &none, x, weight, bias, y);
+        return;
+    }
+    const ptrdiff_t pieces = bn_ceil_div(g->length, CONV_TERMS); /* of a run */
+    const ptrdiff_t runs = bn_max(1, CONV_TERMS / g->length);
+    for (ptrdiff_t run = 0; run < g->runs; run += runs)
+        for (ptrdiff_t piece = 0; piece < pieces; piece++) {
+            const NAME(terms) t = {.run = run,
+                                   .runs = bn_min(runs, g->runs - run),
+                                   .begin = piece * g->length / pieces,
+                                   .end = (piece + 1) * g->length / pieces};
+            NAME(conv_pixels)(vectors, depthwise, g, &t, x, weight, bias, y);
+            weight += t.runs * (t.end - t.begin) * vectors * NAME(VEC);
+            bias = NULL;
+        }
 }
 
 static void NAME(convolve)(void *y, const void *x, const void *weight, const void *bias,
@@ -118,24 +138,23 @@ static void NAME(convolve)(void *y, const void *x, const void *weight, const voi
         const real *w = (const real *)weight + o * taps, *b = (const real *)bias + o;
         const real *from = (const real *)x + (g->depthwise ? o : 0);
         real *to = (real *)y + o;
-#define CONV_PIXELS_OF(vectors, depthwise) NAME(conv_pixels)(vectors, depthwise, g, from, w, b, to)
-        FOR_TILE(CONV_PIXELS_OF, NAME(vectors_at)(o, outputs), g->depthwise);
-#undef CONV_PIXELS_OF
+#define CONV_TERMS_OF(vectors, depthwise) NAME(conv_terms)(vectors, depthwise, g, from, w, b, to)
+        FOR_TILE(CONV_TERMS_OF, NAME(vectors_at)(o, outputs), g->depthwise);
+#undef CONV_TERMS_OF
     }
 }
 
 /* ---- the gradient of the weight ---- */
 
-/* Add the tile's sums to its rows of dweight, and begin new ones. */
+/* Add the tile's sums to its rows of dweight. */
 ALWAYS_INLINE void NAME(dweight_add)(const int vectors, NAME(vec) sum[][CONV_VECTORS], real *dweight,
                                      ptrdiff_t pitch, ptrdiff_t rows)
 {
     UNROLL
     for (int k = 0; k < CONV_ROWS; k++)
-        for (int v = 0; v < vectors; v++) {
+        for (int v = 0; v < vectors && k < rows; v++) {
             real *to = dweight + k * pitch + v * NAME(VEC);
-            if (k < rows) NAME(store)(to, NAME(load)(to) + sum[k][v]);
-            sum[k][v] = (NAME(vec)){0};
+            NAME(store)(to, NAME(load)(to) + sum[k][v]);
         }
 }
 
@@ -148,13 +167,11 @@ ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, co
     UNROLL
     for (int k = 0; k < CONV_ROWS; k++)
         for (int v = 0; v < vectors; v++) sum[k][v] = (NAME(vec)){0};
-    ptrdiff_t left = CONV_TERMS, image = 0, row = 0;
-    while (image < g->images) {
-        const real *d = dy + image * g->y_image + row * g->y_row;
-        ptrdiff_t i = image * g->x_image + row * g->x_row;
-        for (ptrdiff_t column = 0; column < g->columns;) {
-            const ptrdiff_t count = bn_min(g->columns - column, left), end = i + count * g->x_column;
-            column += count, left -= count;
+    for (ptrdiff_t image = 0; image < g->images; image++)
+        for (ptrdiff_t row = 0; row < g->rows; row++) {
+            const real *d = dy + image * g->y_image + row * g->y_row;
+            ptrdiff_t i = image * g->x_image + row * g->x_row;
+            const ptrdiff_t end = i + g->columns * g->x_column;
             for (; i < end; i += g->x_column, d += g->y_column) {
                 NAME(vec) each[CONV_VECTORS];
                 UNROLL
@@ -164,13 +181,7 @@ ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, co
                     for (int v = 0; v < vectors; v++)
                         sum[k][v] = NAME(fused)(NAME(factor)(depthwise, x[k], i, v), each[v], sum[k][v]);
             }
-            if (left == 0) {
-                NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
-                left = CONV_TERMS;
-            }
         }
-        if (++row == g->rows) row = 0, image++;
-    }
     NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
 }
 
@@ -192,16 +203,38 @@ ALWAYS_INLINE void NAME(dweight_rows)(const int vectors, const int depthwise, co
     }
 }
 
-static void NAME(add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *g,
-                              ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch)
+/* The pixels of a grid, as many as are added up at a time. */
+static void NAME(add_dweight_of)(real *dweight, const real *x, const real *dy, const bn_grid *g,
+                                 ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch)
 {
     for (ptrdiff_t o = begin; o < end; o += NAME(BLOCK)) {
-        real *to = (real *)dweight + o;
-        const real *from = (const real *)x + (g->depthwise ? o : 0), *d = (const real *)dy + o;
+        real *to = dweight + o;
+        const real *from = x + (g->depthwise ? o : 0), *d = dy + o;
 #define DWEIGHT_ROWS_OF(vectors, depthwise) NAME(dweight_rows)(vectors, depthwise, g, from, d, to, pitch)
         FOR_TILE(DWEIGHT_ROWS_OF, NAME(vectors_at)(o, end), g->depthwise);
 #undef DWEIGHT_ROWS_OF
     }
+}
+
+/* At most CONV_TERMS pixels at a time: what they are multiplied with stays in L1 for all rows. */
+static void NAME(add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *g,
+                              ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch)
+{
+    const ptrdiff_t columns = bn_min(g->columns, CONV_TERMS);
+    const ptrdiff_t rows = bn_min(g->rows, CONV_TERMS / columns);
+    const ptrdiff_t images = bn_min(g->images, CONV_TERMS / (rows * columns));
+    for (ptrdiff_t image = 0; image < g->images; image += images)
+        for (ptrdiff_t row = 0; row < g->rows; row += rows)
+            for (ptrdiff_t column = 0; column < g->columns; column += columns) {
+                bn_grid part = *g;
+                part.images = bn_min(images, g->images - image);
+                part.rows = bn_min(rows, g->rows - row);
+                part.columns = bn_min(columns, g->columns - column);
+                NAME(add_dweight_of)(
+                    dweight, (const real *)x + image * g->x_image + row * g->x_row + column * g->x_column,
+                    (const real *)dy + image * g->y_image + row * g->y_row + column * g->y_column, &part,
+                    begin, end, pitch);
+            }
 }
 
 /* ---- the gradient of the bias ---- */
