@@ -3,20 +3,8 @@
 #ifndef BN_CONVOLUTION_H
 #define BN_CONVOLUTION_H
 
+#include "images.h"
 #include "kernels/kernels.h"
-
-/* A batch of images in any order in memory. The steps from one image, channel, row and column to the
-   next count values. */
-typedef struct {
-    char *data;
-    ptrdiff_t channels, rows, columns;
-    ptrdiff_t image, channel, row, column;
-} bn_images;
-
-/* How the kernel of a convolution moves along the rows or the columns, in pixels. */
-typedef struct {
-    ptrdiff_t kernel, stride, before, dilation;
-} bn_window;
 
 typedef struct {
     const bn_conv_kernels *kernels;

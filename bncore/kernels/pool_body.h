@@ -1,0 +1,369 @@
+/* Pooling. A line of outputs is computed pixel by pixel of their windows: the inner loops go over the
+   outputs, which lie a constant step apart, so that the compiler makes vectors of them. The order of
+   comparisons and additions is that of the pixels, however the outputs lie in memory.
+   docs/design.md, "Pooling", tells more. */
+
+#if BITS == 32
+typedef int32_t NAME(number);
+#else
+typedef int64_t NAME(number); /* as wide as a value, so that vectors of both have the same length */
+#endif
+
+/* A value for each output of a line. */
+typedef struct {
+    real of[BN_POOL_RUN];
+} NAME(line);
+
+/* call(step) with a constant for the most frequent steps. */
+#define FOR_POOL_STEP(step, call)                                                                 \
+    do {                                                                                          \
+        if ((step) == 1) call(1);                                                                 \
+        else if ((step) == 2) call(2);                                                            \
+        else call(step);                                                                          \
+    } while (0)
+
+/* ---- loads and stores of a line ---- */
+
+ALWAYS_INLINE void NAME(store_line)(real *to, ptrdiff_t step, const real *from, ptrdiff_t n)
+{
+    if (step == 1) memcpy(to, from, n * sizeof(real));
+    else
+        for (ptrdiff_t i = 0; i < n; i++) to[i * step] = from[i];
+}
+
+ALWAYS_INLINE void NAME(load_line)(real *to, const real *from, ptrdiff_t step, ptrdiff_t n)
+{
+    if (step == 1) memcpy(to, from, n * sizeof(real));
+    else
+        for (ptrdiff_t i = 0; i < n; i++) to[i] = from[i * step];
+}
+
+static void NAME(store_positions)(const bn_pool_block *b, ptrdiff_t line, const NAME(number) *index,
+                                  void *positions)
+{
+    const ptrdiff_t first = b->first + line * b->number.line, each = b->number.output;
+    const ptrdiff_t step = b->position.output, n = b->n;
+    if (b->position_bytes == 1) {
+        uint8_t *to = (uint8_t *)positions + line * b->position.line;
+        if (step == 1)
+            for (ptrdiff_t i = 0; i < n; i++) to[i] = (uint8_t)(first + index[i]);
+        else
+            for (ptrdiff_t i = 0; i < n; i++) to[i * step] = (uint8_t)(first + index[i]);
+    } else {
+        int32_t *to = (int32_t *)positions + line * b->position.line;
+        for (ptrdiff_t i = 0; i < n; i++) to[i * step] = (int32_t)(first + i * each + index[i]);
+    }
+}
+
+/* Positions of a line, as numbers relative to the first pixel of each window. */
+static void NAME(load_positions)(const bn_pool_block *b, ptrdiff_t line, const void *positions,
+                                 NAME(number) *index)
+{
+    const ptrdiff_t first = b->first + line * b->number.line, each = b->number.output;
+    const ptrdiff_t step = b->position.output, n = b->n;
+    if (b->position_bytes == 1) {
+        const uint8_t *from = (const uint8_t *)positions + line * b->position.line;
+        const NAME(number) base = (NAME(number))first;
+        if (step == 1)
+            for (ptrdiff_t i = 0; i < n; i++) index[i] = from[i] - base;
+        else
+            for (ptrdiff_t i = 0; i < n; i++) index[i] = from[i * step] - base;
+    } else {
+        const int32_t *from = (const int32_t *)positions + line * b->position.line;
+        for (ptrdiff_t i = 0; i < n; i++) index[i] = (NAME(number))(from[i * step] - (first + i * each));
+    }
+}
+
+/* ---- maxima ---- */
+
+/* Compare with `columns` adjoining pixels, the first of which has this number. NaN wins over all before. */
+ALWAYS_INLINE void NAME(max_pixels)(const ptrdiff_t step, const int columns, const bn_pool_block *b,
+                                    const real *restrict x, ptrdiff_t number, real *restrict best,
+                                    NAME(number) *restrict index)
+{
+    const ptrdiff_t column = b->column, n = b->n;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real most = best[i];
+        NAME(number) at = index[i];
+        UNROLL
+        for (int k = 0; k < columns; k++) {
+            const real value = x[i * step + k * column];
+            const int more = (value > most) | (value != value);
+            most = more ? value : most;
+            at = more ? (NAME(number))number + k : at;
+        }
+        best[i] = most, index[i] = at;
+    }
+}
+
+ALWAYS_INLINE void NAME(max_line)(const ptrdiff_t step, const bn_pool_block *b, const real *x,
+                                  real *best, NAME(number) *index)
+{
+    for (ptrdiff_t i = 0; i < b->n; i++) best[i] = -(real)INFINITY, index[i] = 0;
+    for (ptrdiff_t row = 0; row < b->rows; row++, x += b->row) {
+        ptrdiff_t k = 0;
+        for (; k + 3 <= b->columns; k += 3)
+            NAME(max_pixels)(step, 3, b, x + k * b->column, row * b->pitch + k, best, index);
+        if (k + 2 == b->columns)
+            NAME(max_pixels)(step, 2, b, x + k * b->column, row * b->pitch + k, best, index);
+        else if (k < b->columns)
+            NAME(max_pixels)(step, 1, b, x + k * b->column, row * b->pitch + k, best, index);
+    }
+}
+
+static void NAME(pool_max)(const bn_pool_block *b, const void *x, void *y, void *positions)
+{
+    NAME(line) best;
+    NAME(number) index[BN_POOL_RUN];
+    for (ptrdiff_t line = 0; line < b->lines; line++) {
+        const real *from = (const real *)x + line * b->x.line;
+#define MAX_LINE(step) NAME(max_line)(step, b, from, best.of, index)
+        FOR_POOL_STEP(b->x.output, MAX_LINE);
+#undef MAX_LINE
+        NAME(store_line)((real *)y + line * b->y.line, b->y.output, best.of, b->n);
+        NAME(store_positions)(b, line, index, positions);
+    }
+}
+
+/* How far the pixel with this number is from the window's first one. */
+ALWAYS_INLINE ptrdiff_t NAME(distance)(const bn_pool_block *b, ptrdiff_t number)
+{
+    const ptrdiff_t row = number / b->pitch;
+    return row * b->row + (number - row * b->pitch) * b->column;
+}
+
+ALWAYS_INLINE void NAME(add_max)(const int table, const bn_pool_block *b, real *dx, const real *dy,
+                                 const void *positions)
+{
+    NAME(number) index[BN_POOL_RUN];
+    ptrdiff_t distance[256]; /* of all numbers, in place of divisions */
+    const ptrdiff_t in_reach = b->rows * b->pitch;
+    if (table)
+        for (ptrdiff_t i = 0; i < in_reach; i++) distance[i] = NAME(distance)(b, i);
+    for (ptrdiff_t line = 0; line < b->lines; line++, dx += b->x.line, dy += b->y.line) {
+        NAME(load_positions)(b, line, positions, index);
+        for (ptrdiff_t i = 0; i < b->n; i++) {
+            if (index[i] < 0 || index[i] >= in_reach) continue; /* in a row before or after */
+            const ptrdiff_t at = table ? distance[index[i]] : NAME(distance)(b, index[i]);
+            dx[i * b->x.output + at] += dy[i * b->y.output];
+        }
+    }
+}
+
+static void NAME(add_max_gradient)(const bn_pool_block *b, void *dx, const void *dy,
+                                   const void *positions)
+{
+    if (b->position_bytes == 1) NAME(add_max)(1, b, dx, dy, positions);
+    else NAME(add_max)(0, b, dx, dy, positions);
+}
+
+ALWAYS_INLINE void NAME(set_max_line)(const ptrdiff_t step, const bn_pool_block *b, real *restrict dx,
+                                      const real *restrict dy, const NAME(number) *restrict index)
+{
+    const ptrdiff_t column = b->column, n = b->n;
+    for (ptrdiff_t row = 0; row < b->rows; row++, dx += b->row) {
+        const NAME(number) first = (NAME(number))(row * b->pitch);
+        if (b->columns == 2 && step == 2 && column == 1) /* side by side: one loop stores whole vectors */
+            for (ptrdiff_t i = 0; i < n; i++) {
+                dx[2 * i] = index[i] == first ? dy[i] : 0;
+                dx[2 * i + 1] = index[i] == first + 1 ? dy[i] : 0;
+            }
+        else
+            for (ptrdiff_t k = 0; k < b->columns; k++)
+                for (ptrdiff_t i = 0; i < n; i++)
+                    dx[i * step + k * column] = index[i] == first + k ? dy[i] : 0;
+    }
+}
+
+static void NAME(set_max_gradient)(const bn_pool_block *b, void *dx, const void *dy,
+                                   const void *positions)
+{
+    NAME(line) each;
+    NAME(number) index[BN_POOL_RUN];
+    for (ptrdiff_t line = 0; line < b->lines; line++) {
+        real *to = (real *)dx + line * b->x.line;
+        NAME(load_line)(each.of, (const real *)dy + line * b->y.line, b->y.output, b->n);
+        NAME(load_positions)(b, line, positions, index);
+#define SET_MAX_LINE(step) NAME(set_max_line)(step, b, to, each.of, index)
+        FOR_POOL_STEP(b->x.output, SET_MAX_LINE);
+#undef SET_MAX_LINE
+    }
+}
+
+/* ---- means ---- */
+
+/* The sum of `columns` adjoining pixels; added to what is there before, unless they are the first. */
+ALWAYS_INLINE void NAME(sum_pixels)(const ptrdiff_t step, const int columns, const int first,
+                                    const bn_pool_block *b, const real *restrict x, real *restrict sum)
+{
+    const ptrdiff_t column = b->column, n = b->n;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        real s = x[i * step];
+        UNROLL
+        for (int k = 1; k < columns; k++) s += x[i * step + k * column];
+        sum[i] = first ? s : sum[i] + s;
+    }
+}
+
+/* Each row in groups of up to 3 pixels. */
+ALWAYS_INLINE void NAME(sum_small)(const ptrdiff_t step, const bn_pool_block *b, const real *x, real *sum)
+{
+    int first = 1;
+    for (ptrdiff_t row = 0; row < b->rows; row++, x += b->row)
+        for (ptrdiff_t k = 0; k < b->columns; k += 3, first = 0) {
+            const real *at = x + k * b->column;
+            const int columns = (int)bn_min(b->columns - k, 3);
+            if (columns == 3 && first) NAME(sum_pixels)(step, 3, 1, b, at, sum);
+            else if (columns == 3) NAME(sum_pixels)(step, 3, 0, b, at, sum);
+            else if (columns == 2 && first) NAME(sum_pixels)(step, 2, 1, b, at, sum);
+            else if (columns == 2) NAME(sum_pixels)(step, 2, 0, b, at, sum);
+            else NAME(sum_pixels)(step, 1, first, b, at, sum);
+        }
+}
+
+/* Large windows have BN_LANES partial sums of each output, of the pixels in every BN_LANES-th column. Each
+   gets up to POOL_TERMS pixels, or a row, before they are added up, because the error of one long sum would
+   be larger. */
+ALWAYS_INLINE int NAME(is_large)(const bn_pool_block *b)
+{
+    return b->columns >= BN_LANES || b->rows * b->columns >= BN_LANES * POOL_TERMS;
+}
+
+ALWAYS_INLINE ptrdiff_t NAME(rows_together)(const bn_pool_block *b)
+{
+    return bn_max(1, POOL_TERMS / bn_ceil_div(b->columns, BN_LANES));
+}
+
+/* The sums of a line, whose step is 1 or which has one output. */
+ALWAYS_INLINE void NAME(sum_large)(const ptrdiff_t outputs, const ptrdiff_t column,
+                                   const bn_pool_block *b, const real *restrict x, real *restrict sum)
+{
+    real lanes[BN_LANES][BN_POOL_RUN];
+    const ptrdiff_t rows_together = NAME(rows_together)(b);
+    for (ptrdiff_t i = 0; i < outputs; i++) sum[i] = 0;
+    for (ptrdiff_t row = 0; row < b->rows;) {
+        for (int l = 0; l < BN_LANES; l++)
+            for (ptrdiff_t i = 0; i < outputs; i++) lanes[l][i] = 0;
+        const ptrdiff_t end = bn_min(b->rows, row + rows_together);
+        for (; row < end; row++, x += b->row)
+            for (ptrdiff_t k = 0; k < b->columns; k++)
+                for (ptrdiff_t i = 0; i < outputs; i++) lanes[k % BN_LANES][i] += x[k * column + i];
+        for (int half = BN_LANES / 2; half > 0; half /= 2)
+            for (int l = 0; l < half; l++)
+                for (ptrdiff_t i = 0; i < outputs; i++) lanes[l][i] += lanes[l + half][i];
+        for (ptrdiff_t i = 0; i < outputs; i++) sum[i] += lanes[0][i];
+    }
+}
+
+/* The same for one output, whose pixels in a row are side by side. */
+static real NAME(sum_large_rows)(const bn_pool_block *b, const real *restrict x)
+{
+    real sum = 0;
+    const ptrdiff_t rows_together = NAME(rows_together)(b);
+    for (ptrdiff_t row = 0; row < b->rows;) {
+        real lanes[BN_LANES] = {0};
+        const ptrdiff_t end = bn_min(b->rows, row + rows_together);
+        for (; row < end; row++, x += b->row) {
+            ptrdiff_t k = 0;
+            for (; k + BN_LANES <= b->columns; k += BN_LANES)
+                for (int l = 0; l < BN_LANES; l++) lanes[l] += x[k + l];
+            for (int l = 0; k < b->columns; k++, l++) lanes[l] += x[k];
+        }
+        for (int half = BN_LANES / 2; half > 0; half /= 2)
+            for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+        sum += lanes[0];
+    }
+    return sum;
+}
+
+static void NAME(sum_line)(const bn_pool_block *b, const real *x, real *sum)
+{
+    const ptrdiff_t step = b->x.output;
+    if (!NAME(is_large)(b)) {
+#define SUM_SMALL(step) NAME(sum_small)(step, b, x, sum)
+        FOR_POOL_STEP(step, SUM_SMALL);
+#undef SUM_SMALL
+    } else if (b->column == 1)
+        for (ptrdiff_t i = 0; i < b->n; i++) sum[i] = NAME(sum_large_rows)(b, x + i * step);
+    else if (step == 1) NAME(sum_large)(b->n, b->column, b, x, sum);
+    else
+        for (ptrdiff_t i = 0; i < b->n; i++) NAME(sum_large)(1, b->column, b, x + i * step, sum + i);
+}
+
+static void NAME(pool_mean)(const bn_pool_block *b, const void *x, void *y)
+{
+    NAME(line) sum = {{0}}; /* a window may have no pixels */
+    for (ptrdiff_t line = 0; line < b->lines; line++) {
+        NAME(sum_line)(b, (const real *)x + line * b->x.line, sum.of);
+        for (ptrdiff_t i = 0; i < b->n; i++) sum.of[i] *= (real)b->scale;
+        NAME(store_line)((real *)y + line * b->y.line, b->y.output, sum.of, b->n);
+    }
+}
+
+/* To all pixels of the windows of a line. The last pixel of a row is first, so that pixels get the
+   gradients of their windows in the order of the windows. */
+ALWAYS_INLINE void NAME(spread_line)(const ptrdiff_t step, const int add, const bn_pool_block *b,
+                                     real *restrict dx, const real *restrict dy)
+{
+    const ptrdiff_t column = b->column, n = b->n;
+    for (ptrdiff_t row = 0; row < b->rows; row++, dx += b->row) {
+        if (!add && b->columns == 2 && step == 2 && column == 1)
+            for (ptrdiff_t i = 0; i < n; i++) dx[2 * i] = dx[2 * i + 1] = dy[i];
+        else
+            for (ptrdiff_t k = b->columns - 1; k >= 0; k--)
+                for (ptrdiff_t i = 0; i < n; i++) {
+                    real *to = dx + i * step + k * column;
+                    *to = add ? *to + dy[i] : dy[i];
+                }
+    }
+}
+
+/* The same for large windows whose pixels in a row are side by side. */
+ALWAYS_INLINE void NAME(spread_large)(const int add, const bn_pool_block *b, real *restrict dx,
+                                      const real *restrict dy)
+{
+    for (ptrdiff_t row = 0; row < b->rows; row++, dx += b->row)
+        for (ptrdiff_t i = 0; i < b->n; i++) {
+            real *to = dx + i * b->x.output;
+            for (ptrdiff_t k = 0; k < b->columns; k++) to[k] = add ? to[k] + dy[i] : dy[i];
+        }
+}
+
+ALWAYS_INLINE void NAME(mean_gradient)(const int add, const bn_pool_block *b, void *dx, const void *dy)
+{
+    NAME(line) each;
+    for (ptrdiff_t line = 0; line < b->lines; line++) {
+        real *to = (real *)dx + line * b->x.line;
+        NAME(load_line)(each.of, (const real *)dy + line * b->y.line, b->y.output, b->n);
+        for (ptrdiff_t i = 0; i < b->n; i++) each.of[i] *= (real)b->scale;
+        if (b->columns >= BN_LANES && b->column == 1) {
+            NAME(spread_large)(add, b, to, each.of);
+            continue;
+        }
+#define SPREAD_LINE(step) NAME(spread_line)(step, add, b, to, each.of)
+        FOR_POOL_STEP(b->x.output, SPREAD_LINE);
+#undef SPREAD_LINE
+    }
+}
+
+static void NAME(add_mean_gradient)(const bn_pool_block *b, void *dx, const void *dy)
+{
+    NAME(mean_gradient)(1, b, dx, dy);
+}
+
+static void NAME(set_mean_gradient)(const bn_pool_block *b, void *dx, const void *dy)
+{
+    NAME(mean_gradient)(0, b, dx, dy);
+}
+
+#undef FOR_POOL_STEP
+
+static const bn_pool_kernels NAME(pool_table) = {
+    .itemsize = sizeof(real),
+    .max = NAME(pool_max),
+    .add_max_gradient = NAME(add_max_gradient),
+    .set_max_gradient = NAME(set_max_gradient),
+    .mean = NAME(pool_mean),
+    .add_mean_gradient = NAME(add_mean_gradient),
+    .set_mean_gradient = NAME(set_mean_gradient),
+};
