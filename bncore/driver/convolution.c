@@ -335,7 +335,8 @@ static ptrdiff_t tap_bytes(const bn_convolution *call)
 
 static ptrdiff_t scratch_bytes(const bn_convolution *call)
 {
-    return 2 * (call->window[BN_ROWS].kernel + call->window[BN_COLUMNS].kernel) * (ptrdiff_t)sizeof(ptrdiff_t);
+    return 2 * (call->window[BN_ROWS].kernel + call->window[BN_COLUMNS].kernel) *
+           (ptrdiff_t)sizeof(ptrdiff_t);
 }
 
 static void lay_out(conv_operation *op, bn_arena *a)
@@ -393,7 +394,8 @@ static int run_with_workspace(const bn_convolution *call, int gradient, const vo
     const int threads = threads_for(call);
     conv_operation op = {.threads = threads, .given_bias = bias};
     op.r = relate(call, gradient, threads > 1 ? ITEMS_PER_THREAD * threads : 1);
-    op.phase_count = bn_min(op.r.step[BN_ROWS], op.r.to.rows) * bn_min(op.r.step[BN_COLUMNS], op.r.to.columns);
+    op.phase_count =
+        bn_min(op.r.step[BN_ROWS], op.r.to.rows) * bn_min(op.r.step[BN_COLUMNS], op.r.to.columns);
     op.buffer = buffer_bytes(&op.r);
     bn_arena counted = {0};
     lay_out(&op, &counted);

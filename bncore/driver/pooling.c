@@ -217,7 +217,8 @@ static void run(const bn_pooling *given, pool_kind kind)
     op.blocks = bn_ceil_div(x->channels, op.block);
     const double values = (double)call.images * x->channels * x->rows * x->columns;
     const int threads = values < POOL_SERIAL_BELOW ? 1 : call.threads;
-    const ptrdiff_t rows = op.gradient ? x->rows : y->rows, wanted = threads > 1 ? ITEMS_PER_THREAD * threads : 1;
+    const ptrdiff_t rows = op.gradient ? x->rows : y->rows;
+    const ptrdiff_t wanted = threads > 1 ? ITEMS_PER_THREAD * threads : 1;
     op.band = bn_ceil_div(rows, bn_min(rows, bn_ceil_div(wanted, call.images * op.blocks)));
     op.bands = bn_ceil_div(rows, op.band);
     bn_parallel_for(call.images * op.blocks * op.bands, threads, run_items, &op);

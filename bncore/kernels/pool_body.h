@@ -9,17 +9,23 @@ typedef int32_t NAME(number);
 typedef int64_t NAME(number); /* as wide as a value, so that vectors of both have the same length */
 #endif
 
+typedef NAME(number) NAME(numbers) VECTOR(VECTOR_BYTES);
+typedef NAME(number) NAME(numbers_unaligned) UNALIGNED(VECTOR_BYTES, NAME(number));
+
 /* A value for each output of a line. */
 typedef struct {
     real of[BN_POOL_RUN];
 } NAME(line);
 
-/* call(step) with a constant for the most frequent steps. */
-#define FOR_POOL_STEP(step, call)                                                                 \
+/* call(step, column) for the steps from an output to the next and from a pixel of its window to the next,
+   with constants for channels-last images, and for planar ones with a stride of 1 or 2. */
+#define FOR_POOL_STEPS(b, call)                                                                   \
     do {                                                                                          \
-        if ((step) == 1) call(1);                                                                 \
-        else if ((step) == 2) call(2);                                                            \
-        else call(step);                                                                          \
+        const ptrdiff_t step_ = (b)->x.output, column_ = (b)->column;                             \
+        if (step_ == 1 && column_ == 1) call(1, 1);                                               \
+        else if (step_ == 2 && column_ == 1) call(2, 1);                                          \
+        else if (step_ == 1) call(1, column_);                                                    \
+        else call(step_, column_);                                                                \
     } while (0)
 
 /* ---- loads and stores of a line ---- */
@@ -76,38 +82,61 @@ static void NAME(load_positions)(const bn_pool_block *b, ptrdiff_t line, const v
 
 /* ---- maxima ---- */
 
-/* Compare with `columns` adjoining pixels, the first of which has this number. NaN wins over all before. */
-ALWAYS_INLINE void NAME(max_pixels)(const ptrdiff_t step, const int columns, const bn_pool_block *b,
-                                    const real *restrict x, ptrdiff_t number, real *restrict best,
-                                    NAME(number) *restrict index)
+/* NaN wins over all before. */
+ALWAYS_INLINE void NAME(compare)(const real *x, NAME(number) number, NAME(vec) *most, NAME(numbers) *at)
 {
-    const ptrdiff_t column = b->column, n = b->n;
-    for (ptrdiff_t i = 0; i < n; i++) {
-        real most = best[i];
-        NAME(number) at = index[i];
-        UNROLL
-        for (int k = 0; k < columns; k++) {
-            const real value = x[i * step + k * column];
-            const int more = (value > most) | (value != value);
-            most = more ? value : most;
-            at = more ? (NAME(number))number + k : at;
-        }
-        best[i] = most, index[i] = at;
+    const NAME(vec) value = NAME(load)(x);
+    const NAME(numbers) more = (value > *most) | (value != value);
+    *most = SELECT(more, value, *most);
+    *at = SELECT(more, number - (NAME(numbers)){0}, *at);
+}
+
+/* Compare BN_LANES outputs with one pixel, or with two adjoining ones, the first of which has this number.
+   The vectors are explicit: compilers make branches of these comparisons, which cannot be predicted. */
+ALWAYS_INLINE void NAME(max_lanes)(const int pixels, const real *x, const real *next,
+                                   NAME(number) number, real *best, NAME(number) *index)
+{
+    UNROLL
+    for (int i = 0; i < BN_LANES; i += NAME(VEC)) {
+        NAME(vec) most = NAME(load)(best + i);
+        NAME(numbers) at = *(const NAME(numbers_unaligned) *)(index + i);
+        NAME(compare)(x + i, number, &most, &at);
+        if (pixels == 2) NAME(compare)(next + i, number + 1, &most, &at);
+        NAME(store)(best + i, most);
+        *(NAME(numbers_unaligned) *)(index + i) = at;
     }
 }
 
-ALWAYS_INLINE void NAME(max_line)(const ptrdiff_t step, const bn_pool_block *b, const real *x,
-                                  real *best, NAME(number) *index)
+/* The same for all outputs of the line. What is not BN_LANES values side by side is copied before. */
+ALWAYS_INLINE void NAME(max_pixels)(const ptrdiff_t step, const ptrdiff_t column, const int pixels,
+                                    const real *restrict x, ptrdiff_t number, ptrdiff_t n,
+                                    real *restrict best, NAME(number) *restrict index)
 {
-    for (ptrdiff_t i = 0; i < b->n; i++) best[i] = -(real)INFINITY, index[i] = 0;
+    const NAME(number) first = (NAME(number))number;
+    const ptrdiff_t next = (pixels - 1) * column;
+    real copy[2][BN_LANES] = {{0}};
+    for (ptrdiff_t i = 0; i < n; i += BN_LANES, x += BN_LANES * step) {
+        const ptrdiff_t count = bn_min(n - i, BN_LANES);
+        if (step == 1 && count == BN_LANES) {
+            NAME(max_lanes)(pixels, x, x + next, first, best + i, index + i);
+            continue;
+        }
+        for (ptrdiff_t k = 0; k < count; k++) copy[0][k] = x[k * step], copy[1][k] = x[k * step + next];
+        NAME(max_lanes)(pixels, copy[0], copy[1], first, best + i, index + i);
+    }
+}
+
+ALWAYS_INLINE void NAME(max_line)(const ptrdiff_t step, const ptrdiff_t column, const bn_pool_block *b,
+                                  const real *x, real *best, NAME(number) *index)
+{
+    for (ptrdiff_t i = 0; i < bn_ceil_div(b->n, BN_LANES) * BN_LANES; i++)
+        best[i] = -(real)INFINITY, index[i] = 0;
     for (ptrdiff_t row = 0; row < b->rows; row++, x += b->row) {
-        ptrdiff_t k = 0;
-        for (; k + 3 <= b->columns; k += 3)
-            NAME(max_pixels)(step, 3, b, x + k * b->column, row * b->pitch + k, best, index);
-        if (k + 2 == b->columns)
-            NAME(max_pixels)(step, 2, b, x + k * b->column, row * b->pitch + k, best, index);
-        else if (k < b->columns)
-            NAME(max_pixels)(step, 1, b, x + k * b->column, row * b->pitch + k, best, index);
+        const ptrdiff_t number = row * b->pitch, pairs = b->columns / 2;
+        for (ptrdiff_t k = 0; k < 2 * pairs; k += 2)
+            NAME(max_pixels)(step, column, 2, x + k * column, number + k, b->n, best, index);
+        if (b->columns > 2 * pairs)
+            NAME(max_pixels)(step, column, 1, x + 2 * pairs * column, number + 2 * pairs, b->n, best, index);
     }
 }
 
@@ -117,8 +146,8 @@ static void NAME(pool_max)(const bn_pool_block *b, const void *x, void *y, void 
     NAME(number) index[BN_POOL_RUN];
     for (ptrdiff_t line = 0; line < b->lines; line++) {
         const real *from = (const real *)x + line * b->x.line;
-#define MAX_LINE(step) NAME(max_line)(step, b, from, best.of, index)
-        FOR_POOL_STEP(b->x.output, MAX_LINE);
+#define MAX_LINE(step, column) NAME(max_line)(step, column, b, from, best.of, index)
+        FOR_POOL_STEPS(b, MAX_LINE);
 #undef MAX_LINE
         NAME(store_line)((real *)y + line * b->y.line, b->y.output, best.of, b->n);
         NAME(store_positions)(b, line, index, positions);
@@ -138,14 +167,15 @@ ALWAYS_INLINE void NAME(add_max)(const int table, const bn_pool_block *b, real *
     NAME(number) index[BN_POOL_RUN];
     ptrdiff_t distance[256]; /* of all numbers, in place of divisions */
     const ptrdiff_t in_reach = b->rows * b->pitch;
+    const ptrdiff_t n = b->n, step = b->x.output, y_step = b->y.output; /* dx might be b, for a compiler */
     if (table)
         for (ptrdiff_t i = 0; i < in_reach; i++) distance[i] = NAME(distance)(b, i);
     for (ptrdiff_t line = 0; line < b->lines; line++, dx += b->x.line, dy += b->y.line) {
         NAME(load_positions)(b, line, positions, index);
-        for (ptrdiff_t i = 0; i < b->n; i++) {
-            if (index[i] < 0 || index[i] >= in_reach) continue; /* in a row before or after */
-            const ptrdiff_t at = table ? distance[index[i]] : NAME(distance)(b, index[i]);
-            dx[i * b->x.output + at] += dy[i * b->y.output];
+        real *to = dx;
+        for (ptrdiff_t i = 0; i < n; i++, to += step) {
+            if ((size_t)index[i] >= (size_t)in_reach) continue; /* in a row before or after */
+            to[table ? distance[index[i]] : NAME(distance)(b, index[i])] += dy[i * y_step];
         }
     }
 }
@@ -157,10 +187,11 @@ static void NAME(add_max_gradient)(const bn_pool_block *b, void *dx, const void 
     else NAME(add_max)(0, b, dx, dy, positions);
 }
 
-ALWAYS_INLINE void NAME(set_max_line)(const ptrdiff_t step, const bn_pool_block *b, real *restrict dx,
-                                      const real *restrict dy, const NAME(number) *restrict index)
+ALWAYS_INLINE void NAME(set_max_line)(const ptrdiff_t step, const ptrdiff_t column,
+                                      const bn_pool_block *b, real *restrict dx, const real *restrict dy,
+                                      const NAME(number) *restrict index)
 {
-    const ptrdiff_t column = b->column, n = b->n;
+    const ptrdiff_t n = b->n;
     for (ptrdiff_t row = 0; row < b->rows; row++, dx += b->row) {
         const NAME(number) first = (NAME(number))(row * b->pitch);
         if (b->columns == 2 && step == 2 && column == 1) /* side by side: one loop stores whole vectors */
@@ -184,40 +215,39 @@ static void NAME(set_max_gradient)(const bn_pool_block *b, void *dx, const void 
         real *to = (real *)dx + line * b->x.line;
         NAME(load_line)(each.of, (const real *)dy + line * b->y.line, b->y.output, b->n);
         NAME(load_positions)(b, line, positions, index);
-#define SET_MAX_LINE(step) NAME(set_max_line)(step, b, to, each.of, index)
-        FOR_POOL_STEP(b->x.output, SET_MAX_LINE);
+#define SET_MAX_LINE(step, column) NAME(set_max_line)(step, column, b, to, each.of, index)
+        FOR_POOL_STEPS(b, SET_MAX_LINE);
 #undef SET_MAX_LINE
     }
 }
 
 /* ---- means ---- */
 
-/* The sum of `columns` adjoining pixels; added to what is there before, unless they are the first. */
-ALWAYS_INLINE void NAME(sum_pixels)(const ptrdiff_t step, const int columns, const int first,
-                                    const bn_pool_block *b, const real *restrict x, real *restrict sum)
+/* The sum of one pixel, or of two adjoining ones; added to what is there before, unless they are the
+   first. */
+ALWAYS_INLINE void NAME(sum_pixels)(const ptrdiff_t step, const ptrdiff_t column, const int columns,
+                                    const int first, const bn_pool_block *b, const real *restrict x,
+                                    real *restrict sum)
 {
-    const ptrdiff_t column = b->column, n = b->n;
+    const ptrdiff_t n = b->n;
     for (ptrdiff_t i = 0; i < n; i++) {
         real s = x[i * step];
-        UNROLL
-        for (int k = 1; k < columns; k++) s += x[i * step + k * column];
+        if (columns == 2) s += x[i * step + column];
         sum[i] = first ? s : sum[i] + s;
     }
 }
 
-/* Each row in groups of up to 3 pixels. */
-ALWAYS_INLINE void NAME(sum_small)(const ptrdiff_t step, const bn_pool_block *b, const real *x, real *sum)
+/* Each row in pairs of pixels. */
+ALWAYS_INLINE void NAME(sum_small)(const ptrdiff_t step, const ptrdiff_t column, const bn_pool_block *b,
+                                   const real *x, real *sum)
 {
     int first = 1;
     for (ptrdiff_t row = 0; row < b->rows; row++, x += b->row)
-        for (ptrdiff_t k = 0; k < b->columns; k += 3, first = 0) {
-            const real *at = x + k * b->column;
-            const int columns = (int)bn_min(b->columns - k, 3);
-            if (columns == 3 && first) NAME(sum_pixels)(step, 3, 1, b, at, sum);
-            else if (columns == 3) NAME(sum_pixels)(step, 3, 0, b, at, sum);
-            else if (columns == 2 && first) NAME(sum_pixels)(step, 2, 1, b, at, sum);
-            else if (columns == 2) NAME(sum_pixels)(step, 2, 0, b, at, sum);
-            else NAME(sum_pixels)(step, 1, first, b, at, sum);
+        for (ptrdiff_t k = 0; k < b->columns; k += 2, first = 0) {
+            const real *at = x + k * column;
+            if (k + 1 == b->columns) NAME(sum_pixels)(step, column, 1, first, b, at, sum);
+            else if (first) NAME(sum_pixels)(step, column, 2, 1, b, at, sum);
+            else NAME(sum_pixels)(step, column, 2, 0, b, at, sum);
         }
 }
 
@@ -255,20 +285,31 @@ ALWAYS_INLINE void NAME(sum_large)(const ptrdiff_t outputs, const ptrdiff_t colu
     }
 }
 
-/* The same for one output, whose pixels in a row are side by side. */
+/* The same for one output, whose pixels in a row are side by side: its lanes stay in registers. */
 static real NAME(sum_large_rows)(const bn_pool_block *b, const real *restrict x)
 {
+    enum { VECTORS = BN_LANES / NAME(VEC) };
     real sum = 0;
     const ptrdiff_t rows_together = NAME(rows_together)(b);
     for (ptrdiff_t row = 0; row < b->rows;) {
-        real lanes[BN_LANES] = {0};
+        NAME(vec) vectors[VECTORS];
+        real lanes[BN_LANES], rest[BN_LANES];
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) vectors[v] = (NAME(vec)){0};
         const ptrdiff_t end = bn_min(b->rows, row + rows_together);
         for (; row < end; row++, x += b->row) {
-            ptrdiff_t k = 0;
-            for (; k + BN_LANES <= b->columns; k += BN_LANES)
-                for (int l = 0; l < BN_LANES; l++) lanes[l] += x[k + l];
-            for (int l = 0; k < b->columns; k++, l++) lanes[l] += x[k];
+            const ptrdiff_t left = b->columns % BN_LANES, whole = b->columns - left;
+            for (ptrdiff_t k = 0; k < whole; k += BN_LANES) {
+                UNROLL
+                for (int v = 0; v < VECTORS; v++) vectors[v] += NAME(load)(x + k + v * NAME(VEC));
+            }
+            if (left == 0) continue;
+            for (int l = 0; l < BN_LANES; l++) rest[l] = l < left ? x[whole + l] : 0;
+            UNROLL
+            for (int v = 0; v < VECTORS; v++) vectors[v] += NAME(load)(rest + v * NAME(VEC));
         }
+        UNROLL
+        for (int v = 0; v < VECTORS; v++) NAME(store)(lanes + v * NAME(VEC), vectors[v]);
         for (int half = BN_LANES / 2; half > 0; half /= 2)
             for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
         sum += lanes[0];
@@ -280,8 +321,8 @@ static void NAME(sum_line)(const bn_pool_block *b, const real *x, real *sum)
 {
     const ptrdiff_t step = b->x.output;
     if (!NAME(is_large)(b)) {
-#define SUM_SMALL(step) NAME(sum_small)(step, b, x, sum)
-        FOR_POOL_STEP(step, SUM_SMALL);
+#define SUM_SMALL(step, column) NAME(sum_small)(step, column, b, x, sum)
+        FOR_POOL_STEPS(b, SUM_SMALL);
 #undef SUM_SMALL
     } else if (b->column == 1)
         for (ptrdiff_t i = 0; i < b->n; i++) sum[i] = NAME(sum_large_rows)(b, x + i * step);
@@ -302,10 +343,10 @@ static void NAME(pool_mean)(const bn_pool_block *b, const void *x, void *y)
 
 /* To all pixels of the windows of a line. The last pixel of a row is first, so that pixels get the
    gradients of their windows in the order of the windows. */
-ALWAYS_INLINE void NAME(spread_line)(const ptrdiff_t step, const int add, const bn_pool_block *b,
-                                     real *restrict dx, const real *restrict dy)
+ALWAYS_INLINE void NAME(spread_line)(const ptrdiff_t step, const ptrdiff_t column, const int add,
+                                     const bn_pool_block *b, real *restrict dx, const real *restrict dy)
 {
-    const ptrdiff_t column = b->column, n = b->n;
+    const ptrdiff_t n = b->n;
     for (ptrdiff_t row = 0; row < b->rows; row++, dx += b->row) {
         if (!add && b->columns == 2 && step == 2 && column == 1)
             for (ptrdiff_t i = 0; i < n; i++) dx[2 * i] = dx[2 * i + 1] = dy[i];
@@ -340,8 +381,8 @@ ALWAYS_INLINE void NAME(mean_gradient)(const int add, const bn_pool_block *b, vo
             NAME(spread_large)(add, b, to, each.of);
             continue;
         }
-#define SPREAD_LINE(step) NAME(spread_line)(step, add, b, to, each.of)
-        FOR_POOL_STEP(b->x.output, SPREAD_LINE);
+#define SPREAD_LINE(step, column) NAME(spread_line)(step, column, add, b, to, each.of)
+        FOR_POOL_STEPS(b, SPREAD_LINE);
 #undef SPREAD_LINE
     }
 }
@@ -356,7 +397,7 @@ static void NAME(set_mean_gradient)(const bn_pool_block *b, void *dx, const void
     NAME(mean_gradient)(0, b, dx, dy);
 }
 
-#undef FOR_POOL_STEP
+#undef FOR_POOL_STEPS
 
 static const bn_pool_kernels NAME(pool_table) = {
     .itemsize = sizeof(real),
