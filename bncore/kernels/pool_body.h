@@ -251,33 +251,42 @@ ALWAYS_INLINE void NAME(sum_small)(const ptrdiff_t step, const ptrdiff_t column,
         }
 }
 
-/* Large windows have BN_LANES partial sums of each output, of the pixels in every BN_LANES-th column. Each
-   gets up to POOL_TERMS pixels, or a row, before they are added up, because the error of one long sum would
-   be larger. */
+/* Large windows are cut into parts of POOL_WIDTH columns, and those into parts of some rows. Such a part has
+   BN_LANES partial sums of each output, of the pixels in every BN_LANES-th column; the sums of parts are
+   added up as doubles, because the error of one long sum would be larger. */
+enum { NAME(POOL_WIDTH) = BN_LANES * POOL_TERMS };
+
 ALWAYS_INLINE int NAME(is_large)(const bn_pool_block *b)
 {
-    return b->columns >= BN_LANES || b->rows * b->columns >= BN_LANES * POOL_TERMS;
+    return b->columns >= BN_LANES || b->rows * b->columns >= NAME(POOL_WIDTH);
 }
 
-ALWAYS_INLINE ptrdiff_t NAME(rows_together)(const bn_pool_block *b)
+/* So many that no partial sum has more than POOL_TERMS pixels. */
+ALWAYS_INLINE ptrdiff_t NAME(rows_together)(ptrdiff_t columns)
 {
-    return bn_max(1, POOL_TERMS / bn_ceil_div(b->columns, BN_LANES));
+    return POOL_TERMS / bn_ceil_div(columns, BN_LANES);
 }
 
-/* The sums of a line, whose step is 1 or which has one output. */
-ALWAYS_INLINE void NAME(sum_large)(const ptrdiff_t outputs, const ptrdiff_t column,
-                                   const bn_pool_block *b, const real *restrict x, real *restrict sum)
+/* Add up all lanes, in pairs. */
+ALWAYS_INLINE real NAME(sum_lanes)(real *lanes)
+{
+    for (int half = BN_LANES / 2; half > 0; half /= 2)
+        for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
+    return lanes[0];
+}
+
+/* Add the sums of these columns for a line whose step is 1 or which has one output. */
+ALWAYS_INLINE void NAME(add_large)(ptrdiff_t outputs, ptrdiff_t columns, const bn_pool_block *b,
+                                   const real *restrict x, double *restrict sum)
 {
     real lanes[BN_LANES][BN_POOL_RUN];
-    const ptrdiff_t rows_together = NAME(rows_together)(b);
-    for (ptrdiff_t i = 0; i < outputs; i++) sum[i] = 0;
     for (ptrdiff_t row = 0; row < b->rows;) {
         for (int l = 0; l < BN_LANES; l++)
             for (ptrdiff_t i = 0; i < outputs; i++) lanes[l][i] = 0;
-        const ptrdiff_t end = bn_min(b->rows, row + rows_together);
+        const ptrdiff_t end = bn_min(b->rows, row + NAME(rows_together)(columns));
         for (; row < end; row++, x += b->row)
-            for (ptrdiff_t k = 0; k < b->columns; k++)
-                for (ptrdiff_t i = 0; i < outputs; i++) lanes[k % BN_LANES][i] += x[k * column + i];
+            for (ptrdiff_t k = 0; k < columns; k++)
+                for (ptrdiff_t i = 0; i < outputs; i++) lanes[k % BN_LANES][i] += x[k * b->column + i];
         for (int half = BN_LANES / 2; half > 0; half /= 2)
             for (int l = 0; l < half; l++)
                 for (ptrdiff_t i = 0; i < outputs; i++) lanes[l][i] += lanes[l + half][i];
@@ -286,49 +295,59 @@ ALWAYS_INLINE void NAME(sum_large)(const ptrdiff_t outputs, const ptrdiff_t colu
 }
 
 /* The same for one output, whose pixels in a row are side by side: its lanes stay in registers. */
-static real NAME(sum_large_rows)(const bn_pool_block *b, const real *restrict x)
+static void NAME(add_large_rows)(ptrdiff_t columns, const bn_pool_block *b, const real *restrict x,
+                                 double *sum)
 {
     enum { VECTORS = BN_LANES / NAME(VEC) };
-    real sum = 0;
-    const ptrdiff_t rows_together = NAME(rows_together)(b);
+    const ptrdiff_t left = columns % BN_LANES, whole = columns - left;
     for (ptrdiff_t row = 0; row < b->rows;) {
         NAME(vec) vectors[VECTORS];
-        real lanes[BN_LANES], rest[BN_LANES];
+        real lanes[BN_LANES];
         UNROLL
         for (int v = 0; v < VECTORS; v++) vectors[v] = (NAME(vec)){0};
-        const ptrdiff_t end = bn_min(b->rows, row + rows_together);
+        const ptrdiff_t end = bn_min(b->rows, row + NAME(rows_together)(columns));
         for (; row < end; row++, x += b->row) {
-            const ptrdiff_t left = b->columns % BN_LANES, whole = b->columns - left;
             for (ptrdiff_t k = 0; k < whole; k += BN_LANES) {
                 UNROLL
                 for (int v = 0; v < VECTORS; v++) vectors[v] += NAME(load)(x + k + v * NAME(VEC));
             }
             if (left == 0) continue;
-            for (int l = 0; l < BN_LANES; l++) rest[l] = l < left ? x[whole + l] : 0;
+            for (int l = 0; l < BN_LANES; l++) lanes[l] = l < left ? x[whole + l] : 0;
             UNROLL
-            for (int v = 0; v < VECTORS; v++) vectors[v] += NAME(load)(rest + v * NAME(VEC));
+            for (int v = 0; v < VECTORS; v++) vectors[v] += NAME(load)(lanes + v * NAME(VEC));
         }
         UNROLL
         for (int v = 0; v < VECTORS; v++) NAME(store)(lanes + v * NAME(VEC), vectors[v]);
-        for (int half = BN_LANES / 2; half > 0; half /= 2)
-            for (int l = 0; l < half; l++) lanes[l] += lanes[l + half];
-        sum += lanes[0];
+        *sum += NAME(sum_lanes)(lanes);
     }
-    return sum;
+}
+
+static void NAME(sum_large)(const bn_pool_block *b, const real *x, real *sum)
+{
+    const ptrdiff_t step = b->x.output, n = b->n;
+    double total[BN_POOL_RUN] = {0};
+    for (ptrdiff_t k = 0; k < b->columns; k += NAME(POOL_WIDTH), x += NAME(POOL_WIDTH) * b->column) {
+        const ptrdiff_t columns = bn_min(NAME(POOL_WIDTH), b->columns - k);
+        if (b->column != 1 && step == 1) {
+            NAME(add_large)(n, columns, b, x, total);
+            continue;
+        }
+        for (ptrdiff_t i = 0; i < n; i++)
+            if (b->column == 1) NAME(add_large_rows)(columns, b, x + i * step, total + i);
+            else NAME(add_large)(1, columns, b, x + i * step, total + i);
+    }
+    for (ptrdiff_t i = 0; i < n; i++) sum[i] = (real)total[i];
 }
 
 static void NAME(sum_line)(const bn_pool_block *b, const real *x, real *sum)
 {
-    const ptrdiff_t step = b->x.output;
-    if (!NAME(is_large)(b)) {
+    if (NAME(is_large)(b)) {
+        NAME(sum_large)(b, x, sum);
+        return;
+    }
 #define SUM_SMALL(step, column) NAME(sum_small)(step, column, b, x, sum)
-        FOR_POOL_STEPS(b, SUM_SMALL);
+    FOR_POOL_STEPS(b, SUM_SMALL);
 #undef SUM_SMALL
-    } else if (b->column == 1)
-        for (ptrdiff_t i = 0; i < b->n; i++) sum[i] = NAME(sum_large_rows)(b, x + i * step);
-    else if (step == 1) NAME(sum_large)(b->n, b->column, b, x, sum);
-    else
-        for (ptrdiff_t i = 0; i < b->n; i++) NAME(sum_large)(1, b->column, b, x + i * step, sum + i);
 }
 
 static void NAME(pool_mean)(const bn_pool_block *b, const void *x, void *y)
