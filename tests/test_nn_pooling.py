@@ -157,7 +157,7 @@ def normal(shape, dtype=np.float64, seed=0):
 
 
 def window_slices(layer, size, row, column):
-    """Return the part of an image that is in the window of an output, and its size with padding."""
+    """Return the part of an image that is in the window of an output."""
     parts, kernel = [], pair(layer.kernel_size)
     for k, output in enumerate((row, column)):
         start = output * pair(layer.stride)[k] - pair(layer.padding)[k]
@@ -166,7 +166,7 @@ def window_slices(layer, size, row, column):
 
 
 def winners(patch):
-    """Return which pixel of (N, C, rows, columns) is the largest, or the last NaN, in each image."""
+    """Return which pixel of each window (N, C, rows, columns) is its largest, or its last NaN."""
     flat = patch.reshape(*patch.shape[:2], -1)
     nan = np.isnan(flat)
     last = flat.shape[2] - 1 - nan[..., ::-1].argmax(axis=2)
@@ -208,7 +208,7 @@ def results(layer, x, seed=3):
 
 
 def check(layer, x):
-    """y and dx are as expected, however x lies in memory, and lie there in the same way."""
+    """Check y and dx, and that they are the same bits where channels are last in memory."""
     first = results(layer, x)
     dy = normal(first[0].shape, x.dtype, 3)
     for got, exact in zip(first, expected_of(layer, x, dy), strict=True):
@@ -242,17 +242,20 @@ def test_any_number_of_channels(isa, channels, dtype):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (3, 150), (40, 2), (1, 67)])
-@pytest.mark.parametrize("window", [(1, 1, 0), ((1, 2), 1, (0, 1)), (3, 1, 1), (2, 3, 1), (4, 2, 2)])
+@pytest.mark.parametrize(
+    "window", [(1, 1, 0), ((1, 2), 1, (0, 1)), (3, 1, 1), (2, 3, 1), (4, 2, 2)]
+)
 def test_images_of_any_size(isa, window, size):
     for layer in layers(*window):
-        padded = [n + 2 * p >= k for n, p, k in zip(size, layer._padding, layer._kernel, strict=True)]
-        if all(padded):
+        kernel, padding = pair(layer.kernel_size), pair(layer.padding)
+        if all(n + 2 * p >= k for n, p, k in zip(size, padding, kernel, strict=True)):
             check(layer, normal((2, 9, *size)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "window", [((17, 16), None, 0), ((300, 3), 2, (150, 1)), ((3, 300), (1, 7), (1, 150)), (18, 1, 9)]
+    "window",
+    [((17, 16), None, 0), ((300, 3), 2, (150, 1)), ((3, 300), (1, 7), (1, 150)), (18, 1, 9)],
 )
 def test_windows_of_many_pixels(isa, window, dtype):
     for layer in layers(*window):
