@@ -400,6 +400,22 @@ def test_pools_equal_pytorch(torch, kind, case):
 
 
 @pytest.mark.parity
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("channels", [3, 20])
+def test_max_pools_of_many_nan_equal_pytorch_with_channels_last(torch, channels, case):
+    rng = np.random.default_rng(3)
+    x = rng.choice([-np.inf, 0.0, 1.0, np.inf, np.nan], (2, channels, 9, 12)).astype(np.float32)
+    x = layouts.channels_last_memory(x)
+    ours, theirs = nn.MaxPool2d(*case), torch.nn.MaxPool2d(*case)
+    tx = torch.tensor(x, requires_grad=True)
+    ty = theirs(tx)
+    dy = rng.integers(-9, 9, ty.shape).astype(np.float32)  # sums are exact in any order
+    ty.backward(torch.tensor(dy))
+    np.testing.assert_array_equal(ours(x), ty.detach().numpy())
+    np.testing.assert_array_equal(ours.backward(dy), tx.grad.numpy())
+
+
+@pytest.mark.parity
 def test_average_pools_without_the_padding_equal_pytorch(torch):
     for case in CASES:
         ours = nn.AvgPool2d(*case, count_include_pad=False)

@@ -20,6 +20,7 @@ typedef struct {
     int gradient;
     int over_channels; /* whether lines of outputs go over the channels, else over the columns */
     int covering;      /* whether each pixel of x is in one window */
+    int any_columns;   /* whether the kernel takes windows that differ in what columns are in the image */
     ptrdiff_t block, blocks, band, bands;
 } operation;
 
@@ -44,6 +45,13 @@ static segment segment_at(bn_window w, ptrdiff_t output, ptrdiff_t end, ptrdiff_
         s.count = bn_max(1, bn_min(end, last + 1) - output);
     }
     return s;
+}
+
+/* All outputs before `end`, although the first windows, and the last, may be cut off. */
+static segment whole_segment(bn_window w, ptrdiff_t output, ptrdiff_t end)
+{
+    const ptrdiff_t start = output * w.stride - w.before, pixel = bn_max(start, 0);
+    return (segment){.output = output, .count = end - output, .pixel = pixel, .tap = pixel - start};
 }
 
 /* How many pixels of the window of an output are in the image. */
@@ -107,7 +115,8 @@ static bn_pool_block block_of(const operation *op, ptrdiff_t channels, segment r
                        .position_bytes = call->position_bytes};
     if (call->position_bytes == 1) {
         b.pitch = w[BN_COLUMNS].kernel;
-        b.first = row.tap * b.pitch + column.tap;
+        b.first = row.tap * b.pitch + (op->any_columns ? 0 : column.tap);
+        b.skipped = op->any_columns ? column.tap : 0;
     } else {
         b.pitch = call->x.columns;
         b.first = row.pixel * b.pitch + column.pixel;
@@ -180,7 +189,9 @@ static void run_item(const operation *op, ptrdiff_t item)
     if (op->gradient && !op->covering) clear(op, image, channel, channels, begin, end);
     segment column = {0}, row = {0};
     for (ptrdiff_t c = 0; c < call->y.columns; c += column.count) {
-        column = segment_at(w[BN_COLUMNS], c, bn_min(c + BN_POOL_RUN, call->y.columns), 0, call->x.columns);
+        const ptrdiff_t stop = bn_min(c + BN_POOL_RUN, call->y.columns);
+        column = op->any_columns ? whole_segment(w[BN_COLUMNS], c, stop)
+                                 : segment_at(w[BN_COLUMNS], c, stop, 0, call->x.columns);
         for (ptrdiff_t r = first; r < last; r += row.count) {
             row = segment_at(w[BN_ROWS], r, op->over_channels ? r + 1 : last, low, high);
             run_block(op, image, channel, channels, row, column);
@@ -213,6 +224,7 @@ static void run(const bn_pooling *given, pool_kind kind)
     op.over_channels = x->channel == 1 && x->channels >= RUN_OVER_CHANNELS;
     op.covering = covers(w[BN_ROWS], x->rows, y->rows) && covers(w[BN_COLUMNS], x->columns, y->columns) &&
                   (kind != MAX_GRADIENT || call.position_bytes == 1);
+    op.any_columns = kind == MAX_GRADIENT && !op.covering && call.position_bytes == 1;
     op.block = op.over_channels ? BN_POOL_RUN : 1;
     op.blocks = bn_ceil_div(x->channels, op.block);
     const double values = (double)call.images * x->channels * x->rows * x->columns;

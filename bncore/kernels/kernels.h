@@ -135,6 +135,7 @@ typedef struct {
        window; the next row of pixels has numbers larger by `pitch`. */
     int position_bytes;                   /* 1 or 4 */
     ptrdiff_t first, pitch;
+    ptrdiff_t skipped;                    /* columns from that pixel to the first of dx; see below */
     bn_pool_steps number;
 } bn_pool_block;
 
@@ -144,7 +145,10 @@ typedef struct {
 
     /* The maximum of each window, and where it is. */
     void (*max)(const bn_pool_block *b, const void *x, void *y, void *positions);
-    /* Add each dy to the dx at its position, unless that is out of reach. */
+    /* Add each dy to the dx at its position, unless that is in a row out of reach. All columns are in reach,
+       so that windows of a block may be cut off there differently. With positions of one byte, `first` is
+       the number of a window's first pixel in the row, be it left of the image; dx begins `skipped` columns
+       later. */
     void (*add_max_gradient)(const bn_pool_block *b, void *dx, const void *dy, const void *positions);
     /* Set all pixels of the windows: to dy at the position, to 0 elsewhere. */
     void (*set_max_gradient)(const bn_pool_block *b, void *dx, const void *dy, const void *positions);

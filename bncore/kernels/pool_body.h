@@ -86,7 +86,7 @@ static void NAME(load_positions)(const bn_pool_block *b, ptrdiff_t line, const v
 ALWAYS_INLINE void NAME(compare)(const real *x, NAME(number) number, NAME(vec) *most, NAME(numbers) *at)
 {
     const NAME(vec) value = NAME(load)(x);
-    const NAME(numbers) more = (value > *most) | (value != value);
+    const NAME(numbers) more = (NAME(numbers))((value > *most) | (value != value));
     *most = SELECT(more, value, *most);
     *at = SELECT(more, number - (NAME(numbers)){0}, *at);
 }
@@ -154,11 +154,11 @@ static void NAME(pool_max)(const bn_pool_block *b, const void *x, void *y, void 
     }
 }
 
-/* How far the pixel with this number is from the window's first one. */
+/* How far the pixel with this number is from the first one in reach of the first window. */
 ALWAYS_INLINE ptrdiff_t NAME(distance)(const bn_pool_block *b, ptrdiff_t number)
 {
     const ptrdiff_t row = number / b->pitch;
-    return row * b->row + (number - row * b->pitch) * b->column;
+    return row * b->row + (number - row * b->pitch - b->skipped) * b->column;
 }
 
 ALWAYS_INLINE void NAME(add_max)(const int table, const bn_pool_block *b, real *dx, const real *dy,
