@@ -126,6 +126,38 @@ def convolve_dweight(
     before: tuple[int, int],
     dilation: tuple[int, int],
 ) -> None: ...
+def pool_max(
+    x: Array,
+    y: Array,
+    positions: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> None: ...
+def pool_max_gradient(
+    dy: Array,
+    positions: Array,
+    dx: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> None: ...
+def pool_mean(
+    x: Array,
+    y: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    count_padding: bool,
+) -> None: ...
+def pool_mean_gradient(
+    dy: Array,
+    dx: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    count_padding: bool,
+) -> None: ...
 def merge(
     count: Doubles, mean: Doubles, m2: Doubles, count_b: Doubles, mean_b: Doubles, m2_b: Doubles
 ) -> None: ...

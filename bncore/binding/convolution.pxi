@@ -1,12 +1,6 @@
 # Convolutions.
 
 cdef extern from "driver/convolution.h" nogil:
-    ctypedef struct bn_images:
-        char *data
-        ptrdiff_t channels, rows, columns
-        ptrdiff_t image, channel, row, column
-    ctypedef struct bn_window:
-        ptrdiff_t kernel, stride, before, dilation
     ctypedef struct bn_convolution:
         const bn_conv_kernels *kernels
         int threads
@@ -27,18 +21,6 @@ def has_vectors():
 
 # Images are (N, C, H, W) in any order in memory. Weights are (O, C / groups, kh, kw) without gaps. All
 # arrays of a call are aligned and have one dtype, float32 or float64.
-
-cdef bn_images images_of(cnp.ndarray array):
-    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array)
-    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(array)
-    cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(array)
-    cdef bn_images images
-    images.data = <char *>cnp.PyArray_DATA(array)
-    images.channels, images.rows, images.columns = shape[1], shape[2], shape[3]
-    images.image, images.channel = strides[0] // itemsize, strides[1] // itemsize
-    images.row, images.column = strides[2] // itemsize, strides[3] // itemsize
-    return images
-
 
 cdef bn_convolution convolution_of(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride,
                                    tuple before, tuple dilation):

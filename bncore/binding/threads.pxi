@@ -3,8 +3,11 @@
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_conv_kernels:
         ptrdiff_t lanes
+    ctypedef struct bn_pool_kernels:
+        pass
     ctypedef struct bn_kernels:
         const bn_conv_kernels *convolution
+        const bn_pool_kernels *pooling
     ctypedef struct bn_isa:
         const char *name
         const bn_kernels *float32

@@ -16,8 +16,6 @@ enum {
     CONV_SERIAL_BELOW = 1 << 20, /* multiplications */
 };
 
-enum { ROWS, COLUMNS };
-
 /* ---- which pixels are computed from which ---- */
 
 /* How the pixels of one batch, `to`, are computed from those of another, `from`. Forward, `to` is y. For
@@ -62,7 +60,7 @@ static ptrdiff_t inputs_of(const relation *r) { return r->call->depthwise ? 1 : 
 
 static ptrdiff_t from_rows(const relation *r, ptrdiff_t groups)
 {
-    return (groups - 1) * r->advance[ROWS] + r->reach[ROWS];
+    return (groups - 1) * r->advance[BN_ROWS] + r->reach[BN_ROWS];
 }
 
 static size_t from_bytes(const relation *r)
@@ -72,14 +70,14 @@ static size_t from_bytes(const relation *r)
 
 static size_t to_bytes(const relation *r)
 {
-    const ptrdiff_t rows = bn_min(r->band * r->step[ROWS], r->to.rows);
+    const ptrdiff_t rows = bn_min(r->band * r->step[BN_ROWS], r->to.rows);
     return rows * r->to.columns * r->pitch * r->call->kernels->itemsize;
 }
 
 /* Items whose pixels stay in a core's cache, and at least `wanted` in all, if there are so many. */
 static void cut(relation *r, ptrdiff_t wanted)
 {
-    const ptrdiff_t groups = r->groups[ROWS], images = bn_max(1, r->call->images);
+    const ptrdiff_t groups = r->groups[BN_ROWS], images = bn_max(1, r->call->images);
     r->band = 1;
     const ptrdiff_t fit = bn_max(1, WORK_BYTES / (ptrdiff_t)(from_bytes(r) + to_bytes(r)));
     const ptrdiff_t most = bn_max(1, groups / bn_ceil_div(wanted, images));
@@ -105,9 +103,9 @@ static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wante
     relation r = {.call = call, .gradient = gradient};
     r.from = gradient ? call->y : call->x;
     r.to = gradient ? call->x : call->y;
-    relate_axis(&r, ROWS, r.to.rows);
-    relate_axis(&r, COLUMNS, r.to.columns);
-    r.width = (r.groups[COLUMNS] - 1) * r.advance[COLUMNS] + r.reach[COLUMNS];
+    relate_axis(&r, BN_ROWS, r.to.rows);
+    relate_axis(&r, BN_COLUMNS, r.to.columns);
+    r.width = (r.groups[BN_COLUMNS] - 1) * r.advance[BN_COLUMNS] + r.reach[BN_COLUMNS];
     r.from_pitch = call->depthwise ? vector_channels(call, r.from.channels) : r.from.channels;
     r.pitch = vector_channels(call, r.to.channels);
     cut(&r, wanted);
@@ -147,21 +145,21 @@ static ptrdiff_t axis_taps(const relation *r, int axis, ptrdiff_t at, ptrdiff_t 
 /* Fill a phase, but for what differs between items. `scratch` has room for the taps of both axes, twice. */
 static void find_taps(const relation *r, phase *p, ptrdiff_t *run, ptrdiff_t *tap, ptrdiff_t *scratch)
 {
-    const ptrdiff_t kernel_rows = r->call->window[ROWS].kernel;
-    const ptrdiff_t kernel_columns = r->call->window[COLUMNS].kernel;
+    const ptrdiff_t kernel_rows = r->call->window[BN_ROWS].kernel;
+    const ptrdiff_t kernel_columns = r->call->window[BN_COLUMNS].kernel;
     const ptrdiff_t pitch = r->from_pitch, taps_of_all = kernel_rows * kernel_columns;
     const ptrdiff_t inputs = inputs_of(r);
     ptrdiff_t *row_tap = scratch, *row = row_tap + kernel_rows;
     ptrdiff_t *column_tap = row + kernel_rows, *column = column_tap + kernel_columns;
-    const ptrdiff_t rows = axis_taps(r, ROWS, p->at[ROWS], row_tap, row);
-    const ptrdiff_t columns = axis_taps(r, COLUMNS, p->at[COLUMNS], column_tap, column);
+    const ptrdiff_t rows = axis_taps(r, BN_ROWS, p->at[BN_ROWS], row_tap, row);
+    const ptrdiff_t columns = axis_taps(r, BN_COLUMNS, p->at[BN_COLUMNS], column_tap, column);
     const int side_by_side = columns < 2 || column[1] - column[0] == 1; /* they are evenly spaced */
     const int contiguous = side_by_side && !r->call->depthwise;
     p->grid = (bn_grid){.depthwise = r->call->depthwise,
-                        .x_row = r->advance[ROWS] * r->width * pitch,
-                        .x_column = r->advance[COLUMNS] * pitch,
-                        .y_row = r->step[ROWS] * r->to.columns * r->pitch,
-                        .y_column = r->step[COLUMNS] * r->pitch,
+                        .x_row = r->advance[BN_ROWS] * r->width * pitch,
+                        .x_column = r->advance[BN_COLUMNS] * pitch,
+                        .y_row = r->step[BN_ROWS] * r->to.columns * r->pitch,
+                        .y_column = r->step[BN_COLUMNS] * r->pitch,
                         .length = contiguous ? columns * inputs : inputs,
                         .run = run};
     p->weights = (bn_weights){.taps = rows * columns,
@@ -208,7 +206,7 @@ static item item_at(const relation *r, ptrdiff_t i)
 {
     item it = {.image = i / r->bands * r->batch, .group = i % r->bands * r->band};
     it.images = bn_min(r->batch, r->call->images - it.image);
-    it.groups = bn_min(r->band, r->groups[ROWS] - it.group);
+    it.groups = bn_min(r->band, r->groups[BN_ROWS] - it.group);
     return it;
 }
 
@@ -217,7 +215,7 @@ static void load_image(const relation *r, ptrdiff_t image, ptrdiff_t group, ptrd
 {
     const bn_images *from = &r->from;
     const ptrdiff_t size = r->from_pitch * r->call->kernels->itemsize; /* of a pixel */
-    const ptrdiff_t top = group * r->advance[ROWS] + r->first[ROWS], left = r->first[COLUMNS];
+    const ptrdiff_t top = group * r->advance[BN_ROWS] + r->first[BN_ROWS], left = r->first[BN_COLUMNS];
     const ptrdiff_t rows = from_rows(r, groups);
     const ptrdiff_t begin = bn_min(bn_max(-left, 0), r->width);
     const ptrdiff_t end = bn_max(begin, bn_min(from->columns - left, r->width));
@@ -242,9 +240,9 @@ static void load_image(const relation *r, ptrdiff_t image, ptrdiff_t group, ptrd
 static const char *load_from(const relation *r, item it, char *buffer, bn_grid *grid)
 {
     const bn_images *from = &r->from;
-    const ptrdiff_t top = it.group * r->advance[ROWS] + r->first[ROWS];
+    const ptrdiff_t top = it.group * r->advance[BN_ROWS] + r->first[BN_ROWS];
     grid->x_image = from->image;
-    if (r->first[COLUMNS] == 0 && top >= 0 && top + from_rows(r, it.groups) <= from->rows &&
+    if (r->first[BN_COLUMNS] == 0 && top >= 0 && top + from_rows(r, it.groups) <= from->rows &&
         like_a_buffer(from, r->width, r->from_pitch))
         return pixel(r, from, it.image, 0, top, 0);
     grid->x_image = from_bytes(r) / r->call->kernels->itemsize;
@@ -259,7 +257,7 @@ static char *place_to(const relation *r, item it, char *buffer, bn_grid *grid)
 {
     grid->y_image = r->to.image;
     if (like_a_buffer(&r->to, r->to.columns, r->pitch))
-        return pixel(r, &r->to, it.image, 0, it.group * r->step[ROWS], 0);
+        return pixel(r, &r->to, it.image, 0, it.group * r->step[BN_ROWS], 0);
     grid->y_image = to_bytes(r) / r->call->kernels->itemsize;
     return buffer;
 }
@@ -270,8 +268,8 @@ static void copy_to(const relation *r, item it, char *buffer, int load, ptrdiff_
 {
     const bn_conv_kernels *k = r->call->kernels;
     const bn_pixel_steps inside = {r->pitch, 1}, outside = {r->to.column, r->to.channel};
-    const ptrdiff_t begin = it.group * r->step[ROWS];
-    const ptrdiff_t rows = bn_min(it.groups * r->step[ROWS], r->to.rows - begin);
+    const ptrdiff_t begin = it.group * r->step[BN_ROWS];
+    const ptrdiff_t rows = bn_min(it.groups * r->step[BN_ROWS], r->to.rows - begin);
     for (ptrdiff_t i = 0; i < it.images; i++)
         for (ptrdiff_t row = 0; row < rows; row++) {
             char *place = pixel(r, &r->to, it.image + i, channel, begin + row, 0);
@@ -319,14 +317,14 @@ static void convolve_item(const conv_operation *op, item it, char *buffer)
     bn_grid steps = {.images = it.images};
     const char *from = load_from(r, it, buffer, &steps);
     char *to = place_to(r, it, to_buffer, &steps);
-    const ptrdiff_t rows = bn_min(it.groups * r->step[ROWS], r->to.rows - it.group * r->step[ROWS]);
+    const ptrdiff_t rows = bn_min(it.groups * r->step[BN_ROWS], r->to.rows - it.group * r->step[BN_ROWS]);
     for (ptrdiff_t i = 0; i < op->phase_count; i++) {
         const phase *p = op->phases + i;
         bn_grid grid = p->grid;
         grid.images = it.images, grid.x_image = steps.x_image, grid.y_image = steps.y_image;
-        grid.rows = bn_ceil_div(bn_max(0, rows - p->at[ROWS]), r->step[ROWS]);
-        grid.columns = bn_ceil_div(r->to.columns - p->at[COLUMNS], r->step[COLUMNS]);
-        const ptrdiff_t first = p->at[ROWS] * r->to.columns + p->at[COLUMNS];
+        grid.rows = bn_ceil_div(bn_max(0, rows - p->at[BN_ROWS]), r->step[BN_ROWS]);
+        grid.columns = bn_ceil_div(r->to.columns - p->at[BN_COLUMNS], r->step[BN_COLUMNS]);
+        const ptrdiff_t first = p->at[BN_ROWS] * r->to.columns + p->at[BN_COLUMNS];
         k->convolve(to + first * r->pitch * k->itemsize, from, p->packed, op->bias, &grid,
                     r->to.channels);
     }
@@ -342,19 +340,19 @@ static void convolve_items(const void *context, ptrdiff_t begin, ptrdiff_t end, 
 
 static ptrdiff_t tap_bytes(const bn_convolution *call)
 {
-    return call->window[ROWS].kernel * call->window[COLUMNS].kernel * (ptrdiff_t)sizeof(ptrdiff_t);
+    return call->window[BN_ROWS].kernel * call->window[BN_COLUMNS].kernel * (ptrdiff_t)sizeof(ptrdiff_t);
 }
 
 static ptrdiff_t scratch_bytes(const bn_convolution *call)
 {
-    return 2 * (call->window[ROWS].kernel + call->window[COLUMNS].kernel) * (ptrdiff_t)sizeof(ptrdiff_t);
+    return 2 * (call->window[BN_ROWS].kernel + call->window[BN_COLUMNS].kernel) * (ptrdiff_t)sizeof(ptrdiff_t);
 }
 
 static void lay_out(conv_operation *op, bn_arena *a)
 {
     const relation *r = &op->r;
     const ptrdiff_t itemsize = r->call->kernels->itemsize;
-    const ptrdiff_t taps = r->call->window[ROWS].kernel * r->call->window[COLUMNS].kernel;
+    const ptrdiff_t taps = r->call->window[BN_ROWS].kernel * r->call->window[BN_COLUMNS].kernel;
     op->phases = bn_take(a, op->phase_count * sizeof(phase));
     op->runs = bn_take(a, tap_bytes(r->call));
     op->taps = bn_take(a, tap_bytes(r->call));
@@ -368,11 +366,11 @@ static void lay_out(conv_operation *op, bn_arena *a)
 static void find_phases(conv_operation *op)
 {
     const relation *r = &op->r;
-    const ptrdiff_t columns = bn_min(r->step[COLUMNS], r->to.columns);
+    const ptrdiff_t columns = bn_min(r->step[BN_COLUMNS], r->to.columns);
     ptrdiff_t taps = 0;
     for (ptrdiff_t i = 0; i < op->phase_count; i++) {
         phase *p = op->phases + i;
-        p->at[ROWS] = i / columns, p->at[COLUMNS] = i % columns;
+        p->at[BN_ROWS] = i / columns, p->at[BN_COLUMNS] = i % columns;
         find_taps(r, p, op->runs + taps, op->taps + taps, op->scratch);
         p->packed = op->packed + taps * inputs_of(r) * r->pitch * r->call->kernels->itemsize;
         taps += p->weights.taps;
@@ -395,7 +393,7 @@ static int threads_for(const bn_convolution *call)
 {
     const double multiplications = (double)call->images * call->y.rows * call->y.columns *
                                    call->y.channels * (call->depthwise ? 1 : call->x.channels) *
-                                   call->window[ROWS].kernel * call->window[COLUMNS].kernel;
+                                   call->window[BN_ROWS].kernel * call->window[BN_COLUMNS].kernel;
     return multiplications < CONV_SERIAL_BELOW ? 1 : call->threads;
 }
 
@@ -405,7 +403,7 @@ static int run_with_workspace(const bn_convolution *call, int gradient, const vo
     const int threads = threads_for(call);
     conv_operation op = {.threads = threads, .given_bias = bias};
     op.r = relate(call, gradient, threads > 1 ? ITEMS_PER_THREAD * threads : 1);
-    op.phase_count = bn_min(op.r.step[ROWS], op.r.to.rows) * bn_min(op.r.step[COLUMNS], op.r.to.columns);
+    op.phase_count = bn_min(op.r.step[BN_ROWS], op.r.to.rows) * bn_min(op.r.step[BN_COLUMNS], op.r.to.columns);
     op.buffer = buffer_bytes(&op.r);
     bn_arena counted = {0};
     lay_out(&op, &counted);
@@ -514,7 +512,7 @@ static int convolve_dweight(const bn_convolution *call, void *dbias)
 {
     dweight_operation op = {.threads = threads_for(call), .dweight = call->weight, .dbias = dbias};
     const relation *r = &op.r;
-    const ptrdiff_t taps = call->window[ROWS].kernel * call->window[COLUMNS].kernel;
+    const ptrdiff_t taps = call->window[BN_ROWS].kernel * call->window[BN_COLUMNS].kernel;
     const ptrdiff_t tasks = op.threads > 1 ? ITEMS_PER_THREAD * op.threads : 1;
     op.bias_part = vector_channels(call, call->y.channels) * call->kernels->itemsize;
     op.part = taps * (call->depthwise ? 1 : call->x.channels) * op.bias_part;
@@ -545,7 +543,7 @@ static bn_convolution group_of(const bn_convolution *call, ptrdiff_t group)
 {
     bn_convolution one = *call;
     const ptrdiff_t itemsize = call->kernels->itemsize;
-    const ptrdiff_t taps = call->window[ROWS].kernel * call->window[COLUMNS].kernel;
+    const ptrdiff_t taps = call->window[BN_ROWS].kernel * call->window[BN_COLUMNS].kernel;
     one.x.channels /= call->groups, one.y.channels /= call->groups;
     one.x.data += group * one.x.channels * call->x.channel * itemsize;
     one.y.data += group * one.y.channels * call->y.channel * itemsize;

@@ -3,20 +3,8 @@
 #ifndef BN_CONVOLUTION_H
 #define BN_CONVOLUTION_H
 
+#include "images.h"
 #include "kernels/kernels.h"
-
-/* A batch of images in any order in memory. The steps from one image, channel, row and column to the
-   next count values. */
-typedef struct {
-    char *data;
-    ptrdiff_t channels, rows, columns;
-    ptrdiff_t image, channel, row, column;
-} bn_images;
-
-/* How the kernel of a convolution moves along the rows or the columns, in pixels. */
-typedef struct {
-    ptrdiff_t kernel, stride, before, dilation;
-} bn_window;
 
 /* x, y and the weight stand for their gradients where those are computed. */
 typedef struct {
@@ -26,8 +14,8 @@ typedef struct {
     bn_images x, y;
     void *weight; /* (channels of y, channels of x / groups, kernel height, kernel width), contiguous */
     ptrdiff_t groups;
-    bn_window window[2]; /* along the rows, along the columns */
-    int depthwise;       /* set by the driver: each channel of y is computed from one of x */
+    bn_window window[2];
+    int depthwise; /* set by the driver: each channel of y is computed from one of x */
 } bn_convolution;
 
 /* All return 0 when out of memory, else 1. */

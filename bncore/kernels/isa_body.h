@@ -33,6 +33,7 @@ enum {
     STRIP_WIDES = 4,              /* channels-last: vectors of columns whose sums stay in registers */
     CONV_TERMS = 128,             /* convolution: terms that are added up in a row */
     TILE_CHANNELS = 64,           /* planar: channels whose sums stay in L1 */
+    POOL_TERMS = 32,              /* mean of large windows: terms that are added up in a row */
 };
 
 #include "wide_body.h"

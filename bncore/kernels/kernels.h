@@ -116,6 +116,54 @@ typedef struct {
                         bn_pixel_steps from_steps, ptrdiff_t pixels, ptrdiff_t channels);
 } bn_conv_kernels;
 
+/* ---- pooling ---- */
+
+enum { BN_POOL_RUN = 64 }; /* outputs of a line, at most */
+
+/* From an output to the next in its line, and to the same one of the next line. */
+typedef struct {
+    ptrdiff_t output, line;
+} bn_pool_steps;
+
+/* Some outputs of a pooling: lines of up to BN_POOL_RUN, over the channels or over the columns, whichever
+   lie side by side in memory. All their windows have the same `rows` * `columns` pixels in reach. Steps in
+   x, y and the positions count values; x, y and dx, dy begin at the first output and at the first pixel of
+   its window. */
+typedef struct {
+    ptrdiff_t n, lines;
+    bn_pool_steps x, y, position;
+    ptrdiff_t rows, columns, row, column; /* the pixels of a window, and the steps between them in x */
+    double scale;                         /* of a mean */
+
+    /* The position of a maximum is the number of its pixel: `first` for the first pixel of the first
+       window; the next row of pixels has numbers larger by `pitch`. */
+    int position_bytes;                   /* 1 or 4 */
+    ptrdiff_t first, pitch;
+    ptrdiff_t skipped;                    /* columns from that pixel to the first of dx; see below */
+    bn_pool_steps number;
+} bn_pool_block;
+
+/* The kernels of pooling for one dtype. */
+typedef struct {
+    ptrdiff_t itemsize; /* bytes of a value */
+
+    /* The maximum of each window, and where it is. */
+    void (*max)(const bn_pool_block *b, const void *x, void *y, void *positions);
+    /* Add each dy to the dx at its position, unless that is in a row out of reach. All columns are in reach,
+       so that windows of a block may be cut off there differently. With positions of one byte, `first` is
+       the number of a window's first pixel in the row, be it left of the image; dx begins `skipped` columns
+       later. */
+    void (*add_max_gradient)(const bn_pool_block *b, void *dx, const void *dy, const void *positions);
+    /* Set all pixels of the windows: to dy at the position, to 0 elsewhere. */
+    void (*set_max_gradient)(const bn_pool_block *b, void *dx, const void *dy, const void *positions);
+
+    /* The sum of each window, times scale. */
+    void (*mean)(const bn_pool_block *b, const void *x, void *y);
+    /* Add dy * scale to all pixels of its window; set them to it. */
+    void (*add_mean_gradient)(const bn_pool_block *b, void *dx, const void *dy);
+    void (*set_mean_gradient)(const bn_pool_block *b, void *dx, const void *dy);
+} bn_pool_kernels;
+
 /* ---- tables ---- */
 
 /* The kernels of one dtype. In stats, reduce, normalize and gradient, the first element of each
@@ -150,6 +198,7 @@ typedef struct {
                      const bn_epilogue *epilogue);
 
     const bn_conv_kernels *convolution; /* NULL for 16-bit dtypes */
+    const bn_pool_kernels *pooling;     /* NULL for 16-bit dtypes */
 } bn_kernels;
 
 /* The kernels of one instruction set. */

@@ -53,6 +53,14 @@ def pool_padding(padding: tuple[int, int], kernel: tuple[int, int]) -> None:
         raise ValueError(f"padding must be at most half of kernel_size {kernel}, got {padding}")
 
 
+def pool_pixels(height: int, width: int) -> None:
+    if height * width >= 2**31:
+        raise ValueError(
+            "MaxPool2d with a kernel of more than 256 pixels takes images of less than 2**31 "
+            f"pixels, got {height} x {width}"
+        )
+
+
 def groups(value: int, in_channels: int, out_channels: int) -> None:
     positive_int("groups", value)
     if in_channels % value or out_channels % value:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bn import _check
+from bn._core import core
 from bn.module import Module
 from bn.nn.window import Pair, Window
 from bn.types import Array, Shape
@@ -52,63 +55,56 @@ class Pool2d(Module):
         self.stride = kernel_size if stride is None else stride
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        name = type(self).__name__
-        _check.image_shape(name, input_shape, self.axis)
+        _check.image_shape(type(self).__name__, input_shape, self.axis)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        window = Window(self._kernel, self._stride, self._padding, self._padding)
-        out = window.output_size(name, (size[0], size[1]))
+        out = self._output_size((size[0], size[1]))
         return (input_shape[0], *out) if self.axis == 1 else (*out, input_shape[2])
 
-    def _combine(self, x: Array, ufunc: np.ufunc, initial: float) -> Array:
-        """The sum or the maximum of each window: first along the height, then along the width."""
-        out = self.output_shape(x.shape[1:])
-        for k in (0, 1):
-            axis = k + (2 if self.axis == 1 else 1)
-            before = (slice(None),) * axis
-            shape = (*x.shape[:axis], out[axis - 1], *x.shape[axis + 1 :])
-            y: Array = np.full(shape, initial, x.dtype)
-            for tap, part in self._ranges(k, x.shape[axis], out[axis - 1]):
-                ufunc(y[(*before, part)], x[(*before, tap)], out=y[(*before, part)])
-            x = y
-        return x
+    def _output_size(self, size: Pair) -> Pair:
+        window = Window(self._kernel, self._stride, self._padding, self._padding)
+        return window.output_size(type(self).__name__, size)
 
-    def _taps(self, x: Array, y: Array) -> list[tuple[Array, tuple[slice, ...]]]:
-        """For each position in the kernel, row by row: a view of x, and the part of y it is for."""
-        first = 2 if self.axis == 1 else 1  # the axis of the height
-        ranges = [self._ranges(k, x.shape[first + k], y.shape[first + k]) for k in (0, 1)]
-        all_before = (slice(None),) * first
-        return [
-            (x[(*all_before, row, column)], (*all_before, y_row, y_column))
-            for row, y_row in ranges[0]
-            for column, y_column in ranges[1]
-        ]
-
-    def _ranges(self, k: int, size: int, out: int) -> list[tuple[slice, slice]]:
-        """For each position in the kernel along image axis k: the slices of x and of y."""
-        kernel, stride, padding = self._kernel[k], self._stride[k], self._padding[k]
-        ranges = []
-        for tap in range(kernel):
-            start = -((tap - padding) // stride) if tap < padding else 0
-            stop = max(start, min(out, (size - 1 + padding - tap) // stride + 1))
-            first = start * stride + tap - padding
-            last = first + (stop - start) * stride
-            ranges.append((slice(first, max(first, last - stride + 1), stride), slice(start, stop)))
-        return ranges
+    def _steps(self) -> tuple[Pair, Pair, Pair]:
+        return self._kernel, self._stride, self._padding
 
 
-def _first(hit: Array, free: Array) -> Array:
-    """Return which hits are the first of their windows, and mark those windows as not free."""
-    hit &= free
-    free ^= hit
-    return hit
+class _Images:
+    """How images lie in memory: their shape as (N, C, H, W), and which axes come first.
+
+    Nothing here keeps the images themselves alive.
+    """
+
+    def __init__(self, x: Array) -> None:
+        self.shape = x.shape
+        self.order = sorted(range(4), key=lambda k: -abs(x.strides[k]))
+
+    def empty(self, dtype: np.dtype[Any]) -> Array:
+        """Uninitialised images that lie in memory in the same way, without gaps."""
+        memory: Array = core.empty(tuple(self.shape[k] for k in self.order), dtype)
+        return memory.transpose(np.argsort(self.order))
+
+
+def _nchw(images: Array, axis: int) -> Array:
+    """A view of shape (N, C, H, W)."""
+    return images if axis == 1 else images.transpose(0, 3, 1, 2)
+
+
+def _as_given(images: Array, axis: int) -> Array:
+    """The view that `_nchw` made a view of."""
+    return images if axis == 1 else images.transpose(0, 2, 3, 1)
+
+
+def _aligned(images: Array) -> Array:
+    return np.require(images, requirements="A")
 
 
 class MaxPool2d(Pool2d):
     """The maximum of each window.
 
     Among equal values the first one, row by row, gets the gradient. The maximum of a window with
-    NaN is NaN. The padding is never the maximum. Between forward and backward only x and y are
-    kept.
+    NaN is NaN; the last NaN gets the gradient. The padding is never the maximum. Between forward
+    and backward, neither x nor y is kept, but where each maximum is: in one byte, or in four for
+    kernels of more than 256 pixels.
 
     Parameters
     ----------
@@ -139,29 +135,26 @@ class MaxPool2d(Pool2d):
 
     def forward(self, x: Array) -> Array:
         _check.images("x", x, self.axis)
-        y = self._combine(x, np.maximum, -np.inf)
-        self.keep(y, x, y)
+        x = _nchw(x, self.axis)
+        shape = (*x.shape[:2], *self._output_size((x.shape[2], x.shape[3])))
+        y = core.empty(shape, x.dtype, x)
+        positions = core.empty(shape, self._position_dtype(x), x)
+        core.pool_max(_aligned(x), y, positions, *self._steps())
+        y = _as_given(y, self.axis)
+        self.keep(y, positions, _Images(x))
         return y
 
+    def _position_dtype(self, x: Array) -> type[np.generic]:
+        if self._kernel[0] * self._kernel[1] <= 256:
+            return np.uint8  # which pixel of its window it is
+        _check.pool_pixels(x.shape[2], x.shape[3])
+        return np.int32  # which pixel of the image
+
     def backward(self, dy: Array) -> Array:
-        x, y = self.take(dy)
-        dx: Array = np.zeros_like(x)
-        free = np.ones(y.shape, bool)  # whether the gradient of a window is still to be placed
-        taps = list(zip(self._taps(x, y), self._taps(dx, y), strict=True))
-        apart = all(k <= s for k, s in zip(self._kernel, self._stride, strict=True))
-        for (view, part), (dview, _) in taps:
-            hit = _first(view == y[part], free[part])
-            if apart:  # no pixel is in two windows
-                np.copyto(
-                    dview, dy[part], where=hit
-                )  # dy * hit would give NaN where dy is infinite
-            else:
-                np.add(dview, dy[part], out=dview, where=hit)
-        if np.isnan(y).any():  # as in PyTorch, the last of several NaN gets the gradient
-            for (view, part), (dview, _) in reversed(taps):
-                hit = _first(np.isnan(view) & np.isnan(y[part]), free[part])
-                np.add(dview, dy[part], out=dview, where=hit)
-        return dx
+        positions, images = self.take(dy)
+        dx = images.empty(dy.dtype)
+        core.pool_max_gradient(_aligned(_nchw(dy, self.axis)), positions, dx, *self._steps())
+        return _as_given(dx, self.axis)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -171,6 +164,8 @@ class MaxPool2d(Pool2d):
 
 class AvgPool2d(Pool2d):
     """The mean of each window.
+
+    Nothing of x or y is kept between forward and backward but the shape and the order in memory.
 
     Parameters
     ----------
@@ -215,32 +210,19 @@ class AvgPool2d(Pool2d):
 
     def forward(self, x: Array) -> Array:
         _check.images("x", x, self.axis)
-        y = self._combine(x, np.add, 0)
-        y *= self._weights(x, y)
-        self.keep(y, x)
+        x = _nchw(x, self.axis)
+        y = core.empty((*x.shape[:2], *self._output_size((x.shape[2], x.shape[3]))), x.dtype, x)
+        core.pool_mean(_aligned(x), y, *self._steps(), self.count_include_pad)
+        y = _as_given(y, self.axis)
+        self.keep(y, _Images(x))
         return y
 
     def backward(self, dy: Array) -> Array:
-        (x,) = self.take(dy)
-        dx: Array = np.zeros_like(x)
-        dy = dy * self._weights(x, dy)
-        for dview, part in self._taps(dx, dy):
-            np.add(dview, dy[part], out=dview)
-        return dx
-
-    def _weights(self, x: Array, y: Array) -> Array:
-        """One divided by the number of pixels of each window."""
-        if self.count_include_pad:
-            return np.array(1 / (self._kernel[0] * self._kernel[1]), x.dtype)
-        first = 2 if self.axis == 1 else 1
-        counts = []
-        for k in (0, 1):
-            count = np.zeros(y.shape[first + k])
-            for _, part in self._ranges(k, x.shape[first + k], y.shape[first + k]):
-                count[part] += 1
-            counts.append(count)
-        weights = (1 / np.outer(*counts)).astype(x.dtype)  # (Ho, Wo)
-        return weights if self.axis == 1 else weights[:, :, None]
+        (images,) = self.take(dy)
+        dx = images.empty(dy.dtype)
+        dy = _aligned(_nchw(dy, self.axis))
+        core.pool_mean_gradient(dy, dx, *self._steps(), self.count_include_pad)
+        return _as_given(dx, self.axis)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -249,6 +231,8 @@ class AvgPool2d(Pool2d):
 
 class AdaptiveAvgPool2d(Module):
     """The mean of each whole image: (N, C, H, W) to (N, C, 1, 1).
+
+    Nothing of x or y is kept between forward and backward but the shape and the order in memory.
 
     Parameters
     ----------
@@ -286,14 +270,25 @@ class AdaptiveAvgPool2d(Module):
     def forward(self, x: Array) -> Array:
         _check.images("x", x, self.axis)
         self.output_shape(x.shape[1:])
-        y: Array = x.mean(axis=(2, 3) if self.axis == 1 else (1, 2), keepdims=True)
-        self.keep(y, x.shape)
+        x = _nchw(x, self.axis)
+        y = core.empty((*x.shape[:2], 1, 1), x.dtype, x)
+        core.pool_mean(_aligned(x), y, *_whole(x.shape), True)
+        y = _as_given(y, self.axis)
+        self.keep(y, _Images(x))
         return y
 
     def backward(self, dy: Array) -> Array:
-        (shape,) = self.take(dy)
-        count = shape[2] * shape[3] if self.axis == 1 else shape[1] * shape[2]
-        return np.broadcast_to(dy / count, shape).copy()
+        (images,) = self.take(dy)
+        dx = images.empty(dy.dtype)
+        dy = _aligned(_nchw(dy, self.axis))
+        core.pool_mean_gradient(dy, dx, *_whole(images.shape), True)
+        return _as_given(dx, self.axis)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}" + f", axis={self.axis}" * (self.axis != 1)
+
+
+def _whole(shape: Shape) -> tuple[Pair, Pair, Pair]:
+    """The kernel, stride and padding of one window that is the whole image."""
+    size = (shape[2], shape[3])
+    return size, size, (0, 0)
