@@ -110,6 +110,8 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdif
 
 #if NETWORKS
 #include "conv_body.h"
+
+#include "elementwise_body.h"
 #endif
 
 static const bn_kernels NAME(table) = {
@@ -125,6 +127,7 @@ static const bn_kernels NAME(table) = {
     .gradient = NAME(gradient),
 #if NETWORKS
     .convolution = &NAME(conv_table),
+    .elementwise = &NAME(elementwise_table),
 #endif
 };
 

@@ -185,10 +185,10 @@ class Residual(Module):
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
             _check.same_output_shape("body", y.shape, "shortcut", other.shape)
-            y = y + other
+            y = core.add(y, other)
         return y
 
     def backward(self, dy: Array) -> Array:
         _check.used_once(self.modules())
         dx = self.body.backward(dy)
-        return dx + (dy if self.shortcut is None else self.shortcut.backward(dy))
+        return core.add(dx, dy if self.shortcut is None else self.shortcut.backward(dy))
