@@ -11,8 +11,8 @@ from typing import Any
 from bn._core import core
 from bn.types import Array
 
-# Each of NumPy's functions takes Python's lock before and after its loop, and may have to wait for it.
-# The loop must take much longer: with blocks of an eighth of this, a second thread gained nothing.
+# Each of NumPy's functions takes Python's lock before and after its loop, and may wait for it. The
+# loop must take much longer: with blocks of an eighth of this, a second thread gained nothing.
 BLOCK_BYTES = 2**20
 
 
