@@ -85,7 +85,8 @@ def assert_right(layer, x, dy, formulas, exact=True):
 
 def assert_close(found, right):
     """Compare but for the last bits: in NumPy they may depend on a value's place in memory."""
-    np.testing.assert_allclose(found, right, rtol=4 * np.finfo(right.dtype).eps, atol=1e-44)
+    eps, largest = np.finfo(right.dtype).eps, abs(right).max(initial=0)
+    np.testing.assert_allclose(found, right, rtol=4 * eps, atol=eps * largest)
 
 
 def order(a):
@@ -152,6 +153,27 @@ def test_layers_take_broadcast_transposed_and_odd_views(make, formulas):
         assert_right(make(), view, gradient, formulas, exact=False)
 
 
+def softmax(axis):
+    def formulas(x, dy):
+        y = np.exp(x - x.max(axis=axis, keepdims=True))
+        y /= y.sum(axis=axis, keepdims=True)
+        return y, y * (dy - (dy * y).sum(axis=axis, keepdims=True))
+
+    return formulas
+
+
+@pytest.mark.parametrize("dy_memory", [contiguous, channels_last_memory, MEMORY[3], MEMORY[-1]])
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_softmax_takes_any_memory_and_any_number_of_blocks(axis, memory, dy_memory, monkeypatch):
+    monkeypatch.setattr(nn.blocks, "BLOCK_BYTES", 8 * 100)
+    x, dy = example((3, 4, 5, 6), np.float64)
+    x, dy = memory(x), dy_memory(dy)
+    bn.set_num_threads(2)
+    y, dx = assert_right(nn.Softmax(axis), x, dy, softmax(axis), exact=False)
+    assert order(y) == order(dx) == order(x)
+
+
 @with_layers
 def test_layers_take_a_single_number(make, formulas):
     y, dx = assert_right(make(), np.array(-1.5), np.array(2.0), formulas)
@@ -164,6 +186,7 @@ def test_a_sum_of_arrays_that_the_kernels_do_not_serve_is_numpys():
         (np.ones((2, 3)), np.ones(3)),
         (np.ones(3, np.float16), np.ones(3, np.float16)),
         (np.ones(3, int), np.ones(3, int)),
+        (np.float64(1), np.float64(2)),
         (np.ones(3, ">f8"), np.ones(3, ">f8")),
         (np.ma.array(np.ones(3), mask=[0, 1, 0]), np.ones(3)),
     ]:

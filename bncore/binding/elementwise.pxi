@@ -119,10 +119,10 @@ def tanh_dx(cnp.ndarray dy, cnp.ndarray y):
     return combined(kernels_of(y).elementwise.tanh_dx, dy, y)
 
 
-def add(cnp.ndarray a, cnp.ndarray b):
-    """a + b, in a's order in memory. NumPy adds where the kernels do not serve the two arrays."""
-    if not (type(a) is type(b) is cnp.ndarray and is_float(a) and PyArray_SAMESHAPE(a, b)
-            and is_float(b) and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b)):
+def add(a, b):
+    """a + b, in a's order in memory. NumPy adds where the kernels do not serve the two."""
+    if not (type(a) is type(b) is cnp.ndarray and a.dtype == b.dtype and is_float(a)
+            and PyArray_SAMESHAPE(a, b)):
         return a + b
     return combined(kernels_of(a).elementwise.add, b, a)
 
@@ -239,8 +239,8 @@ def in_blocks(function, Py_ssize_t count, Py_ssize_t block):
     """Call function(begin, end) for the blocks of 0 ... count, on the threads of the pool.
 
     NumPy's functions let the threads run side by side: they hold Python's lock only between their
-    loops. After an error in a block no other one begins, and the error is raised here. A signal
-    interrupts a block of the main thread, so that its handler's error is treated in the same way."""
+    loops. After an error in a block no other one begins, and when all have ended, the error is raised
+    here; so is what a signal's handler raises, which runs in a block of the main thread."""
     cdef Py_ssize_t number = (count + block - 1) // block
     cdef int threads = bn_max_threads()
     if number <= 1:
