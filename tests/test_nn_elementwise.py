@@ -20,7 +20,7 @@ import bncore
 from bn import nn
 
 SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38]
-SIZES = [*range(71), 4095, 4096, 4097, 32767, 32768, 100_003]
+SIZES = [*range(71), 4095, 4096, 4097, 65535, 65536, 100_003]
 LARGE = (6, 5, 70, 71)  # enough values to be shared among threads, not a multiple of a vector
 DTYPES = [np.float32, np.float64]
 
