@@ -1,10 +1,11 @@
 """The compiled core of `bn`. It checks nothing: call `bn` instead."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
-from numpy import bool_, float64
+from numpy import bool_, float64, uint8
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -158,6 +159,39 @@ def pool_mean_gradient(
     padding: tuple[int, int],
     count_padding: bool,
 ) -> None: ...
+def relu(x: Array) -> Array: ...
+def relu_dx(dy: Array, y: Array) -> Array: ...
+def leaky_relu(a: Array, x: Array, slope: float) -> Array: ...
+def sigmoid_dx(dy: Array, y: Array) -> Array: ...
+def tanh_dx(dy: Array, y: Array) -> Array: ...
+def add(a: Array, b: Array) -> Array: ...
+def dropout(x: Array, seed: int, p: float, scale: float) -> tuple[Array, NDArray[uint8]]: ...
+def masked(dy: Array, mask: NDArray[uint8], scale: float) -> Array: ...
+def sgd_step(
+    p: Array,
+    grad: Array,
+    buffer: Array | None,
+    lr: float,
+    decay: float,
+    momentum: float,
+    gain: float,
+    nesterov: bool,
+) -> None: ...
+def adam_step(
+    p: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    shrink: float,
+    decay: float,
+    beta1: float,
+    beta2: float,
+    root: float,
+    eps: float,
+    step_size: float,
+) -> None: ...
+def runs(x: Array, *others: Array) -> list[Array]: ...
+def in_blocks(function: Callable[[int, int], object], count: int, block: int) -> None: ...
 def merge(
     count: Doubles, mean: Doubles, m2: Doubles, count_b: Doubles, mean_b: Doubles, m2_b: Doubles
 ) -> None: ...

@@ -9,10 +9,11 @@ cimport numpy as cnp
 from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite
 from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 import numpy as np
 
@@ -25,6 +26,7 @@ include "binding/normalization.pxi"
 include "binding/images.pxi"
 include "binding/convolution.pxi"
 include "binding/pooling.pxi"
+include "binding/elementwise.pxi"
 include "binding/statistics.pxi"
 include "binding/change.pxi"
 include "binding/arguments.pxi"

@@ -14,47 +14,45 @@ def windows(size, kernel, stride, dilation):
     return range(0, size - dilation * (kernel - 1), stride)
 
 
-def conv2d(x, weight, bias, stride, before, after, dilation, groups):
-    x = pad(x, before, after)
-    o, cg, kh, kw = weight.shape
-    rows = windows(x.shape[2], kh, stride[0], dilation[0])
-    columns = windows(x.shape[3], kw, stride[1], dilation[1])
-    y = np.zeros((len(x), o, len(rows), len(columns)))
-    for k in range(o):
-        first = k // (o // groups) * cg
-        for i, top in enumerate(rows):
-            for j, left in enumerate(columns):
-                patch = x[
-                    :,
-                    first : first + cg,
-                    top : top + dilation[0] * kh : dilation[0],
-                    left : left + dilation[1] * kw : dilation[1],
-                ][:, :, :kh, :kw]
-                y[:, k, i, j] = (patch * weight[k]).sum(axis=(1, 2, 3)) + bias[k]
-    return y
-
-
-def conv2d_gradients(x, weight, dy, stride, before, after, dilation, groups):
-    """Return dx and the gradients of the weight and the bias."""
-    if groups > 1:
-        parts = [np.split(a, groups, axis) for a, axis in ((x, 1), (weight, 0), (dy, 1))]
-        steps = (stride, before, after, dilation)
-        each = [conv2d_gradients(*part, *steps, 1) for part in zip(*parts, strict=True)]
-        dxs, dweights, dbiases = zip(*each, strict=True)
-        return np.concatenate(dxs, 1), np.concatenate(dweights), np.concatenate(dbiases)
-    x = pad(x, before, after)
-    weight, dy = weight.astype(np.float64), dy.astype(np.float64)
-    dx, dweight = np.zeros_like(x), np.zeros_like(weight)
+def taps(x, weight, stride, dilation):
+    """Yield for each output pixel and tap: row, column, and the tap's row and column in x and w."""
     kh, kw = weight.shape[2:]
     for i, top in enumerate(windows(x.shape[2], kh, stride[0], dilation[0])):
         for j, left in enumerate(windows(x.shape[3], kw, stride[1], dilation[1])):
             for k in range(kh):
                 for m in range(kw):
-                    row, column = top + k * dilation[0], left + m * dilation[1]
-                    dweight[:, :, k, m] += dy[:, :, i, j].T @ x[:, :, row, column]
-                    dx[:, :, row, column] += dy[:, :, i, j] @ weight[:, :, k, m]
-    rows, columns = slice(before[0], x.shape[2] - after[0]), slice(before[1], x.shape[3] - after[1])
-    return dx[:, :, rows, columns], dweight, dy.sum(axis=(0, 2, 3))
+                    yield i, j, k, m, top + k * dilation[0], left + m * dilation[1]
+
+
+def conv2d(x, weight, bias, stride, before, after, dilation, groups):
+    x, w = pad(x, before, after), grouped(weight.astype(np.float64), 0, groups)
+    rows = windows(x.shape[2], weight.shape[2], stride[0], dilation[0])
+    columns = windows(x.shape[3], weight.shape[3], stride[1], dilation[1])
+    y = np.zeros((len(x), groups, len(weight) // groups, len(rows), len(columns)))
+    x = grouped(x, 1, groups)  # (N, G, C / G, H, W)
+    for i, j, k, m, row, column in taps(x[:, 0], weight, stride, dilation):
+        y[..., i, j] += np.einsum("ngc,goc->ngo", x[..., row, column], w[..., k, m])
+    return y.reshape(len(x), len(weight), *y.shape[3:]) + np.reshape(bias, (-1, 1, 1))
+
+
+def conv2d_gradients(x, weight, dy, stride, before, after, dilation, groups):
+    """Return dx and the gradients of the weight and the bias."""
+    x = grouped(pad(x, before, after), 1, groups)
+    w, g = grouped(weight.astype(np.float64), 0, groups), grouped(dy.astype(np.float64), 1, groups)
+    dx, dweight = np.zeros_like(x), np.zeros_like(w)
+    for i, j, k, m, row, column in taps(x[:, 0], weight, stride, dilation):
+        dweight[..., k, m] += np.einsum("ngo,ngc->goc", g[..., i, j], x[..., row, column])
+        dx[..., row, column] += np.einsum("ngo,goc->ngc", g[..., i, j], w[..., k, m])
+    dx = dx.reshape(len(x), -1, *x.shape[3:])
+    rows, columns = slice(before[0], x.shape[3] - after[0]), slice(before[1], x.shape[4] - after[1])
+    dx = dx[:, :, rows, columns]
+    return dx, dweight.reshape(weight.shape), g.sum(axis=(0, 3, 4)).ravel()
+
+
+def grouped(a, axis, groups):
+    """Split an axis into (groups, the rest)."""
+    shape = a.shape
+    return a.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
 
 
 def pool2d(x, kernel, stride, padding, reduce, value):

@@ -70,7 +70,7 @@ def passes(make, x, dy_order):
     return y, dx, [p.grad for p in layer.parameters()]
 
 
-@pytest.mark.parametrize("name", [*LAYERS, *CONVOLUTIONS])
+@pytest.mark.parametrize("name", [n for n in (*LAYERS, *CONVOLUTIONS) if n != "Dropout"])
 def test_values_do_not_depend_on_the_order(name):
     make = {**LAYERS, **CONVOLUTIONS}[name]
     x = normal(4, 4, 6, 5).astype(np.float32)

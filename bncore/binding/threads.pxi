@@ -5,9 +5,15 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t lanes
     ctypedef struct bn_pool_kernels:
         pass
+    ctypedef void (*bn_elementwise_kernel)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,
+                                           const void *options)
+    ctypedef struct bn_elementwise_kernels:
+        bn_elementwise_kernel relu, relu_dx, leaky_relu, sigmoid_dx, tanh_dx, add
+        bn_elementwise_kernel dropout, masked, sgd, sgd_momentum, adam
     ctypedef struct bn_kernels:
         const bn_conv_kernels *convolution
         const bn_pool_kernels *pooling
+        const bn_elementwise_kernels *elementwise
     ctypedef struct bn_isa:
         const char *name
         const bn_kernels *float32
@@ -31,6 +37,8 @@ cdef extern from "kernels/dispatch.h" nogil:
 
 cdef extern from "driver/parallel.h" nogil:
     enum: BN_MOST_THREADS
+    ctypedef void (*bn_range_body)(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)
+    void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)
     int bn_has_openmp()
     int bn_max_threads()
     void bn_set_max_threads(int n)

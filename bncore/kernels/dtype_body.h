@@ -112,6 +112,8 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdif
 #include "conv_body.h"
 
 #include "pool_body.h"
+
+#include "elementwise_body.h"
 #endif
 
 static const bn_kernels NAME(table) = {
@@ -128,6 +130,7 @@ static const bn_kernels NAME(table) = {
 #if NETWORKS
     .convolution = &NAME(conv_table),
     .pooling = &NAME(pool_table),
+    .elementwise = &NAME(elementwise_table),
 #endif
 };
 

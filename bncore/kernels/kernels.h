@@ -4,6 +4,7 @@
 #define BN_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum {
     BN_LANES = 16, /* partial sums of a run; equal for all instruction sets, so that bits are too */
@@ -164,6 +165,49 @@ typedef struct {
     void (*set_mean_gradient)(const bn_pool_block *b, void *dx, const void *dy);
 } bn_pool_kernels;
 
+/* ---- elementwise passes ---- */
+
+/* What a dropout draws its zeros from. Value i of a tensor has a number of 32 random bits, which follows
+   from the seed and i alone; where it is below the threshold, the value is dropped. */
+typedef struct {
+    uint64_t seed, threshold; /* the threshold is at most 2^32: then all values are dropped */
+    double scale;             /* of the values that are kept */
+} bn_dropout;
+
+/* A step of stochastic gradient descent: b = momentum * b + gain * (grad + decay * p), then
+   p -= lr * b, or with Nesterov's momentum p -= lr * (grad + decay * p) and p -= lr * momentum * b. */
+typedef struct {
+    double lr, decay, momentum, gain;
+    int nesterov;
+} bn_sgd;
+
+/* A step of Adam: p = shrink * p, g = grad + decay * p, m = beta1 * m + (1 - beta1) * g,
+   v = beta2 * v + (1 - beta2) * g * g, then p -= step_size * m / (sqrt(v) / root + eps). */
+typedef struct {
+    double shrink, decay, beta1, beta2, root, eps, step_size;
+} bn_adam;
+
+/* Values `begin` to `end` of a pass over tensors of equal length without gaps. The arguments of `tensor`
+   and the type of the options stand at each kernel; outputs come first. */
+typedef void (*bn_elementwise_kernel)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,
+                                      const void *options);
+
+/* The elementwise passes for one dtype. Where the order of the operations is that of NumPy, the bits are
+   too. A mask has one byte for each value, 1 where it is kept. */
+typedef struct {
+    bn_elementwise_kernel relu;         /* y, x: y = x where x > 0 or x is NaN, else 0 */
+    bn_elementwise_kernel relu_dx;      /* dx, dy, y: the gradient passes where y is NaN, too */
+    bn_elementwise_kernel leaky_relu;   /* y, a, x; double *slope: y = a where x > 0, else slope * a */
+    bn_elementwise_kernel sigmoid_dx;   /* dx, dy, y */
+    bn_elementwise_kernel tanh_dx;      /* dx, dy, y */
+    bn_elementwise_kernel add;          /* sum, a, b */
+    bn_elementwise_kernel dropout;      /* y, mask, x; bn_dropout: choose the mask, and apply it */
+    bn_elementwise_kernel masked;       /* dx, dy, mask; double *scale: dy * mask * scale */
+    bn_elementwise_kernel sgd;          /* p, grad; bn_sgd: without momentum */
+    bn_elementwise_kernel sgd_momentum; /* p, b, grad; bn_sgd */
+    bn_elementwise_kernel adam;         /* p, m, v, grad; bn_adam */
+} bn_elementwise_kernels;
+
 /* ---- tables ---- */
 
 /* The kernels of one dtype. In stats, reduce, normalize and gradient, the first element of each
@@ -197,8 +241,10 @@ typedef struct {
     void (*gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
                      const bn_epilogue *epilogue);
 
-    const bn_conv_kernels *convolution; /* NULL for 16-bit dtypes */
-    const bn_pool_kernels *pooling;     /* NULL for 16-bit dtypes */
+    /* NULL for 16-bit dtypes. */
+    const bn_conv_kernels *convolution;
+    const bn_pool_kernels *pooling;
+    const bn_elementwise_kernels *elementwise;
 } bn_kernels;
 
 /* The kernels of one instruction set. */

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bn import _check
+from bn._core import core
 from bn.module import Elementwise, Module
+from bn.nn.blocks import elementwise, in_rows
 from bn.types import Array, Shape
 
 
@@ -23,15 +27,13 @@ class ReLU(Elementwise):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        y: Array = np.maximum(x, 0)
+        y = core.relu(x)
         self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.take(dy)
-        # Where y is NaN, the gradient passes, as in PyTorch.
-        dx: Array = np.where(y <= 0, dy.dtype.type(0), dy)
-        return dx
+        return core.relu_dx(dy, y)  # where y is NaN, the gradient passes, as in PyTorch
 
 
 class LeakyReLU(Elementwise):
@@ -59,19 +61,13 @@ class LeakyReLU(Elementwise):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        y = self._scaled(x, x)
+        y = core.leaky_relu(x, x, self.negative_slope)
         self.keep(y, x)
         return y
 
     def backward(self, dy: Array) -> Array:
         (x,) = self.take(dy)
-        return self._scaled(dy, x)
-
-    def _scaled(self, a: Array, x: Array) -> Array:
-        slope = np.array([self.negative_slope, 1], x.dtype)
-        out: Array = np.take(slope, (x > 0).view(np.uint8), mode="clip")
-        out *= a
-        return out
+        return core.leaky_relu(dy, x, self.negative_slope)
 
     def extra_repr(self) -> str:
         return f"negative_slope={self.negative_slope}"
@@ -88,15 +84,21 @@ class Sigmoid(Elementwise):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        z = np.exp(-np.abs(x))  # the exponent is at most 0, so exp cannot overflow
-        y: Array = np.where(x < 0, z, 1) / (1 + z)
+        y = elementwise(_sigmoid, x)
         self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.take(dy)
-        dx: Array = dy * y * (1 - y)
-        return dx
+        return core.sigmoid_dx(dy, y)
+
+
+def _sigmoid(x: Array, out: Array) -> None:
+    z = np.abs(x, out=core.empty_like(x))
+    np.exp(np.negative(z, out=z), out=z)  # the exponent is at most 0, so exp cannot overflow
+    np.add(z, 1, out=out)
+    # As z is at most 1, this is 1 where x >= 0, else z. np.where would mispredict branches.
+    np.divide(np.maximum(z, x >= 0, out=z), out, out=out)
 
 
 class Tanh(Elementwise):
@@ -110,14 +112,13 @@ class Tanh(Elementwise):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        y: Array = np.tanh(x)
+        y = elementwise(np.tanh, x)
         self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.take(dy)
-        dx: Array = dy * (1 - y * y)
-        return dx
+        return core.tanh_dx(dy, y)
 
 
 class Softmax(Module):
@@ -149,17 +150,39 @@ class Softmax(Module):
 
     def forward(self, x: Array) -> Array:
         _check.floating("x", x)
-        _check.axis_of(self.axis, x.ndim)
-        with np.errstate(over="ignore"):  # where the difference overflows to -inf, exp gives 0
-            y: Array = np.exp(x - x.max(axis=self.axis, keepdims=True, initial=-np.inf))
-        y /= y.sum(axis=self.axis, keepdims=True)
+        axis = _check.axis_of(self.axis, x.ndim)
+        y = core.empty_like(x)
+
+        def block(part: tuple[slice, ...]) -> None:
+            out = y[part]
+            largest = x[part].max(axis=axis, keepdims=True, initial=-np.inf)
+            with np.errstate(over="ignore"):  # where the difference overflows to -inf, exp gives 0
+                np.exp(np.subtract(x[part], largest, out=out), out=out)
+            out /= out.sum(axis=axis, keepdims=True)
+
+        self._in_blocks(block, x)
         self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.take(dy)
-        dx: Array = y * (dy - (dy * y).sum(axis=self.axis, keepdims=True))
+        dx = core.empty_like(y)
+
+        def block(part: tuple[slice, ...]) -> None:
+            product = np.multiply(dy[part], y[part], out=dx[part])
+            total = product.sum(axis=self.axis, keepdims=True)
+            np.multiply(y[part], np.subtract(dy[part], total, out=dx[part]), out=dx[part])
+
+        self._in_blocks(block, y)
         return dx
+
+    def _in_blocks(self, block: Callable[[tuple[slice, ...]], None], x: Array) -> None:
+        """Call `block` for parts of x, none of which divides the axis of the classes."""
+        other = 0 if self.axis % x.ndim else 1
+        if other < x.ndim:
+            in_rows(block, x, other)
+        else:
+            block((slice(None),))
 
     def extra_repr(self) -> str:
         return f"dim={self.axis}"

@@ -221,7 +221,7 @@ class Residual(Module):
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
             _check.same_output_shape("body", y.shape, "shortcut", other.shape)
-            y = y + other
+            y = core.add(y, other)
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
@@ -243,4 +243,4 @@ class Residual(Module):
                 backward_without_input(part, dy)
             return None
         dx = self.body.backward(dy)
-        return dx + (dy if self.shortcut is None else self.shortcut.backward(dy))
+        return core.add(dx, dy if self.shortcut is None else self.shortcut.backward(dy))

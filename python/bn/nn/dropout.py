@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from bn import _check
+from bn._core import core
 from bn.module import Elementwise
 from bn.nn.init import Rng, generator
 from bn.types import Array
@@ -12,7 +15,8 @@ class Dropout(Elementwise):
     """Sets each element to zero with probability p, in training mode only.
 
     The other elements are divided by 1 - p, so that the expected value stays the same. In eval mode
-    y is x.
+    y is x. Which elements become zero follows from one number of the generator for each call, and
+    from the order of x in memory.
 
     Parameters
     ----------
@@ -48,19 +52,17 @@ class Dropout(Elementwise):
         if not self.training or self.p == 0:
             self.keep(x, None)
             return x
-        keep = self.rng.random(x.shape, dtype=x.dtype.type) >= self.p  # one byte per number
-        self.keep(x, keep)
-        return self._masked(x, keep)
+        seed = int(self.rng.integers(2**64, dtype=np.uint64))
+        y, mask = core.dropout(x, seed, self.p, self._scale())
+        self.keep(x, mask)
+        return y
 
     def backward(self, dy: Array) -> Array:
-        (keep,) = self.take(dy)
-        return dy if keep is None else self._masked(dy, keep)
+        (mask,) = self.take(dy)
+        return dy if mask is None else core.masked(dy, mask, self._scale())
 
-    def _masked(self, a: Array, keep: Array) -> Array:
-        out: Array = a * keep
-        if self.p < 1:
-            out *= 1 / (1 - self.p)
-        return out
+    def _scale(self) -> float:
+        return 1 / (1 - self.p) if self.p < 1 else 1
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace=False"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.types import Array
+from bn._core import core
+from bn.nn.blocks import BLOCK_BYTES, elementwise, in_rows
+from bn.types import Array, Shape
 
 # Keras clips probabilities to [KERAS_EPSILON, 1 - KERAS_EPSILON].
 KERAS_EPSILON = 1e-7
@@ -75,13 +78,26 @@ class CrossEntropyLoss:
         _check.floating("logits", logits)
         _check.rank_at_least("logits", logits, 2)
         _check.not_empty("logits", logits)
-        target = self._probabilities(_check.array("target", target), logits)
+        target = _check.array("target", target)
+        fill = _filling(target, logits.shape)
+        log = _log_softmax if self.from_logits else _log_clipped
+        labels, p = core.empty_like(logits), core.empty_like(logits)
+        total = np.empty((len(logits), 1, *logits.shape[2:]), logits.dtype)
+        sums = {}  # of the blocks, by where they begin
+
+        def block(part: tuple[slice, ...]) -> None:
+            fill(labels[part], target[part])
+            self._smooth(labels[part])
+            log_p = log(logits[part], p[part], total[part])
+            # 0 * -inf would be NaN for a class with logit -inf
+            np.copyto(log_p, 0, where=labels[part] == 0)
+            log_p *= labels[part]
+            sums[part[0].start] = np.sum(log_p, dtype=np.float64)
+
+        in_rows(block, logits)
         count = logits.size // logits.shape[1]
-        log_p, saved = (_log_softmax if self.from_logits else _log_clipped)(logits)
-        self._saved = (saved, target, count)
-        np.copyto(log_p, 0, where=target == 0)  # 0 * -inf would be NaN for a class with logit -inf
-        total: np.float64 = np.sum(target * log_p, dtype=np.float64)
-        return float(-total / count)
+        self._saved = (p, total, labels, count)
+        return float(-_in_order(sums) / count)
 
     def backward(self) -> Array:
         """The gradient of the last loss with respect to the logits (or probabilities).
@@ -92,47 +108,81 @@ class CrossEntropyLoss:
             Of logits' shape and dtype.
         """
         _check.saved("CrossEntropyLoss", self._saved)
-        (saved, target, count), self._saved = self._saved, None
-        if self.from_logits:
-            # The sum is 1 for class indices; labels that the caller gives may have another sum.
-            dlogits: Array = saved * target.sum(axis=1, keepdims=True) - target
-        else:
-            p, total, inside = saved
-            dp = np.where(inside, -target / p, 0)
-            dlogits = (dp - (dp * p).sum(axis=1, keepdims=True)) / total
-        dlogits /= count
+        (p, total, labels, count), self._saved = self._saved, None
+        dlogits = core.empty_like(p)
+
+        def block(part: tuple[slice, ...]) -> None:
+            out = dlogits[part]
+            if self.from_logits:
+                # The sum is 1 for class indices; labels that the caller gives may have another sum.
+                np.multiply(p[part], labels[part].sum(axis=1, keepdims=True), out=out)
+                out -= labels[part]
+            else:
+                clipped = _clipped(p[part])
+                dp = np.where(clipped == p[part], -labels[part] / clipped, 0)
+                np.subtract(dp, (dp * clipped).sum(axis=1, keepdims=True), out=out)
+                out /= total[part]
+            out /= count
+
+        in_rows(block, p)
         return dlogits
 
-    def _probabilities(self, target: Array, logits: Array) -> Array:
-        """The labels as smoothed probabilities, of the shape and dtype of the logits."""
-        if target.dtype.kind in "fiub" and target.ndim == logits.ndim:
-            _check.shape("target", target, logits.shape)
-            _check.all_finite("target", target)
-            _check.not_negative("target", target)
-            target = target.astype(logits.dtype)
-        else:
-            _check.class_indices(target, logits.shape)
-            classes, target = target, np.zeros_like(logits)
-            np.put_along_axis(target, classes[:, None].astype(np.intp), 1, axis=1)
+    def _smooth(self, labels: Array) -> None:
         if self.label_smoothing:
-            target *= 1 - self.label_smoothing
-            target += self.label_smoothing / logits.shape[1]
-        return target
+            labels *= 1 - self.label_smoothing
+            labels += self.label_smoothing / labels.shape[1]
 
 
-def _log_softmax(logits: Array) -> tuple[Array, Array]:
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    p = np.exp(shifted)
-    total = p.sum(axis=1, keepdims=True)
+def _in_order(sums: dict[int, np.float64]) -> np.float64:
+    """The sum, always in the same order, whichever thread was first."""
+    total = np.float64(0)
+    for begin in sorted(sums):
+        total += sums[begin]
+    return total
+
+
+def _filling(target: Array, shape: Shape) -> Callable[[Array, Array], None]:
+    """Check the target for logits of this shape; return what makes labels of a part of it."""
+    if target.dtype.kind in "fiub" and target.ndim == len(shape):
+        _check.shape("target", target, shape)
+        return _fill_with_probabilities
+    _check.class_indices(target, shape)
+    return _fill_with_classes
+
+
+def _fill_with_probabilities(labels: Array, target: Array) -> None:
+    _check.all_finite("target", target)
+    _check.not_negative("target", target)
+    labels[...] = target
+
+
+def _fill_with_classes(labels: Array, target: Array) -> None:
+    labels[...] = 0
+    np.put_along_axis(labels, target[:, None].astype(np.intp, copy=False), 1, axis=1)
+
+
+def _log_softmax(logits: Array, p: Array, total: Array) -> Array:
+    """Return log p, and write p = softmax(logits) and the sum that it was divided by."""
+    shifted: Array = logits - logits.max(axis=1, keepdims=True)
+    np.exp(shifted, out=p)
+    p.sum(axis=1, keepdims=True, out=total)
     p /= total
-    return shifted - np.log(total), p
+    shifted -= np.log(total)
+    return shifted
 
 
-def _log_clipped(probabilities: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-    total = probabilities.sum(axis=1, keepdims=True)
-    p = probabilities / total
-    clipped = np.clip(p, KERAS_EPSILON, 1 - KERAS_EPSILON)
-    return np.log(clipped), (clipped, total, clipped == p)
+def _log_clipped(probabilities: Array, p: Array, total: Array) -> Array:
+    """Return the logarithm of p, clipped, and write p and the sum that it was divided by."""
+    probabilities.sum(axis=1, keepdims=True, out=total)
+    np.divide(probabilities, total, out=p)
+    clipped = _clipped(p)
+    log_p: Array = np.log(clipped, out=clipped)
+    return log_p
+
+
+def _clipped(p: Array) -> Array:
+    clipped: Array = np.clip(p, KERAS_EPSILON, 1 - KERAS_EPSILON)
+    return clipped
 
 
 class MSELoss:
@@ -176,14 +226,24 @@ class MSELoss:
         _check.not_empty("y", y)
         target = _check.array("target", target).astype(y.dtype, copy=False)
         _check.shape("target", target, y.shape)
-        _check.all_finite("target", target)
-        difference = y - target
+        difference = core.empty_like(y)
+        (ys, targets), differences = core.runs(y, target), difference.ravel("K")
+        sums = {}
+
+        def block(begin: int, end: int) -> None:
+            part = slice(begin, end)
+            _check.all_finite("target", targets[part])
+            each = np.subtract(ys[part], targets[part], out=differences[part])
+            square = np.square(each, out=core.empty_like(each))
+            sums[begin] = np.sum(square, dtype=np.float64)
+
+        core.in_blocks(block, y.size, BLOCK_BYTES // y.itemsize)
         self._saved = difference
-        return float(np.mean(np.square(difference), dtype=np.float64))
+        return float(_in_order(sums) / y.size)
 
     def backward(self) -> Array:
         """The gradient of the last loss with respect to y."""
         _check.saved("MSELoss", self._saved)
         difference, self._saved = self._saved, None
-        dy: Array = difference * (2 / difference.size)
-        return dy
+        factor = 2 / difference.size
+        return elementwise(lambda d, out: np.multiply(d, factor, out=out), difference)

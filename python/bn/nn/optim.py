@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bn import _check
+from bn._core import core
 from bn.module import Module, Parameter
 from bn.types import Array
 
@@ -209,22 +210,17 @@ class SGD(Optimizer):
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        g = _with_decay(p, grad, self.weight_decay, scratch)
-        if self.momentum == 0:
-            p -= np.multiply(g, self.lr, out=scratch)
-            return
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = buffer = g.copy()
-        else:
-            buffer = state["momentum_buffer"]
-            buffer *= self.momentum
-            buffer += g if self.dampening == 0 else np.multiply(g, 1 - self.dampening, out=scratch)
-        if not self.nesterov:
-            p -= np.multiply(buffer, self.lr, out=scratch)
-            return
-        # Two subtractions, since there is one scratch array for lr * g and lr * momentum * buffer.
-        p -= np.multiply(g, self.lr, out=scratch)
-        p -= np.multiply(buffer, self.lr * self.momentum, out=scratch)
+        buffer, gain = None, 1.0
+        if self.momentum != 0:
+            buffer = state.get("momentum_buffer")
+            if buffer is None:
+                buffer = np.zeros_like(p)
+            else:
+                gain -= self.dampening
+        decay, momentum = self.weight_decay, self.momentum
+        core.sgd_step(p, grad, buffer, self.lr, decay, momentum, gain, self.nesterov)
+        if buffer is not None:
+            state["momentum_buffer"] = buffer
 
 
 class Adam(Optimizer):
@@ -281,25 +277,17 @@ class Adam(Optimizer):
         self.betas, self.eps = betas, eps
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        self._adam(p, grad, state, scratch, self.weight_decay)
+        self._adam(p, grad, state, decay=self.weight_decay)
 
     def _adam(
-        self, p: Array, grad: Array, state: dict[str, Any], scratch: Array, decay: float
+        self, p: Array, grad: Array, state: dict[str, Any], decay: float, shrink: float = 1.0
     ) -> None:
         if not state:
             state.update(step=0, exp_avg=np.zeros_like(p), exp_avg_sq=np.zeros_like(p))
         (beta1, beta2), m, v = self.betas, state["exp_avg"], state["exp_avg_sq"]
         state["step"] = step = state["step"] + 1
-        m *= beta1
-        m += np.multiply(_with_decay(p, grad, decay, scratch), 1 - beta1, out=scratch)
-        v *= beta2
-        np.square(_with_decay(p, grad, decay, scratch), out=scratch)
-        v += np.multiply(scratch, 1 - beta2, out=scratch)
-        np.sqrt(v, out=scratch)
-        scratch /= (1 - beta2**step) ** 0.5
-        scratch += self.eps
-        np.divide(m, scratch, out=scratch)
-        p -= np.multiply(scratch, self.lr / (1 - beta1**step), out=scratch)
+        root, step_size = (1 - beta2**step) ** 0.5, self.lr / (1 - beta1**step)
+        core.adam_step(p, grad, m, v, shrink, decay, beta1, beta2, root, self.eps, step_size)
 
 
 class AdamW(Adam):
@@ -345,14 +333,4 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
     def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        p *= 1 - self.lr * self.weight_decay
-        self._adam(p, grad, state, scratch, decay=0)
-
-
-def _with_decay(p: Array, grad: Array, decay: float, scratch: Array) -> Array:
-    """Return grad + decay * p, which is in `scratch` unless there is no decay."""
-    if decay == 0:
-        return grad
-    np.multiply(p, decay, out=scratch)
-    scratch += grad
-    return scratch
+        self._adam(p, grad, state, decay=0, shrink=1 - self.lr * self.weight_decay)

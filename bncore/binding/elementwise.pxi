@@ -1,0 +1,254 @@
+# Elementwise passes: activations, sums, dropout, the steps of optimizers, and NumPy's functions.
+
+cdef extern from "numpy/arrayobject.h":
+    int PyArray_FailUnlessWriteable(cnp.ndarray array, const char *name) except -1
+
+cdef extern from "kernels/kernels.h" nogil:
+    ctypedef struct bn_dropout:
+        uint64_t seed, threshold
+        double scale
+    ctypedef struct bn_sgd:
+        double lr, decay, momentum, gain
+        int nesterov
+    ctypedef struct bn_adam:
+        double shrink, decay, beta1, beta2, root, eps, step_size
+
+cdef extern from "driver/elementwise.h" nogil:
+    void bn_elementwise(bn_elementwise_kernel kernel, void *const *tensor, ptrdiff_t count,
+                        int threads, const void *options)
+
+cdef enum:
+    MAX_OPERANDS = 4
+
+
+# ---- arrays as runs of values ----
+
+cdef bint is_run(cnp.ndarray a):
+    """Whether a is aligned, and its values are one run in memory, its axes in any order."""
+    cdef int i, rank = cnp.PyArray_NDIM(a)
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
+    cdef cnp.npy_intp *strides = cnp.PyArray_STRIDES(a)
+    cdef cnp.npy_intp length = cnp.PyArray_ITEMSIZE(a)
+    if not cnp.PyArray_ISALIGNED(a):
+        return False
+    if cnp.PyArray_IS_C_CONTIGUOUS(a) or cnp.PyArray_IS_F_CONTIGUOUS(a):
+        return True
+    for _ in range(rank):  # the axis whose steps are as long as the run of the axes before
+        for i in range(rank):
+            if shape[i] > 1 and strides[i] == length:
+                length *= shape[i]
+                break
+    return length == cnp.PyArray_NBYTES(a)
+
+
+cdef bint is_like(cnp.ndarray a, cnp.ndarray run):
+    """Whether a has the shape of `run`, and is a run with the same order of axes."""
+    cdef int i
+    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(run)
+    cdef cnp.npy_intp size = cnp.PyArray_ITEMSIZE(a), run_size = cnp.PyArray_ITEMSIZE(run)
+    if not (PyArray_SAMESHAPE(a, run) and cnp.PyArray_ISALIGNED(a)):
+        return False
+    for i in range(cnp.PyArray_NDIM(run)):
+        if shape[i] > 1 and (cnp.PyArray_STRIDES(a)[i] * run_size
+                             != cnp.PyArray_STRIDES(run)[i] * size):
+            return False
+    return True
+
+
+cdef cnp.ndarray as_run(cnp.ndarray a):
+    """a itself if it is a run, else a copy."""
+    return a if is_run(a) else cnp.PyArray_NewCopy(a, cnp.NPY_KEEPORDER)
+
+
+cdef cnp.ndarray as_like(cnp.ndarray a, cnp.ndarray run):
+    """a itself if it is a run of the same kind, else a copy."""
+    if (cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(run) and cnp.PyArray_ISNOTSWAPPED(a)
+            and is_like(a, run)):
+        return a
+    return ordered_like(a, run)
+
+
+cdef int pass_over(bn_elementwise_kernel kernel, list arrays, const void *options) except -1:
+    """Call the kernel for arrays that are runs of the same kind."""
+    cdef void *tensor[MAX_OPERANDS]
+    cdef int i, threads = bn_max_threads()
+    cdef ptrdiff_t count = cnp.PyArray_SIZE(<cnp.ndarray>arrays[0])
+    for i in range(len(arrays)):
+        tensor[i] = cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+    with nogil:
+        bn_elementwise(kernel, tensor, count, threads, options)
+    return 0
+
+
+cdef cnp.ndarray combined(bn_elementwise_kernel kernel, cnp.ndarray a, cnp.ndarray b,
+                          const void *options=NULL):
+    """The result of a kernel for a and b, in b's order in memory."""
+    b = as_run(b)
+    a = as_like(a, b)
+    cdef cnp.ndarray out = empty_like(b)
+    pass_over(kernel, [out, a, b], options)
+    return out
+
+
+# ---- activations, and sums ----
+# x, y and dy of a call have one shape and one dtype, float32 or float64.
+
+def relu(cnp.ndarray x):
+    """x where it is positive or NaN, else 0."""
+    x = as_run(x)
+    cdef cnp.ndarray y = empty_like(x)
+    pass_over(kernels_of(x).elementwise.relu, [y, x], NULL)
+    return y
+
+
+def relu_dx(cnp.ndarray dy, cnp.ndarray y):
+    """0 where y is not positive, else dy; in y's order in memory."""
+    return combined(kernels_of(y).elementwise.relu_dx, dy, y)
+
+
+def leaky_relu(cnp.ndarray a, cnp.ndarray x, double slope):
+    """a where x is positive, else slope * a; in x's order in memory."""
+    return combined(kernels_of(x).elementwise.leaky_relu, a, x, &slope)
+
+
+def sigmoid_dx(cnp.ndarray dy, cnp.ndarray y):
+    return combined(kernels_of(y).elementwise.sigmoid_dx, dy, y)
+
+
+def tanh_dx(cnp.ndarray dy, cnp.ndarray y):
+    return combined(kernels_of(y).elementwise.tanh_dx, dy, y)
+
+
+def add(a, b):
+    """a + b, in a's order in memory. NumPy adds where the kernels do not serve the two."""
+    if not (type(a) is type(b) is cnp.ndarray and a.dtype == b.dtype and is_float(a)
+            and PyArray_SAMESHAPE(a, b)):
+        return a + b
+    return combined(kernels_of(a).elementwise.add, b, a)
+
+
+# ---- dropout ----
+
+def dropout(cnp.ndarray x, uint64_t seed, double p, double scale):
+    """(y, mask): values that are 0 with probability p, else x * scale; bytes that are 1 there."""
+    x = as_run(x)
+    cdef cnp.ndarray y = empty_like(x)
+    mask = empty(np.shape(x), np.uint8, x)
+    cdef bn_dropout options = bn_dropout(seed, <uint64_t>(p * 2.0**32 + 0.5), scale)
+    pass_over(kernels_of(x).elementwise.dropout, [y, mask, x], &options)
+    return y, mask
+
+
+def masked(cnp.ndarray dy, cnp.ndarray mask, double scale):
+    """dy * mask * scale, in the mask's order in memory."""
+    cdef cnp.ndarray ordered = dy
+    if not is_like(dy, mask):
+        ordered = empty(np.shape(dy), dy.dtype, mask)
+        ordered[...] = dy
+    cdef cnp.ndarray dx = empty_like(ordered)
+    pass_over(kernels_of(dy).elementwise.masked, [dx, ordered, mask], &scale)
+    return dx
+
+
+# ---- steps of optimizers ----
+
+cdef bint overlap(cnp.ndarray a, cnp.ndarray b):
+    """Whether two runs of equal length share memory."""
+    cdef ptrdiff_t distance = <char *>cnp.PyArray_DATA(a) - <char *>cnp.PyArray_DATA(b)
+    return -cnp.PyArray_NBYTES(a) < distance < cnp.PyArray_NBYTES(a)
+
+
+cdef int change(bn_elementwise_kernel kernel, list arrays, cnp.ndarray grad,
+                const void *options) except -1:
+    """Change a parameter, the first array, and its state in place."""
+    cdef cnp.ndarray p = as_run(arrays[0]), array
+    cdef list runs = [as_like(array, p) for array in arrays]
+    for array in arrays:
+        PyArray_FailUnlessWriteable(array, "output array")
+    grad = as_like(grad, p)
+    if overlap(grad, p):
+        grad = ordered_like(grad, p)
+    pass_over(kernel, [*runs, grad], options)
+    for array, run in zip(arrays, runs):
+        if run is not array:
+            array[...] = run
+    return 0
+
+
+def sgd_step(cnp.ndarray p, cnp.ndarray grad, buffer, double lr, double decay, double momentum,
+             double gain, bint nesterov):
+    """buffer = momentum * buffer + gain * (grad + decay * p), and p moves along it; None: along grad."""
+    cdef bn_sgd options = bn_sgd(lr, decay, momentum, gain, nesterov)
+    cdef const bn_elementwise_kernels *kernels = kernels_of(p).elementwise
+    if buffer is None:
+        change(kernels.sgd, [p], grad, &options)
+    else:
+        change(kernels.sgd_momentum, [p, buffer], grad, &options)
+
+
+def adam_step(cnp.ndarray p, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, double shrink,
+              double decay, double beta1, double beta2, double root, double eps, double step_size):
+    """p = shrink * p - step_size * m / (sqrt(v) / root + eps) with new m and v."""
+    cdef bn_adam options = bn_adam(shrink, decay, beta1, beta2, root, eps, step_size)
+    change(kernels_of(p).elementwise.adam, [p, m, v], grad, &options)
+
+
+# ---- NumPy's functions ----
+
+def runs(cnp.ndarray x, *others):
+    """The values of x, and those of the others in x's order in memory, as arrays with one axis."""
+    cdef cnp.ndarray first = as_run(x)
+    return [first.ravel("K"), *(as_like(other, first).ravel("K") for other in others)]
+
+
+cdef class Blocks:
+    """Calls a function for blocks of a range, wherever they run as if in the caller's thread."""
+
+    cdef object function, context, error_state
+    cdef Py_ssize_t count, block
+    cdef list errors
+
+    def __init__(self, function, Py_ssize_t count, Py_ssize_t block):
+        self.function, self.count, self.block, self.errors = function, count, block, []
+        self.context = copy_context()
+        # NumPy 1 does not keep it in the context, but for each thread.
+        self.error_state = {**np.geterr(), "call": np.geterrcall()}
+
+    cdef void start(self, ptrdiff_t begin, ptrdiff_t end) noexcept:
+        try:
+            # Two threads cannot be in one context.
+            self.context.copy().run(self.call, begin, end)
+        except BaseException as error:
+            self.errors.append(error)
+
+    def call(self, Py_ssize_t begin, Py_ssize_t end):
+        cdef Py_ssize_t i
+        with np.errstate(**self.error_state):
+            for i in range(begin, end):
+                if self.errors:
+                    break
+                self.function(i * self.block, min((i + 1) * self.block, self.count))
+
+
+cdef void start_blocks(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker) noexcept nogil:
+    with gil:
+        (<Blocks>context).start(begin, end)
+
+
+def in_blocks(function, Py_ssize_t count, Py_ssize_t block):
+    """Call function(begin, end) for the blocks of 0 ... count, on the threads of the pool.
+
+    NumPy's functions let the threads run side by side: they hold Python's lock only between their
+    loops. After an error in a block no other one begins, and when all have ended, the error is raised
+    here; so is what a signal's handler raises, which runs in a block of the main thread."""
+    cdef Py_ssize_t number = (count + block - 1) // block
+    cdef int threads = bn_max_threads()
+    if number <= 1:
+        function(0, count)
+        return
+    cdef Blocks blocks = Blocks(function, count, block)
+    cdef const void *context = <const void *>blocks
+    with nogil:
+        bn_parallel_for(number, threads, start_blocks, context)
+    if blocks.errors:
+        raise blocks.errors[0]
