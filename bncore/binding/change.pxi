@@ -122,26 +122,42 @@ cdef class Setting:
         return False
 
 
-cdef class Threads:
-    """Upper limits of the number of threads within a `with` block: that of the kernels, and those of
-    other libraries, which have `get_num_threads` and `set_num_threads`."""
+cdef class LibraryThreads:
+    """Limit of the number of threads of other libraries within a `with` block. They have
+    `get_num_threads` and `set_num_threads`, as those of threadpoolctl."""
 
-    cdef int limit, limit_of_others
-    cdef list others, before
+    cdef int limit
+    cdef list libraries, before
 
-    def __init__(self, int limit, list others, int limit_of_others):
-        self.limit, self.others, self.limit_of_others = limit, others, limit_of_others
-        self.before = []
+    def __init__(self, list libraries, int limit):
+        self.libraries, self.limit, self.before = libraries, limit, []
 
     def __enter__(self):
-        self.before.append((bn_threads_asked(), [each.get_num_threads() for each in self.others]))
-        bn_set_max_threads(self.limit)
-        for each in self.others:
-            each.set_num_threads(self.limit_of_others)
+        self.before.append([library.get_num_threads() for library in self.libraries])
+        for library in self.libraries:
+            library.set_num_threads(self.limit)
 
     def __exit__(self, *error):
-        own, of_others = self.before.pop()
-        bn_set_max_threads(own)
-        for each, number in zip(self.others, of_others):
-            each.set_num_threads(number)
+        for library, number in zip(self.libraries, self.before.pop()):
+            library.set_num_threads(number)
         return False
+
+
+cdef class Threads(LibraryThreads):
+    """Upper limit of the number of threads of the kernels, and of other libraries."""
+
+    cdef int kernel_limit
+    cdef list kernels_before
+
+    def __init__(self, int limit, list libraries, int library_limit):
+        super().__init__(libraries, library_limit)
+        self.kernel_limit, self.kernels_before = limit, []
+
+    def __enter__(self):
+        self.kernels_before.append(bn_threads_asked())
+        bn_set_max_threads(self.kernel_limit)
+        LibraryThreads.__enter__(self)
+
+    def __exit__(self, *error):
+        bn_set_max_threads(self.kernels_before.pop())
+        return LibraryThreads.__exit__(self)

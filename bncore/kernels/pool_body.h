@@ -83,31 +83,32 @@ static void NAME(load_positions)(const bn_pool_block *b, ptrdiff_t line, const v
 /* ---- maxima ---- */
 
 /* NaN wins over all before. */
-ALWAYS_INLINE void NAME(compare)(const real *x, NAME(number) number, NAME(vec) *most, NAME(numbers) *at)
+ALWAYS_INLINE void NAME(compare)(NAME(vec) value, NAME(number) number, NAME(vec) *most, NAME(numbers) *at)
 {
-    const NAME(vec) value = NAME(load)(x);
     const NAME(numbers) more = (NAME(numbers))((value > *most) | (value != value));
     *most = SELECT(more, value, *most);
     *at = SELECT(more, number - (NAME(numbers)){0}, *at);
 }
 
-/* Compare BN_LANES outputs with one pixel, or with two adjoining ones, the first of which has this number.
-   The vectors are explicit: compilers make branches of these comparisons, which cannot be predicted. */
-ALWAYS_INLINE void NAME(max_lanes)(const int pixels, const real *x, const real *next,
+/* Compare up to BN_LANES outputs with one pixel, or with two adjoining ones, the first of which has this
+   number. The vectors are explicit: compilers make branches of these comparisons, which cannot be
+   predicted. */
+ALWAYS_INLINE void NAME(max_lanes)(const int pixels, ptrdiff_t count, const real *x, const real *next,
                                    NAME(number) number, real *best, NAME(number) *index)
 {
     UNROLL
     for (int i = 0; i < BN_LANES; i += NAME(VEC)) {
+        const ptrdiff_t n = bn_min(NAME(VEC), bn_max(0, count - i));
         NAME(vec) most = NAME(load)(best + i);
         NAME(numbers) at = *(const NAME(numbers_unaligned) *)(index + i);
-        NAME(compare)(x + i, number, &most, &at);
-        if (pixels == 2) NAME(compare)(next + i, number + 1, &most, &at);
+        NAME(compare)(NAME(read)(x + i, n), number, &most, &at);
+        if (pixels == 2) NAME(compare)(NAME(read)(next + i, n), number + 1, &most, &at);
         NAME(store)(best + i, most);
         *(NAME(numbers_unaligned) *)(index + i) = at;
     }
 }
 
-/* The same for all outputs of the line. What is not BN_LANES values side by side is copied before. */
+/* The same for all outputs of the line. What does not lie side by side is copied before. */
 ALWAYS_INLINE void NAME(max_pixels)(const ptrdiff_t step, const ptrdiff_t column, const int pixels,
                                     const real *restrict x, ptrdiff_t number, ptrdiff_t n,
                                     real *restrict best, NAME(number) *restrict index)
@@ -117,12 +118,14 @@ ALWAYS_INLINE void NAME(max_pixels)(const ptrdiff_t step, const ptrdiff_t column
     real copy[2][BN_LANES] = {{0}};
     for (ptrdiff_t i = 0; i < n; i += BN_LANES, x += BN_LANES * step) {
         const ptrdiff_t count = bn_min(n - i, BN_LANES);
-        if (step == 1 && count == BN_LANES) {
-            NAME(max_lanes)(pixels, x, x + next, first, best + i, index + i);
+        if (step == 1) {
+            if (count == BN_LANES)
+                NAME(max_lanes)(pixels, BN_LANES, x, x + next, first, best + i, index + i);
+            else NAME(max_lanes)(pixels, count, x, x + next, first, best + i, index + i);
             continue;
         }
         for (ptrdiff_t k = 0; k < count; k++) copy[0][k] = x[k * step], copy[1][k] = x[k * step + next];
-        NAME(max_lanes)(pixels, copy[0], copy[1], first, best + i, index + i);
+        NAME(max_lanes)(pixels, BN_LANES, copy[0], copy[1], first, best + i, index + i);
     }
 }
 

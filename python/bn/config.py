@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import ContextDecorator
+from contextlib import AbstractContextManager, ContextDecorator
 from functools import cache
 from typing import Any, TypedDict
 
@@ -49,6 +49,19 @@ def set_num_threads(n: int) -> None:
     core.set_max_threads(int(n))
     for library in _blas_libraries():
         library.set_num_threads(_blas_threads(n))
+
+
+def blas_on_one_thread() -> AbstractContextManager[None]:
+    """Let NumPy's BLAS use one thread inside a ``with`` block, in all threads of the program.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with blas_on_one_thread():
+    ...     np.ones((2, 2)) @ np.ones(2)
+    array([2., 2.])
+    """
+    return core.LibraryThreads(_blas_libraries(), 1)
 
 
 @cache
