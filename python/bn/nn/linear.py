@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from bn import _check
 from bn.module import Module
 from bn.nn.init import Rng, weight_and_bias
-from bn.nn.product import product
+from bn.nn.products import input_gradient, outputs, weight_gradient
 from bn.types import Array, Gradient, Shape
 
 
@@ -90,10 +90,8 @@ class Linear(Module):
         shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
         out = self.output_shape(shape)
         order = self._order(x) if flatten else None
-        y = product(_rows(x, order), self._weight_in(x, order).T)  # (places, out_features)
-        if self.bias is not None:
-            y += self.bias.data.astype(x.dtype, copy=False)
-        y = y.reshape(out)
+        bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
+        y = outputs(_rows(x, order), self._weight_in(x, order), bias).reshape(out)
         self.keep(y, x, order)
         return y
 
@@ -113,7 +111,7 @@ class Linear(Module):
         """
         x, order = self.take(dy)
         dy = _rows(dy, None)
-        dweight = product(dy.T, _rows(x, order))
+        dweight = weight_gradient(dy, _rows(x, order))
         if order is not None:
             shape = (self.out_features, *(x.shape[axis] for axis in order))
             dweight = dweight.reshape(shape).transpose(_inverse(order))
@@ -122,7 +120,7 @@ class Linear(Module):
             self.bias.accumulate(dy.sum(axis=0))
         if not input_grad:
             return None
-        dx = product(dy, self._weight_in(x, order))
+        dx = input_gradient(dy, self._weight_in(x, order))
         if order is None:
             return dx.reshape(x.shape)
         return dx.reshape(len(x), *(x.shape[axis] for axis in order)).transpose(_inverse(order))
