@@ -10,8 +10,7 @@
 /* docs/design.md, "Convolutions", tells the reasons for these. */
 enum {
     WORK_BYTES = 256 * 1024, /* what the buffers of a worker may hold */
-    PARTS = 8,               /* into which the sums of the weight's gradient are divided */
-    SUMS_BYTES = 16 * 1024 * 1024, /* what the sums of all parts may take, unless one takes more */
+    PARTS = 8, /* into which the sums of the weight's gradient are divided, if x and dy are twice as large */
     ITEMS_PER_THREAD = 4,
     CONV_SERIAL_BELOW = 1 << 20, /* multiplications */
 };
@@ -114,70 +113,85 @@ static relation relate(const bn_convolution *call, int gradient, ptrdiff_t wante
 
 /* ---- the taps of a phase ---- */
 
+/* The taps of a phase along one axis, in the order of the pixels of `from` that they multiply. They are
+   evenly spaced, in the kernel and among the pixels that are read for a group. */
 typedef struct {
-    ptrdiff_t at[2];  /* its first pixel in a group */
-    bn_grid grid;     /* what differs between items is set for each */
+    ptrdiff_t count;
+    ptrdiff_t tap, tap_step;
+    ptrdiff_t place, place_step;
+} axis_taps;
+
+typedef struct {
+    ptrdiff_t at[2]; /* its first pixel in a group */
+    axis_taps taps[2];
+    bn_grid grid;    /* what differs between items is set for each */
+    ptrdiff_t first; /* from a group's first value in `from` to that of the first tap */
     bn_weights weights;
     char *packed;
 } phase;
 
-/* The taps of a phase along one axis, in the order of the pixels of `from` that they multiply. Returns
-   how many there are. */
-static ptrdiff_t axis_taps(const relation *r, int axis, ptrdiff_t at, ptrdiff_t *tap, ptrdiff_t *place)
+static axis_taps find_taps(const relation *r, int axis, ptrdiff_t at)
 {
     const bn_window w = r->call->window[axis];
-    ptrdiff_t count = 0;
+    axis_taps found = {.tap_step = 1, .place_step = 1};
     for (ptrdiff_t i = 0; i < w.kernel; i++) {
-        const ptrdiff_t t = r->gradient ? w.kernel - 1 - i : i;
-        ptrdiff_t pixel = t * w.dilation;
+        const ptrdiff_t tap = r->gradient ? w.kernel - 1 - i : i;
+        ptrdiff_t place = tap * w.dilation;
         if (r->gradient) {
-            const ptrdiff_t distance = at + w.before - pixel;
-            pixel = floor_div(distance, w.stride);
-            if (pixel * w.stride != distance) continue;
-            pixel -= r->first[axis];
+            const ptrdiff_t distance = at + w.before - place;
+            place = floor_div(distance, w.stride);
+            if (place * w.stride != distance) continue;
+            place -= r->first[axis];
         }
-        tap[count] = t, place[count] = pixel;
-        count++;
+        if (found.count == 0) found.tap = tap, found.place = place;
+        if (found.count == 1) found.tap_step = tap - found.tap, found.place_step = place - found.place;
+        found.count++;
     }
-    return count;
+    return found;
 }
 
-/* Fill a phase, but for what differs between items. `scratch` has room for the taps of both axes, twice. */
-static void find_taps(const relation *r, phase *p, ptrdiff_t *run, ptrdiff_t *tap, ptrdiff_t *scratch)
+/* Fill a phase, but for `at`, `packed` and what differs between items. */
+static void set_phase(const relation *r, phase *p)
 {
-    const ptrdiff_t kernel_rows = r->call->window[BN_ROWS].kernel;
-    const ptrdiff_t kernel_columns = r->call->window[BN_COLUMNS].kernel;
-    const ptrdiff_t pitch = r->from_pitch, taps_of_all = kernel_rows * kernel_columns;
-    const ptrdiff_t inputs = inputs_of(r);
-    ptrdiff_t *row_tap = scratch, *row = row_tap + kernel_rows;
-    ptrdiff_t *column_tap = row + kernel_rows, *column = column_tap + kernel_columns;
-    const ptrdiff_t rows = axis_taps(r, BN_ROWS, p->at[BN_ROWS], row_tap, row);
-    const ptrdiff_t columns = axis_taps(r, BN_COLUMNS, p->at[BN_COLUMNS], column_tap, column);
-    const int side_by_side = columns < 2 || column[1] - column[0] == 1; /* they are evenly spaced */
-    const int contiguous = side_by_side && !r->call->depthwise;
+    const bn_window *window = r->call->window;
+    const ptrdiff_t pitch = r->from_pitch, inputs = inputs_of(r);
+    const axis_taps rows = p->taps[BN_ROWS] = find_taps(r, BN_ROWS, p->at[BN_ROWS]);
+    const axis_taps columns = p->taps[BN_COLUMNS] = find_taps(r, BN_COLUMNS, p->at[BN_COLUMNS]);
+    p->first = (rows.place * r->width + columns.place) * pitch;
     p->grid = (bn_grid){.depthwise = r->call->depthwise,
                         .x_row = r->advance[BN_ROWS] * r->width * pitch,
                         .x_column = r->advance[BN_COLUMNS] * pitch,
                         .y_row = r->step[BN_ROWS] * r->to.columns * r->pitch,
                         .y_column = r->step[BN_COLUMNS] * r->pitch,
-                        .length = contiguous ? columns * inputs : inputs,
-                        .run = run};
-    p->weights = (bn_weights){.taps = rows * columns,
-                              .inputs = inputs,
-                              .outputs = r->to.channels,
-                              .input_step = taps_of_all,
-                              .output_step = taps_of_all,
-                              .tap = tap};
+                        .tap_rows = rows.count,
+                        .tap_columns = columns.count,
+                        .inputs = inputs,
+                        .x_tap_row = rows.place_step * r->width * pitch,
+                        .x_tap_column = columns.place_step * pitch};
     /* The weight is (channels of y, channels of x, kernel rows, kernel columns); depthwise, with 1 for the
        channels of x. */
-    if (r->gradient) p->weights.input_step *= r->to.channels;
-    else p->weights.output_step *= inputs;
-    for (ptrdiff_t i = 0; i < rows; i++)
-        for (ptrdiff_t j = 0; j < columns; j++) {
-            *tap++ = row_tap[i] * kernel_columns + column_tap[j];
-            if (!contiguous || j == 0)
-                run[p->grid.runs++] = (row[i] * r->width + column[j]) * pitch;
-        }
+    const ptrdiff_t kernel_columns = window[BN_COLUMNS].kernel, taps = window[BN_ROWS].kernel * kernel_columns;
+    p->weights = (bn_weights){.tap_rows = rows.count,
+                              .tap_columns = columns.count,
+                              .inputs = inputs,
+                              .outputs = r->to.channels,
+                              .first = rows.tap * kernel_columns + columns.tap,
+                              .row_step = rows.tap_step * kernel_columns,
+                              .column_step = columns.tap_step,
+                              .input_step = r->gradient ? taps * r->to.channels : taps,
+                              .output_step = r->gradient ? taps : taps * inputs};
+}
+
+/* ---- the zeros around an image ---- */
+
+/* The groups, of those before `end`, for which the pixels of one tap are inside of the image. */
+static bn_range groups_inside(const relation *r, int axis, const axis_taps *t, ptrdiff_t tap, ptrdiff_t end)
+{
+    const ptrdiff_t size = axis == BN_ROWS ? r->from.rows : r->from.columns;
+    const ptrdiff_t first = r->first[axis] + t->place + tap * t->place_step;
+    const ptrdiff_t before = first < 0 ? bn_ceil_div(-first, r->advance[axis]) : 0;
+    const ptrdiff_t until = first < size ? bn_ceil_div(size - first, r->advance[axis]) : 0;
+    return (bn_range){bn_min(before, end), bn_min(until, end)};
 }
 
 /* ---- buffers ---- */
@@ -291,7 +305,6 @@ typedef struct {
     relation r;
     phase *phases;
     ptrdiff_t phase_count;
-    ptrdiff_t *runs, *taps, *scratch;
     char *packed, *bias, *buffers;
     const void *given_bias;
     size_t buffer; /* bytes of a worker's buffers */
@@ -314,7 +327,7 @@ static void convolve_item(const conv_operation *op, item it, char *buffer)
     const relation *r = &op->r;
     const bn_conv_kernels *k = r->call->kernels;
     char *to_buffer = buffer + bn_whole_lines(r->batch * from_bytes(r));
-    bn_grid steps = {.images = it.images};
+    bn_grid steps = {0};
     const char *from = load_from(r, it, buffer, &steps);
     char *to = place_to(r, it, to_buffer, &steps);
     const ptrdiff_t rows = bn_min(it.groups * r->step[BN_ROWS], r->to.rows - it.group * r->step[BN_ROWS]);
@@ -324,8 +337,8 @@ static void convolve_item(const conv_operation *op, item it, char *buffer)
         grid.images = it.images, grid.x_image = steps.x_image, grid.y_image = steps.y_image;
         grid.rows = bn_ceil_div(bn_max(0, rows - p->at[BN_ROWS]), r->step[BN_ROWS]);
         grid.columns = bn_ceil_div(r->to.columns - p->at[BN_COLUMNS], r->step[BN_COLUMNS]);
-        const ptrdiff_t first = p->at[BN_ROWS] * r->to.columns + p->at[BN_COLUMNS];
-        k->convolve(to + first * r->pitch * k->itemsize, from, p->packed, op->bias, &grid,
+        const ptrdiff_t first = (p->at[BN_ROWS] * r->to.columns + p->at[BN_COLUMNS]) * r->pitch;
+        k->convolve(to + first * k->itemsize, from + p->first * k->itemsize, p->packed, op->bias, &grid,
                     r->to.channels);
     }
     if (to == to_buffer) copy_to(r, it, to, 0, 0, r->to.channels);
@@ -338,32 +351,19 @@ static void convolve_items(const void *context, ptrdiff_t begin, ptrdiff_t end, 
         convolve_item(op, item_at(&op->r, i), op->buffers + worker * op->buffer);
 }
 
-static ptrdiff_t tap_bytes(const bn_convolution *call)
-{
-    return call->window[BN_ROWS].kernel * call->window[BN_COLUMNS].kernel * (ptrdiff_t)sizeof(ptrdiff_t);
-}
-
-static ptrdiff_t scratch_bytes(const bn_convolution *call)
-{
-    return 2 * (call->window[BN_ROWS].kernel + call->window[BN_COLUMNS].kernel) * (ptrdiff_t)sizeof(ptrdiff_t);
-}
-
 static void lay_out(conv_operation *op, bn_arena *a)
 {
     const relation *r = &op->r;
     const ptrdiff_t itemsize = r->call->kernels->itemsize;
     const ptrdiff_t taps = r->call->window[BN_ROWS].kernel * r->call->window[BN_COLUMNS].kernel;
     op->phases = bn_take(a, op->phase_count * sizeof(phase));
-    op->runs = bn_take(a, tap_bytes(r->call));
-    op->taps = bn_take(a, tap_bytes(r->call));
-    op->scratch = bn_take(a, scratch_bytes(r->call));
     op->packed = bn_take(a, taps * inputs_of(r) * r->pitch * itemsize);
     op->bias = bn_take(a, r->pitch * itemsize);
     op->buffers = bn_take(a, bn_min(op->threads, r->items) * op->buffer);
 }
 
 /* The taps of all phases; each tap of the kernel belongs to one phase. */
-static void find_phases(conv_operation *op)
+static void set_phases(conv_operation *op)
 {
     const relation *r = &op->r;
     const ptrdiff_t columns = bn_min(r->step[BN_COLUMNS], r->to.columns);
@@ -371,9 +371,9 @@ static void find_phases(conv_operation *op)
     for (ptrdiff_t i = 0; i < op->phase_count; i++) {
         phase *p = op->phases + i;
         p->at[BN_ROWS] = i / columns, p->at[BN_COLUMNS] = i % columns;
-        find_taps(r, p, op->runs + taps, op->taps + taps, op->scratch);
+        set_phase(r, p);
         p->packed = op->packed + taps * inputs_of(r) * r->pitch * r->call->kernels->itemsize;
-        taps += p->weights.taps;
+        taps += p->taps[BN_ROWS].count * p->taps[BN_COLUMNS].count;
     }
 }
 
@@ -381,7 +381,7 @@ static void run(conv_operation *op)
 {
     const relation *r = &op->r;
     const bn_conv_kernels *k = r->call->kernels;
-    find_phases(op);
+    set_phases(op);
     memset(op->bias, 0, r->pitch * k->itemsize);
     if (op->given_bias) memcpy(op->bias, op->given_bias, r->to.channels * k->itemsize);
     bn_parallel_for(op->phase_count * bn_ceil_div(r->to.channels, k->block), op->threads, pack_blocks, op);
@@ -424,22 +424,37 @@ typedef struct {
     relation r;
     phase phase;
     ptrdiff_t parts, shares; /* tasks: parts * shares */
-    ptrdiff_t *runs, *taps, *scratch;
+    bn_range *column_pixels; /* for each column of taps; row_pixels for each worker and row of taps */
+    bn_range *row_pixels;
     char *sums, *bias_sums, *buffers;
     void *dweight, *dbias;   /* dbias may be NULL */
     size_t buffer, part, bias_part; /* bytes */
     int threads;
 } dweight_operation;
 
+/* The rows of the item for which the pixels of each row of taps are inside of the image. */
+static void set_row_pixels(const dweight_operation *op, item it, bn_range *row_pixels)
+{
+    const axis_taps *t = &op->phase.taps[BN_ROWS];
+    for (ptrdiff_t tap = 0; tap < t->count; tap++) {
+        const bn_range g = groups_inside(&op->r, BN_ROWS, t, tap, it.group + it.groups);
+        row_pixels[tap] = (bn_range){bn_max(g.begin - it.group, 0), g.end - it.group};
+    }
+}
+
 static void add_item(const dweight_operation *op, item it, ptrdiff_t part, ptrdiff_t channel,
-                     ptrdiff_t channels, char *buffer)
+                     ptrdiff_t channels, int worker)
 {
     const relation *r = &op->r;
     const bn_conv_kernels *k = r->call->kernels;
+    bn_range *row_pixels = op->row_pixels + worker * op->phase.taps[BN_ROWS].count;
+    char *buffer = op->buffers + worker * op->buffer;
     char *dy_buffer = buffer + bn_whole_lines(r->batch * from_bytes(r));
     bn_grid grid = op->phase.grid;
     grid.images = it.images, grid.rows = it.groups, grid.columns = r->to.columns;
-    const char *x = load_from(r, it, buffer, &grid);
+    grid.row_pixels = row_pixels, grid.column_pixels = op->column_pixels;
+    set_row_pixels(op, it, row_pixels);
+    const char *x = load_from(r, it, buffer, &grid) + op->phase.first * k->itemsize;
     char *dy = place_to(r, it, dy_buffer, &grid);
     if (dy == dy_buffer) copy_to(r, it, dy, 1, channel, channels);
     k->add_dweight(op->sums + part * op->part, x, dy, &grid, channel, channel + channels, r->pitch);
@@ -452,14 +467,13 @@ static void add_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int w
     const relation *r = &op->r;
     const bn_conv_kernels *k = r->call->kernels;
     const ptrdiff_t blocks = bn_ceil_div(r->to.channels, k->block);
-    char *buffer = op->buffers + worker * op->buffer;
-    memset(buffer, 0, op->buffer); /* beyond the last channel of dy, too */
+    memset(op->buffers + worker * op->buffer, 0, op->buffer); /* beyond the last channel of dy, too */
     for (ptrdiff_t task = begin; task < end; task++) {
         const ptrdiff_t part = task / op->shares, share = task % op->shares;
         const ptrdiff_t channel = share * blocks / op->shares * k->block;
         const ptrdiff_t last = bn_min((share + 1) * blocks / op->shares * k->block, r->to.channels);
         for (ptrdiff_t i = part * r->items / op->parts; i < (part + 1) * r->items / op->parts; i++)
-            add_item(op, item_at(r, i), part, channel, last - channel, buffer);
+            add_item(op, item_at(r, i), part, channel, last - channel, worker);
     }
 }
 
@@ -483,16 +497,16 @@ static void sum_parts(const void *context, ptrdiff_t begin, ptrdiff_t end, int w
 static void sum_bias_parts(const dweight_operation *op)
 {
     const relation *r = &op->r;
-    const ptrdiff_t tap = 0;
-    const bn_weights bias = {.taps = 1, .inputs = 1, .outputs = r->to.channels, .output_step = 1, .tap = &tap};
+    const bn_weights bias = {
+        .tap_rows = 1, .tap_columns = 1, .inputs = 1, .outputs = r->to.channels, .output_step = 1};
     r->call->kernels->sum_dweights(op->dbias, &bias, op->bias_sums, op->parts, r->pitch, 0);
 }
 
 static void lay_out_dweight(dweight_operation *op, bn_arena *a)
 {
-    op->runs = bn_take(a, tap_bytes(op->r.call));
-    op->taps = bn_take(a, tap_bytes(op->r.call));
-    op->scratch = bn_take(a, scratch_bytes(op->r.call));
+    const axis_taps *taps = op->phase.taps;
+    op->column_pixels = bn_take(a, taps[BN_COLUMNS].count * sizeof(bn_range));
+    op->row_pixels = bn_take(a, op->threads * taps[BN_ROWS].count * sizeof(bn_range));
     op->sums = bn_take(a, op->parts * op->part);
     op->bias_sums = bn_take(a, op->parts * op->bias_part);
     op->buffers = bn_take(a, bn_min(op->threads, op->parts * op->shares) * op->buffer);
@@ -501,11 +515,20 @@ static void lay_out_dweight(dweight_operation *op, bn_arena *a)
 static void run_dweight(dweight_operation *op)
 {
     const bn_weights *w = &op->phase.weights;
-    find_taps(&op->r, &op->phase, op->runs, op->taps, op->scratch);
+    const axis_taps *columns = &op->phase.taps[BN_COLUMNS];
+    for (ptrdiff_t tap = 0; tap < columns->count; tap++)
+        op->column_pixels[tap] = groups_inside(&op->r, BN_COLUMNS, columns, tap, op->r.to.columns);
     bn_parallel_for(op->parts, op->threads, clear_parts, op);
     bn_parallel_for(op->parts * op->shares, op->threads, add_parts, op);
     bn_parallel_for(w->inputs, op->threads, sum_parts, op);
     if (op->dbias) sum_bias_parts(op);
+}
+
+static ptrdiff_t data_bytes(const bn_convolution *call)
+{
+    const ptrdiff_t x = call->x.channels * call->x.rows * call->x.columns;
+    const ptrdiff_t y = call->y.channels * call->y.rows * call->y.columns;
+    return call->images * (x + y) * call->kernels->itemsize;
 }
 
 static int convolve_dweight(const bn_convolution *call, void *dbias)
@@ -516,11 +539,12 @@ static int convolve_dweight(const bn_convolution *call, void *dbias)
     const ptrdiff_t tasks = op.threads > 1 ? ITEMS_PER_THREAD * op.threads : 1;
     op.bias_part = vector_channels(call, call->y.channels) * call->kernels->itemsize;
     op.part = taps * (call->depthwise ? 1 : call->x.channels) * op.bias_part;
-    const ptrdiff_t most_parts = bn_max(1, bn_min(PARTS, SUMS_BYTES / (ptrdiff_t)op.part));
+    const ptrdiff_t most_parts = bn_max(1, bn_min(PARTS, data_bytes(call) / 2 / (ptrdiff_t)op.part));
     op.r = relate(call, 0, most_parts);
     op.parts = bn_max(1, bn_min(most_parts, r->items));
     op.shares = bn_min(bn_ceil_div(tasks, op.parts), bn_ceil_div(r->to.channels, call->kernels->block));
     op.buffer = buffer_bytes(r);
+    set_phase(r, &op.phase);
     bn_arena counted = {0};
     lay_out_dweight(&op, &counted);
     char *memory = bn_memory_malloc(NULL, counted.used + BN_LINE);

@@ -46,33 +46,37 @@ ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECT
         for (int v = 0; v < vectors; v++) NAME(store)(y[p] + v * NAME(VEC), sum[p][v]);
 }
 
-/* The part of the terms that is added up before the sums are stored: from each of some runs, the same
-   range of values. */
+/* The terms that are added up before the sums are stored: of rows of runs, some values of each run, which
+   lie side by side in x. The steps go from a run to the one below and beside it. */
 typedef struct {
-    ptrdiff_t run, runs, begin, end;
+    ptrdiff_t rows, columns, values;
+    ptrdiff_t x_row, x_column, weight_row, weight_column;
 } NAME(terms);
 
-ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const bn_grid *g,
-                                   const NAME(terms) *t, const real *const *x, const real *weight,
-                                   const real *bias, real *const *y)
+ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const NAME(terms) *t,
+                                   const real *const *x, const real *weight, const real *bias,
+                                   real *const *y)
 {
     NAME(vec) sum[CONV_PIXELS][CONV_VECTORS];
     UNROLL
     for (int p = 0; p < CONV_PIXELS; p++)
         for (int v = 0; v < vectors; v++)
             sum[p][v] = bias ? NAME(load)(bias + v * NAME(VEC)) : (NAME(vec)){0};
-    for (ptrdiff_t r = t->run; r < t->run + t->runs; r++) {
-        const real *at[CONV_PIXELS];
-        UNROLL
-        for (int p = 0; p < CONV_PIXELS; p++) at[p] = x[p] + g->run[r];
-        for (ptrdiff_t i = t->begin; i < t->end; i++, weight += vectors * NAME(VEC)) {
-            NAME(vec) w[CONV_VECTORS];
-            UNROLL
-            for (int v = 0; v < vectors; v++) w[v] = NAME(load)(weight + v * NAME(VEC));
-            UNROLL
-            for (int p = 0; p < CONV_PIXELS; p++)
-                for (int v = 0; v < vectors; v++)
-                    sum[p][v] = NAME(fused)(NAME(factor)(depthwise, at[p], i, v), w[v], sum[p][v]);
+    ptrdiff_t row = 0;
+    for (ptrdiff_t r = 0; r < t->rows; r++, row += t->x_row, weight += t->weight_row) {
+        const real *run = weight;
+        ptrdiff_t begin = row;
+        for (ptrdiff_t c = 0; c < t->columns; c++, begin += t->x_column, run += t->weight_column) {
+            const real *w = run;
+            for (ptrdiff_t i = begin; i < begin + t->values; i++, w += vectors * NAME(VEC)) {
+                NAME(vec) each[CONV_VECTORS];
+                UNROLL
+                for (int v = 0; v < vectors; v++) each[v] = NAME(load)(w + v * NAME(VEC));
+                UNROLL
+                for (int p = 0; p < CONV_PIXELS; p++)
+                    for (int v = 0; v < vectors; v++)
+                        sum[p][v] = NAME(fused)(NAME(factor)(depthwise, x[p], i, v), each[v], sum[p][v]);
+            }
         }
     }
     NAME(conv_store)(vectors, sum, y, !bias);
@@ -81,11 +85,12 @@ ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const
 /* All pixels, tile by tile. A last tile with fewer pixels computes its last pixel repeatedly. The bias is
    NULL for all terms but the first. */
 ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, const bn_grid *g,
-                                     const NAME(terms) *t, const real *x, const real *weight,
+                                     const NAME(terms) *given, const real *x, const real *weight,
                                      const real *bias, real *y)
 {
     const ptrdiff_t pixels = g->images * g->rows * g->columns;
     ptrdiff_t image = 0, row = 0, column = 0;
+    const NAME(terms) t = *given; /* y might be a part of it, for a compiler */
     const real *next_from = x;
     real *next_to = y;
     for (ptrdiff_t pixel = 0; pixel < pixels;) {
@@ -103,7 +108,7 @@ ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, con
             next_from = x + image * g->x_image + row * g->x_row;
             next_to = y + image * g->y_image + row * g->y_row;
         }
-        NAME(conv_tile)(vectors, depthwise, g, t, from, weight, bias, to);
+        NAME(conv_tile)(vectors, depthwise, &t, from, weight, bias, to);
     }
 }
 
@@ -111,29 +116,34 @@ ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, con
 ALWAYS_INLINE void NAME(conv_terms)(const int vectors, const int depthwise, const bn_grid *g,
                                     const real *x, const real *weight, const real *bias, real *y)
 {
-    if (g->runs == 0) {
-        const NAME(terms) none = {0};
-        NAME(conv_pixels)(vectors, depthwise, g, &none, x, weight, bias, y);
-        return;
-    }
-    const ptrdiff_t pieces = bn_ceil_div(g->length, CONV_TERMS); /* of a run */
-    const ptrdiff_t runs = bn_max(1, CONV_TERMS / g->length);
-    for (ptrdiff_t run = 0; run < g->runs; run += runs)
-        for (ptrdiff_t piece = 0; piece < pieces; piece++) {
-            const NAME(terms) t = {.run = run,
-                                   .runs = bn_min(runs, g->runs - run),
-                                   .begin = piece * g->length / pieces,
-                                   .end = (piece + 1) * g->length / pieces};
-            NAME(conv_pixels)(vectors, depthwise, g, &t, x, weight, bias, y);
-            weight += t.runs * (t.end - t.begin) * vectors * NAME(VEC);
-            bias = NULL;
-        }
+    /* Taps side by side in x are one run. */
+    const int together = !depthwise && g->x_tap_column == g->inputs;
+    const ptrdiff_t length = bn_max(1, together ? g->tap_columns * g->inputs : g->inputs);
+    const ptrdiff_t runs = together ? bn_min(1, g->tap_columns) : g->tap_columns; /* in a row of taps */
+    const ptrdiff_t rows = bn_max(1, CONV_TERMS / (length * bn_max(1, runs)));
+    const ptrdiff_t columns = bn_max(1, CONV_TERMS / length), parts = bn_ceil_div(length, CONV_TERMS);
+    const ptrdiff_t value = vectors * NAME(VEC);
+    NAME(terms) t = {.x_row = g->x_tap_row,
+                     .x_column = g->x_tap_column,
+                     .weight_row = runs * length * value,
+                     .weight_column = length * value};
+    for (ptrdiff_t r = 0; r < g->tap_rows; r += rows)
+        for (ptrdiff_t c = 0; c < runs; c += columns)
+            for (ptrdiff_t part = 0; part < parts; part++) {
+                const ptrdiff_t begin = part * length / parts;
+                t.rows = bn_min(rows, g->tap_rows - r), t.columns = bn_min(columns, runs - c);
+                t.values = (part + 1) * length / parts - begin;
+                NAME(conv_pixels)(vectors, depthwise, g, &t, x + r * t.x_row + c * t.x_column + begin,
+                                  weight + r * t.weight_row + c * t.weight_column + begin * value, bias, y);
+                bias = NULL;
+            }
+    if (bias) NAME(conv_pixels)(vectors, depthwise, g, &t, x, weight, bias, y); /* there are no taps */
 }
 
 static void NAME(convolve)(void *y, const void *x, const void *weight, const void *bias,
                            const bn_grid *g, ptrdiff_t outputs)
 {
-    const ptrdiff_t taps = g->runs * g->length;
+    const ptrdiff_t taps = g->tap_rows * g->tap_columns * g->inputs;
     for (ptrdiff_t o = 0; o < outputs; o += NAME(BLOCK)) {
         const real *w = (const real *)weight + o * taps, *b = (const real *)bias + o;
         const real *from = (const real *)x + (g->depthwise ? o : 0);
@@ -158,21 +168,28 @@ ALWAYS_INLINE void NAME(dweight_add)(const int vectors, NAME(vec) sum[][CONV_VEC
         }
 }
 
-/* x has one pointer for each row of the tile, to what the row is multiplied with at the first pixel. */
+/* The part of a grid of pixels that a tile sums over. */
+typedef struct {
+    bn_range rows, columns;
+} NAME(pixels);
+
+/* x has one pointer for each row of the tile, to what the row is multiplied with at the grid's first
+   pixel. */
 ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, const bn_grid *g,
-                                      const real *const *x, const real *dy, real *dweight,
-                                      ptrdiff_t pitch, ptrdiff_t rows)
+                                      const NAME(pixels) *part, const real *const *x, const real *dy,
+                                      real *dweight, ptrdiff_t pitch, ptrdiff_t rows)
 {
     NAME(vec) sum[CONV_ROWS][CONV_VECTORS];
     UNROLL
     for (int k = 0; k < CONV_ROWS; k++)
         for (int v = 0; v < vectors; v++) sum[k][v] = (NAME(vec)){0};
     for (ptrdiff_t image = 0; image < g->images; image++)
-        for (ptrdiff_t row = 0; row < g->rows; row++) {
-            const real *d = dy + image * g->y_image + row * g->y_row;
-            ptrdiff_t i = image * g->x_image + row * g->x_row;
-            const ptrdiff_t end = i + g->columns * g->x_column;
-            for (; i < end; i += g->x_column, d += g->y_column) {
+        for (ptrdiff_t row = part->rows.begin; row < part->rows.end; row++) {
+            const ptrdiff_t place = image * g->x_image + row * g->x_row;
+            const ptrdiff_t end = place + part->columns.end * g->x_column;
+            const real *d = dy + image * g->y_image + row * g->y_row + part->columns.begin * g->y_column;
+            for (ptrdiff_t i = place + part->columns.begin * g->x_column; i < end;
+                 i += g->x_column, d += g->y_column) {
                 NAME(vec) each[CONV_VECTORS];
                 UNROLL
                 for (int v = 0; v < vectors; v++) each[v] = NAME(load)(d + v * NAME(VEC));
@@ -185,21 +202,42 @@ ALWAYS_INLINE void NAME(dweight_tile)(const int vectors, const int depthwise, co
     NAME(dweight_add)(vectors, sum, dweight, pitch, rows);
 }
 
-/* All rows, tile by tile. A last tile with fewer rows computes its last row repeatedly. */
+ALWAYS_INLINE bn_range NAME(together)(bn_range a, bn_range b)
+{
+    return (bn_range){bn_min(a.begin, b.begin), bn_max(a.end, b.end)};
+}
+
+ALWAYS_INLINE bn_range NAME(common)(bn_range a, ptrdiff_t begin, ptrdiff_t end)
+{
+    return (bn_range){bn_max(a.begin, begin), bn_min(a.end, end)};
+}
+
+/* All rows, tile by tile. A last tile with fewer rows computes its last row repeatedly. A tile leaves out
+   the pixels for which all of its rows would be multiplied with the zeros around the image. */
 ALWAYS_INLINE void NAME(dweight_rows)(const int vectors, const int depthwise, const bn_grid *g,
                                       const real *x, const real *dy, real *dweight, ptrdiff_t pitch)
 {
-    const ptrdiff_t rows = g->runs * g->length;
-    ptrdiff_t run = 0, i = 0;
+    const ptrdiff_t rows = g->tap_rows * g->tap_columns * g->inputs;
+    ptrdiff_t tap_row = 0, tap_column = 0, input = 0;
     for (ptrdiff_t row = 0; row < rows;) {
         const real *from[CONV_ROWS];
         const ptrdiff_t first = row;
+        NAME(pixels) part = {.rows = g->row_pixels[tap_row], .columns = g->column_pixels[tap_column]};
         for (int k = 0; k < CONV_ROWS; k++) {
-            from[k] = x + g->run[run] + i;
-            if (row < rows && ++row < rows && ++i == g->length) i = 0, run++;
+            from[k] = x + tap_row * g->x_tap_row + tap_column * g->x_tap_column + input;
+            part.rows = NAME(together)(part.rows, g->row_pixels[tap_row]);
+            part.columns = NAME(together)(part.columns, g->column_pixels[tap_column]);
+            if (row == rows || ++row == rows || ++input < g->inputs) continue;
+            input = 0;
+            if (++tap_column == g->tap_columns) tap_column = 0, tap_row++;
         }
-        real *to = dweight + first * pitch;
-        NAME(dweight_tile)(vectors, depthwise, g, from, dy, to, pitch, row - first);
+        part.rows = NAME(common)(part.rows, g->row, g->row + g->rows);
+        part.columns = NAME(common)(part.columns, g->column, g->column + g->columns);
+        part.rows = (bn_range){part.rows.begin - g->row, part.rows.end - g->row};
+        part.columns = (bn_range){part.columns.begin - g->column, part.columns.end - g->column};
+        if (part.rows.begin < part.rows.end && part.columns.begin < part.columns.end)
+            NAME(dweight_tile)(vectors, depthwise, g, &part, from, dy, dweight + first * pitch, pitch,
+                               row - first);
     }
 }
 
@@ -230,6 +268,7 @@ static void NAME(add_dweight)(void *dweight, const void *x, const void *dy, cons
                 part.images = bn_min(images, g->images - image);
                 part.rows = bn_min(rows, g->rows - row);
                 part.columns = bn_min(columns, g->columns - column);
+                part.row = row, part.column = column;
                 NAME(add_dweight_of)(
                     dweight, (const real *)x + image * g->x_image + row * g->x_row + column * g->x_column,
                     (const real *)dy + image * g->y_image + row * g->y_row + column * g->y_column, &part,
@@ -258,33 +297,44 @@ static void NAME(add_dbias)(void *dbias, const void *dy, const bn_grid *g, ptrdi
 static void NAME(pack_weights)(void *packed, const void *weight, const bn_weights *w, ptrdiff_t o)
 {
     const ptrdiff_t width = NAME(vectors_at)(o, w->outputs) * NAME(VEC);
-    const ptrdiff_t count = bn_min(width, w->outputs - o);
-    const real *from = (const real *)weight + o * w->output_step;
-    real *to = (real *)packed + o * w->taps * w->inputs;
+    const ptrdiff_t count = bn_min(width, w->outputs - o), taps = w->tap_rows * w->tap_columns;
+    const real *from = (const real *)weight + w->first + o * w->output_step;
+    real *to = (real *)packed + o * taps * w->inputs;
     const ptrdiff_t tap = w->inputs * width; /* from the weights of a tap to those of the next */
     for (ptrdiff_t i = 0; i < w->inputs; i++, from += w->input_step, to += width) {
-        for (ptrdiff_t c = 0; c < count; c++)
-            for (ptrdiff_t t = 0; t < w->taps; t++)
-                to[t * tap + c] = from[w->tap[t] + c * w->output_step];
-        for (ptrdiff_t t = 0; t < w->taps; t++)
+        for (ptrdiff_t c = 0; c < count; c++) {
+            real *each = to + c;
+            for (ptrdiff_t row = 0; row < w->tap_rows; row++)
+                for (ptrdiff_t column = 0; column < w->tap_columns; column++, each += tap)
+                    *each = from[row * w->row_step + column * w->column_step + c * w->output_step];
+        }
+        for (ptrdiff_t t = 0; t < taps; t++)
             for (ptrdiff_t c = count; c < width; c++) to[t * tap + c] = 0;
+    }
+}
+
+/* For one tap. */
+ALWAYS_INLINE void NAME(sum_tap)(real *to, ptrdiff_t to_step, const real *from, ptrdiff_t part,
+                                 ptrdiff_t parts, ptrdiff_t outputs)
+{
+    for (ptrdiff_t o = 0; o < outputs; o += NAME(VEC)) {
+        NAME(vec) sum = NAME(load)(from + o);
+        for (ptrdiff_t k = 1; k < parts; k++) sum += NAME(load)(from + k * part + o);
+        real each[NAME(VEC)];
+        NAME(store)(each, sum);
+        for (ptrdiff_t c = 0; c < bn_min(NAME(VEC), outputs - o); c++) to[(o + c) * to_step] = each[c];
     }
 }
 
 static void NAME(sum_dweights)(void *dweight, const bn_weights *w, const void *parts, ptrdiff_t count,
                                ptrdiff_t pitch, ptrdiff_t i)
 {
-    const ptrdiff_t tap = w->inputs * pitch, size = w->taps * tap;
-    for (ptrdiff_t o = 0; o < w->outputs; o += NAME(VEC))
-        for (ptrdiff_t t = 0; t < w->taps; t++) {
-            const real *from = (const real *)parts + t * tap + i * pitch + o;
-            real *to = (real *)dweight + w->tap[t] + i * w->input_step + o * w->output_step;
-            NAME(vec) sum = NAME(load)(from);
-            for (ptrdiff_t k = 1; k < count; k++) sum += NAME(load)(from + k * size);
-            real each[NAME(VEC)];
-            NAME(store)(each, sum);
-            for (ptrdiff_t c = 0; c < bn_min(NAME(VEC), w->outputs - o); c++)
-                to[c * w->output_step] = each[c];
+    const ptrdiff_t tap = w->inputs * pitch, part = w->tap_rows * w->tap_columns * tap;
+    const real *from = (const real *)parts + i * pitch;
+    for (ptrdiff_t row = 0; row < w->tap_rows; row++)
+        for (ptrdiff_t column = 0; column < w->tap_columns; column++, from += tap) {
+            real *to = (real *)dweight + w->first + row * w->row_step + column * w->column_step;
+            NAME(sum_tap)(to + i * w->input_step, w->output_step, from, part, count, w->outputs);
         }
 }
 

@@ -63,25 +63,34 @@ typedef struct {
 
 /* ---- convolutions ---- */
 
-/* A grid of output pixels of some images, and what each is computed from: `runs` runs of `length`
-   contiguous values of x, where run[r] is the distance from a pixel's place in x to run r. Depthwise, a run
-   has one value for each output channel, which goes to this channel alone, and `length` is 1. The steps go
-   from a pixel to the same in the next image, and to the next in its column or row. All distances count
-   values. */
+typedef struct {
+    ptrdiff_t begin, end;
+} bn_range;
+
+/* A grid of output pixels of some images, and the taps of which each is computed: tap_rows * tap_columns,
+   and of each tap `inputs` contiguous values of x. Depthwise, a tap has one value for each output channel,
+   which goes to this channel alone, and `inputs` is 1. x begins at the first tap of the first pixel. The
+   steps go to the same pixel of the next image, to the next pixel in the column or in the row, and from a
+   tap to the one below and beside it; they count values. */
 typedef struct {
     int depthwise;
     ptrdiff_t images, rows, columns;
     ptrdiff_t x_image, x_row, x_column, y_image, y_row, y_column;
-    ptrdiff_t runs, length;
-    const ptrdiff_t *run;
+    ptrdiff_t tap_rows, tap_columns, inputs;
+    ptrdiff_t x_tap_row, x_tap_column;
+
+    /* For the weight's gradient: for each row of taps, the rows of the grid whose x is in the image and not
+       among the zeros around it; for each column of taps, the columns; and the number of the grid's first
+       row and column. */
+    const bn_range *row_pixels, *column_pixels;
+    ptrdiff_t row, column;
 } bn_grid;
 
-/* Where the weight of tap t, input channel i and output channel o is: tap[t] + i * input_step +
-   o * output_step. */
+/* Where the weight of the tap in row r and column c, of input channel i and output channel o is:
+   first + r * row_step + c * column_step + i * input_step + o * output_step. */
 typedef struct {
-    ptrdiff_t taps, inputs, outputs;
-    ptrdiff_t input_step, output_step;
-    const ptrdiff_t *tap;
+    ptrdiff_t tap_rows, tap_columns, inputs, outputs;
+    ptrdiff_t first, row_step, column_step, input_step, output_step;
 } bn_weights;
 
 /* From one pixel, and from one channel, to the next, in values. */
@@ -102,8 +111,8 @@ typedef struct {
     /* y = bias + x * weight at each pixel of the grid. The bias has whole vectors too. */
     void (*convolve)(void *y, const void *x, const void *weight, const void *bias, const bn_grid *grid,
                      ptrdiff_t outputs);
-    /* Add to dweight, which has `pitch` output channels in each of runs * length rows, the sum over all
-       pixels of x * dy, for output channels `begin` to `end`. */
+    /* Add to dweight, which has `pitch` output channels in a row for each value of each tap, the sum over
+       all pixels of x * dy, for output channels `begin` to `end`. */
     void (*add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *grid,
                         ptrdiff_t begin, ptrdiff_t end, ptrdiff_t pitch);
     /* Add to dbias the sum over all pixels of dy, for output channels `begin` to `end`. */
