@@ -208,7 +208,7 @@ class Residual(Module):
         other = input_shape
         if self.shortcut is not None:
             other = self.shortcut.output_shape(input_shape)
-        _check.same_output_shape("body", shape, "shortcut", other)
+        _check.same_output_shape("Residual", shape, other)
         return shape
 
     def build(self, input_shape: Shape) -> None:
@@ -220,7 +220,7 @@ class Residual(Module):
         with core.Transaction():
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
-            _check.same_output_shape("body", y.shape, "shortcut", other.shape)
+            _check.same_output_shape("Residual", y.shape, other.shape)
             y = core.add(y, other)
         return y
 
