@@ -444,7 +444,7 @@ def test_b14_float64_inputs_may_have_float32_parameters(rng):
 
 def test_b14_integers_are_told_what_is_expected():
     """See pytorch#2535."""
-    with pytest.raises(TypeError, match=r"x must be float16, .* or float64, got int64"):
+    with pytest.raises(TypeError, match=r"x of BatchNorm1d must be float16, .*, got int64"):
         bn.BatchNorm1d(3)(X.astype(np.int64))
 
 

@@ -87,7 +87,7 @@ def test_channels_are_learned_from_the_first_batch(layer):
         layer.parameters()
     assert layer(X.astype(np.float32)).shape == X.shape
     assert layer.num_features == 3 and layer.weight.shape == (3,)
-    with pytest.raises(ValueError, match="x must have 3 channels on axis 1, got 4"):
+    with pytest.raises(ValueError, match=r"takes 3 channels on axis 1, got shape \(5, 4, 2\)"):
         layer(np.ones((5, 4, 2)))
 
 

@@ -114,10 +114,10 @@ BAD_CALLS = [
     ("n must be at most 1024 threads, got 10000000000", lambda: bn.set_num_threads(10**10)),
     ("running_mean must be defined", lambda: bn.commit(bn.stats(X), None, None)),
     # layers
-    (r"expected 4D input \(got 3D input\)", lambda: bn.BatchNorm2d(3)(X[0])),
+    (r"BatchNorm2d: expected 4D input \(got 3D input\)", lambda: bn.BatchNorm2d(3)(X[0])),
     (r"expected 2D or 3D input \(got 4D input\)", lambda: bn.BatchNorm1d(3)(X)),
     (r"expected 5D input \(got 4D input\)", lambda: bn.BatchNorm3d(3)(X)),
-    ("x must have 4 channels on axis 1, got 3 in shape", lambda: bn.BatchNorm2d(4)(X)),
+    ("BatchNorm2d takes 4 channels on axis 1, got shape", lambda: bn.BatchNorm2d(4)(X)),
     (
         "Expected more than 1 value per channel when training, got input size",
         lambda: bn.BatchNorm1d(3)(np.ones((1, 3))),
@@ -218,7 +218,7 @@ def test_no_mask_of_a_masked_array_is_ignored(name, call):
 def test_a_layers_backward_refuses_a_masked_dy():
     for layer in (bn.BatchNorm2d(3), nn.ReLU()):
         layer(X)
-        with pytest.raises(TypeError, match="dy must be a numpy array, got MaskedArray"):
+        with pytest.raises(TypeError, match=r"dy of \w+ must be a numpy array, got Masked"):
             layer.backward(MASKED)
 
 
@@ -236,7 +236,7 @@ def test_backward_must_follow_forward_once(layer):
 def test_a_wrong_dy_leaves_the_layer_ready_for_the_right_one():
     layer, x = bn.BatchNorm1d(3), np.random.default_rng(0).standard_normal((5, 3))
     layer(x)
-    with pytest.raises(ValueError, match="dy must have shape"):
+    with pytest.raises(ValueError, match=r"dy of .* must have shape"):
         layer.backward(x[:2])
     assert layer.weight.grad is None
     layer.backward(x)

@@ -379,7 +379,7 @@ def test_a_loaded_model_keeps_its_last_batch_when_a_call_fails():
     net = nn.Sequential(nn.ReLU(), bn.BatchNorm1d(3))
     net(X)
     loaded = pickle.loads(pickle.dumps(net))
-    with pytest.raises(ValueError, match="x must have 3 channels"):
+    with pytest.raises(ValueError, match="BatchNorm1d takes 3 channels"):
         loaded(X[:, :2])
     np.testing.assert_array_equal(loaded[1].running_mean, net[1].running_mean)
     assert loaded[1].num_batches_tracked == 1

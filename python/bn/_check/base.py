@@ -48,11 +48,12 @@ def used_once(layers: Iterable[object]) -> None:
 def dy(layer: str, value: Array, kept: Any) -> None:
     """Check dy against what forward kept, whose first items are the shape and the dtype of y."""
     saved(layer, kept)
+    name = f"dy of {layer}"
     if not is_half(value):
-        floating("dy", value)
-    shape("dy", value, kept[0])
+        floating(name, value)
+    shape(name, value, kept[0])
     if value.dtype != kept[1]:
-        raise TypeError(f"dy must be {kept[1]} as the output, got {value.dtype}")
+        raise TypeError(f"{name} must be {kept[1]} as the output, got {value.dtype}")
 
 
 def mapping(name: str, value: object) -> None:
@@ -327,11 +328,14 @@ def floating_dtype(dtype: object) -> np.dtype[Any]:
     return cast("np.dtype[Any]", found)
 
 
-def batch_rank(ndim: int, ranks: tuple[int, ...]) -> None:
-    """Check the number of axes of a batch; an empty tuple allows any number."""
+def batch_rank(layer: str, ndim: int, ranks: tuple[int, ...]) -> None:
+    """Check the number of axes of a batch; an empty tuple allows any number.
+
+    The message is PyTorch's sentence, after the name of the layer.
+    """
     if ranks and ndim not in ranks:
         expected = " or ".join(f"{n}D" for n in ranks)
-        raise ValueError(f"expected {expected} input (got {ndim}D input)")
+        raise ValueError(f"{layer}: expected {expected} input (got {ndim}D input)")
 
 
 def initializer(name: str, value: object, known: Collection[str]) -> None:
@@ -366,17 +370,9 @@ def no_layers_in(owner: object, name: str, value: Any, kind: type) -> None:
         )
 
 
-def axis_count(name: str, x: Array, ndim: int, layout: str) -> None:
-    if x.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes ({layout}), got shape {x.shape}")
-
-
-def channel_count(name: str, x: Array, axis: int, expected: int) -> None:
+def channel_count(layer: str, x: Array, axis: int, expected: int) -> None:
     if x.shape[axis] != expected:
-        raise ValueError(
-            f"{name} must have {expected} channels on axis {axis}, "
-            f"got {x.shape[axis]} in shape {x.shape}"
-        )
+        raise ValueError(f"{layer} takes {expected} channels on axis {axis}, got shape {x.shape}")
 
 
 def shape(name: str, x: Array, expected: tuple[int, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from bn._check.base import (
     Array,
     array,
     at_least,
-    axis_count,
     channel_count,
     floating,
+    is_half,
     is_integer,
     like,
     positive_int,
@@ -83,21 +83,30 @@ def image_shape(layer: str, shape: tuple[int, ...], axis: int, channels: int | N
         raise ValueError(f"{layer} takes {channels} channels in {layout}, got {shape}")
 
 
-def images(name: str, x: Array, axis: int, channels: int | None = None) -> None:
-    floating(name, x)
-    axis_count(name, x, 4, "N, C, H, W" if axis == 1 else "N, H, W, C")
+def images(layer: str, x: Array, axis: int, channels: int | None = None) -> None:
+    floating(f"x of {layer}", x)
+    if x.ndim != 4:
+        layout = "(N, C, H, W)" if axis == 1 else "(N, H, W, C)"
+        raise ValueError(f"{layer} takes images of shape {layout}, got shape {x.shape}")
     if channels is not None:
-        channel_count(name, x, axis, channels)
+        channel_count(layer, x, axis, channels)
 
 
-def output_not_empty(layer: str, size: tuple[int, int], out: tuple[int, ...]) -> None:
-    if min(out) < 1:
-        raise ValueError(f"{layer} would give an output of size {out} from images of {size}")
+def pixels_at_least(layer: str, size: tuple[int, int], smallest: tuple[int, int]) -> None:
+    if size[0] < smallest[0] or size[1] < smallest[1]:
+        raise ValueError(f"{layer} takes images of at least {smallest} pixels, got {size}")
 
 
 def feature_count(layer: str, shape: tuple[int, ...], features: int) -> None:
     if not shape or shape[-1] != features:
         raise ValueError(f"{layer} takes {features} features on the last axis, got shape {shape}")
+
+
+def has_axis(layer: str, axis: int, shape: Sequence[int | None]) -> int:
+    """Check that inputs of this shape have this axis; return it, counted from the front."""
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"{layer} takes inputs with an axis {axis}, got shape {shape}")
+    return axis % len(shape)
 
 
 def rank_at_least(name: str, x: Array, ndim: int) -> None:
@@ -110,14 +119,23 @@ def instance(name: str, value: object, kind: type) -> None:
         raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
 
 
-def same_output_shape(one: str, a: tuple[int, ...], other: str, b: tuple[int, ...]) -> None:
-    if a != b:
-        raise ValueError(f"{one} and {other} must have the same output shape, got {a} and {b}")
+def same_output_shape(layer: str, body: tuple[int, ...], shortcut: tuple[int, ...]) -> None:
+    if body != shortcut:
+        raise ValueError(
+            f"{layer} takes a body and a shortcut of the same output shape, "
+            f"got {body} and {shortcut}"
+        )
 
 
 def not_empty(name: str, x: Array) -> None:
     if x.size == 0:
         raise ValueError(f"{name} must not be empty, got shape {x.shape}")
+
+
+def numeric(name: str, x: Array) -> Array:
+    if x.dtype.kind not in "biuf" and not is_half(x):
+        raise TypeError(f"{name} must hold numbers, got dtype {x.dtype}")
+    return x
 
 
 def class_indices(target: Array, logits: tuple[int, ...]) -> None:

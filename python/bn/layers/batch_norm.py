@@ -208,7 +208,7 @@ class BatchNorm(Module):
     def build(self, input_shape: Shape) -> None:
         """Create parameters and statistics for inputs of this shape (without the batch axis)."""
         channels = _check.unbatched_channels(input_shape, self.axis, self.num_features)
-        _check.batch_rank(len(input_shape) + 1, self.ranks)
+        _check.batch_rank(type(self).__name__, len(input_shape) + 1, self.ranks)
         self.build_channels(channels)
 
     def build_channels(self, channels: int) -> None:
@@ -262,7 +262,7 @@ class BatchNorm(Module):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.unbatched_channels(input_shape, self.axis, self.num_features)
-        _check.batch_rank(len(input_shape) + 1, self.ranks)
+        _check.batch_rank(type(self).__name__, len(input_shape) + 1, self.ranks)
         return input_shape
 
     # ---- forward ----
@@ -330,12 +330,13 @@ class BatchNorm(Module):
         TypeError, ValueError
             x has not the dtype, the number of axes or the channels that the layer takes.
         """
+        name = type(self).__name__
         if isinstance(x, np.ndarray):  # first: PyTorch's sentence for 0 and 1 axes too
-            _check.batch_rank(x.ndim, self.ranks)
-        axis = _check.data(x, self.axis)
+            _check.batch_rank(name, x.ndim, self.ranks)
+        axis = _check.data(x, self.axis, f"x of {name}")
         _check.running_pair(self.running.mean, self.running.var, needed=False)
         if self.num_features is not None:
-            _check.channel_count("x", x, axis, self.num_features)
+            _check.channel_count(name, x, axis, self.num_features)
         return axis
 
     def uses_batch_stats(self, training: bool) -> bool:

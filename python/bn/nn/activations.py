@@ -26,7 +26,7 @@ class ReLU(Elementwise):
     """
 
     def forward(self, x: Array) -> Array:
-        _check.floating("x", x)
+        _check.floating("x of ReLU", x)
         y = core.relu(x)
         self.keep(y, y)
         return y
@@ -60,7 +60,7 @@ class LeakyReLU(Elementwise):
         self.negative_slope = float(negative_slope)
 
     def forward(self, x: Array) -> Array:
-        _check.floating("x", x)
+        _check.floating("x of LeakyReLU", x)
         y = core.leaky_relu(x, x, self.negative_slope)
         self.keep(y, x)
         return y
@@ -83,7 +83,7 @@ class Sigmoid(Elementwise):
     """
 
     def forward(self, x: Array) -> Array:
-        _check.floating("x", x)
+        _check.floating("x of Sigmoid", x)
         y = elementwise(_sigmoid, x)
         self.keep(y, y)
         return y
@@ -111,7 +111,7 @@ class Tanh(Elementwise):
     """
 
     def forward(self, x: Array) -> Array:
-        _check.floating("x", x)
+        _check.floating("x of Tanh", x)
         y = elementwise(np.tanh, x)
         self.keep(y, y)
         return y
@@ -145,12 +145,12 @@ class Softmax(Module):
         self.axis = axis
 
     def output_shape(self, input_shape: Shape) -> Shape:
-        _check.axis_of(self.axis, len(input_shape) + 1)
+        _check.has_axis("Softmax", self.axis, (None, *input_shape))
         return input_shape
 
     def forward(self, x: Array) -> Array:
-        _check.floating("x", x)
-        axis = _check.axis_of(self.axis, x.ndim)
+        _check.floating("x of Softmax", x)
+        axis = _check.has_axis("Softmax", self.axis, x.shape)
         y = core.empty_like(x)
 
         def block(part: tuple[slice, ...]) -> None:

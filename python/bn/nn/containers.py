@@ -154,12 +154,12 @@ class Sequential(Module):
     def _backward_without_input(self, dy: Array) -> None:
         trained = [i for i, layer in enumerate(self._layers) if layer.parameters()]
         first = trained[0] if trained else len(self._layers)
-        for layer in self._layers[:first]:
-            layer.forget()
         for layer in reversed(self._layers[first + 1 :]):
             dy = layer.backward(dy)
         if trained:
             backward_without_input(self._layers[first], dy)
+        for layer in self._layers[:first]:  # last: a dy that is refused changes nothing
+            layer.forget()
 
 
 class Residual(Module):
@@ -208,7 +208,7 @@ class Residual(Module):
         other = input_shape
         if self.shortcut is not None:
             other = self.shortcut.output_shape(input_shape)
-        _check.same_output_shape("body", shape, "shortcut", other)
+        _check.same_output_shape("Residual", shape, other)
         return shape
 
     def build(self, input_shape: Shape) -> None:
@@ -220,7 +220,7 @@ class Residual(Module):
         with core.Transaction():
             y = self.body(x)
             other = x if self.shortcut is None else self.shortcut(x)
-            _check.same_output_shape("body", y.shape, "shortcut", other.shape)
+            _check.same_output_shape("Residual", y.shape, other.shape)
             y = core.add(y, other)
         return y
 

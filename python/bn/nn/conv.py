@@ -135,7 +135,7 @@ class Conv2d(Module):
         return (self.out_channels, *out) if self.axis == 1 else (*out, self.out_channels)
 
     def forward(self, x: Array) -> Array:
-        _check.images("x", x, self.axis, self.in_channels)
+        _check.images("Conv2d", x, self.axis, self.in_channels)
         shape, images = (x.shape[0], *self.output_shape(x.shape[1:])), self._channels_first(x)
         y = empty_channels_last(shape, x.dtype) if self.axis == 1 else core.empty(shape, x.dtype)
         weight, bias = self._parameters(x.dtype)

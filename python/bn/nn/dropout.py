@@ -48,7 +48,7 @@ class Dropout(Elementwise):
         self.rng = generator(rng)
 
     def forward(self, x: Array) -> Array:
-        _check.floating("x", x)
+        _check.floating("x of Dropout", x)
         if not self.training or self.p == 0:
             self.keep(x, None)
             return x

@@ -37,8 +37,8 @@ class Flatten(Module):
         -------
         ndarray
         """
-        _check.floating("x", x)
-        _check.rank_at_least("x", x, 2)
+        _check.floating("x of Flatten", x)
+        _check.rank_at_least("x of Flatten", x, 2)
         y = x
         if copy or x.flags.c_contiguous:
             y = x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))

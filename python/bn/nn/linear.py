@@ -86,7 +86,7 @@ class Linear(Module):
         -------
         ndarray, shape (..., out_features)
         """
-        _check.floating("x", x)
+        _check.floating("x of Linear", x)
         shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
         out = self.output_shape(shape)
         order = self._order(x) if flatten else None

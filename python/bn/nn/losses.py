@@ -192,6 +192,8 @@ class MSELoss:
     ------
     ValueError
         On a call: the shapes differ, a target is NaN, or the batch is empty.
+    TypeError
+        On a call: y or target does not hold numbers.
     RuntimeError
         `backward` without a call before it, or twice.
 
@@ -224,8 +226,9 @@ class MSELoss:
         """
         _check.floating("y", y)
         _check.not_empty("y", y)
-        target = _check.array("target", target).astype(y.dtype, copy=False)
+        target = _check.array("target", target)
         _check.shape("target", target, y.shape)
+        target = _check.numeric("target", target).astype(y.dtype, copy=False)
         difference = core.empty_like(y)
         (ys, targets), differences = core.runs(y, target), difference.ravel("K")
         sums = {}

@@ -45,7 +45,7 @@ def channels_last(x: Array) -> Array:
     >>> x.shape, x.strides
     ((2, 3, 4, 5), (480, 8, 120, 24))
     """
-    _check.images("x", x, 1)
+    _check.images("channels_last", x, 1)
     if x.transpose(0, 2, 3, 1).flags.c_contiguous:
         return x
     y = empty_channels_last(x.shape, x.dtype)

@@ -134,7 +134,7 @@ class MaxPool2d(Pool2d):
     """
 
     def forward(self, x: Array) -> Array:
-        _check.images("x", x, self.axis)
+        _check.images("MaxPool2d", x, self.axis)
         x = _nchw(x, self.axis)
         shape = (*x.shape[:2], *self._output_size((x.shape[2], x.shape[3])))
         y = core.empty(shape, x.dtype, x)
@@ -209,7 +209,7 @@ class AvgPool2d(Pool2d):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:
-        _check.images("x", x, self.axis)
+        _check.images("AvgPool2d", x, self.axis)
         x = _nchw(x, self.axis)
         y = core.empty((*x.shape[:2], *self._output_size((x.shape[2], x.shape[3]))), x.dtype, x)
         core.pool_mean(_aligned(x), y, *self._steps(), self.count_include_pad)
@@ -264,11 +264,11 @@ class AdaptiveAvgPool2d(Module):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("AdaptiveAvgPool2d", input_shape, self.axis)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        _check.output_not_empty("AdaptiveAvgPool2d", (size[0], size[1]), size)
+        _check.pixels_at_least("AdaptiveAvgPool2d", (size[0], size[1]), (1, 1))
         return (input_shape[0], 1, 1) if self.axis == 1 else (1, 1, input_shape[2])
 
     def forward(self, x: Array) -> Array:
-        _check.images("x", x, self.axis)
+        _check.images("AdaptiveAvgPool2d", x, self.axis)
         self.output_shape(x.shape[1:])
         x = _nchw(x, self.axis)
         y = core.empty((*x.shape[:2], 1, 1), x.dtype, x)

@@ -111,7 +111,7 @@ def _by_kernels(weight: Array) -> bool:
 
 
 def _image(a: Array) -> Array:
-    """The rows of a, (N, C), as the pixels of an image, (1, C, N / width, width); none if N is 0."""
+    """The rows of a, (N, C), as pixels of an image, (1, C, N / width, width); none if N is 0."""
     width = math.gcd(len(a), 8)
     images, height = min(1, len(a)), max(1, len(a) // width)
     return a.reshape(images, height, width, a.shape[1]).transpose(0, 3, 1, 2)

@@ -66,9 +66,7 @@ class Window(NamedTuple):
         ValueError
             The padded image is smaller than the kernel.
         """
-        out = tuple(
-            (n + p + q - d * (k - 1) - 1) // s + 1
-            for n, k, s, p, q, d in zip(size, *self, strict=True)
-        )
-        _check.output_not_empty(layer, size, out)
-        return out[0], out[1]
+        room = [n + p + q - d * (k - 1) - 1 for n, k, _, p, q, d in zip(size, *self, strict=True)]
+        smallest = (max(0, size[0] - room[0]), max(0, size[1] - room[1]))
+        _check.pixels_at_least(layer, size, smallest)
+        return room[0] // self.stride[0] + 1, room[1] // self.stride[1] + 1
