@@ -27,11 +27,11 @@ class Config(TypedDict):
 
 
 def set_num_threads(n: int) -> None:
-    """Use at most n threads in every call from now on, and in NumPy's matrix products.
+    """Use at most n threads in every call from now on, and in NumPy's own matrix products.
 
-    Results do not depend on it: any number gives the same bits, but for NumPy's matrix products
-    (in `nn.Linear`). If OpenMP's own number changes later, as threadpoolctl's limits make it, the
-    smaller of the two wins. NumPy's BLAS gets no more threads than the machine has cores.
+    Results of `bn` do not depend on it: any number gives the same bits. If OpenMP's own number
+    changes later, as threadpoolctl's limits make it, the smaller of the two wins. BLAS, which is
+    that of NumPy and SciPy, gets no more threads than the machine has cores.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def set_num_threads(n: int) -> None:
     """
     _check.threads(n)
     core.set_max_threads(int(n))
-    for library in _blas_libraries():
+    for library in _all_blas():
         library.set_num_threads(_blas_threads(n))
 
 
@@ -61,15 +61,18 @@ def blas_on_one_thread() -> AbstractContextManager[None]:
     ...     np.ones((2, 2)) @ np.ones(2)
     array([2., 2.])
     """
-    return core.LibraryThreads(_blas_libraries(), 1)
+    return core.LibraryThreads(_blas_at_start(), 1)
 
 
-@cache
-def _blas_libraries() -> list[Any]:
-    """Threadpoolctl's handles of NumPy's BLAS."""
+def _all_blas() -> list[Any]:
+    """Handles, of threadpoolctl, of every BLAS that is loaded: NumPy's, and SciPy's has its own."""
     from threadpoolctl import ThreadpoolController  # not at import, which it would slow down
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+# NumPy's is loaded with NumPy; looking for libraries takes too long for every product.
+_blas_at_start = cache(_all_blas)
 
 
 def _blas_threads(n: int) -> int:
@@ -109,7 +112,7 @@ class threads(core.Threads, ContextDecorator):
 
     def __init__(self, n: int) -> None:
         _check.threads(n)
-        super().__init__(int(n), _blas_libraries(), _blas_threads(n))
+        super().__init__(int(n), _all_blas(), _blas_threads(n))
 
 
 def show_config() -> Config:
