@@ -152,12 +152,12 @@ class Sequential(Module):
         return dy
 
     def _backward_without_input(self, dy: Array) -> None:
-        trained = [i for i, layer in enumerate(self._layers) if layer.parameters()]
-        first = trained[0] if trained else len(self._layers)
+        trained = (i for i, layer in enumerate(self._layers) if layer.parameters())
+        first = next(trained, len(self._layers))
         for layer in reversed(self._layers[first + 1 :]):
             dy = layer.backward(dy)
-        if trained:
-            backward_without_input(self._layers[first], dy)
+        for layer in self._layers[first : first + 1]:
+            backward_without_input(layer, dy)
         for layer in self._layers[:first]:  # last: a dy that is refused changes nothing
             layer.forget()
 
