@@ -90,9 +90,10 @@ class Linear(Module):
         shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
         out = self.output_shape(shape)
         order = self._order(x) if flatten else None
+        weight = self._weight_in(x, order)
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
-        y = outputs(_rows(x, order), self._weight_in(x, order), bias).reshape(out)
-        self.keep(y, x, order)
+        y = outputs(_rows(x, order), weight, bias).reshape(out)
+        self.keep(y, x, order, weight if order else None)
         return y
 
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
@@ -109,18 +110,18 @@ class Linear(Module):
         -------
         ndarray or None
         """
-        x, order = self.take(dy)
+        x, order, weight = self.take(dy)
         dy = _rows(dy, None)
         dweight = weight_gradient(dy, _rows(x, order))
         if order is not None:
             shape = (self.out_features, *(x.shape[axis] for axis in order))
-            dweight = dweight.reshape(shape).transpose(_inverse(order))
-        self.weight.accumulate(dweight.reshape(self.weight.shape))
+            dweight = dweight.reshape(shape).transpose(_inverse(order)).reshape(self.weight.shape)
+        self.weight.accumulate(np.ascontiguousarray(dweight))
         if self.bias is not None:
             self.bias.accumulate(dy.sum(axis=0))
         if not input_grad:
             return None
-        dx = input_gradient(dy, self._weight_in(x, order))
+        dx = input_gradient(dy, self._weight_in(x, order) if weight is None else weight)
         if order is None:
             return dx.reshape(x.shape)
         return dx.reshape(len(x), *(x.shape[axis] for axis in order)).transpose(_inverse(order))

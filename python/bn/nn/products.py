@@ -81,7 +81,7 @@ def input_gradient(dy: Array, weight: Array) -> Array:
 
 
 def weight_gradient(dy: Array, x: Array) -> Array:
-    """``dy.T @ x``.
+    """``dy.T @ x``, in any order in memory.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def weight_gradient(dy: Array, x: Array) -> Array:
     # dy and x change roles: the threads share the many inputs.
     shape = (x.shape[1], dy.shape[1], 1, 1)
     transposed = conv_direct.convolve_dweight(_image(dy), shape, ONE_PIXEL, _image(x), None)
-    return np.ascontiguousarray(transposed.reshape(shape[:2]).T)
+    return transposed.reshape(shape[:2]).T
 
 
 def _by_kernels(weight: Array) -> bool:
