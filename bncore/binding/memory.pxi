@@ -58,19 +58,18 @@ cdef object uninitialised(tuple shape, dtype, like):
     return np.empty_like(like, dtype, "K", False, shape)
 
 
+cdef bint has_order_of(cnp.ndarray a, cnp.ndarray x):
+    """Whether the axes of a lie in memory as those of x, of the same shape; axes of length 1 do not count."""
+    cdef int i
+    for i in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIMS(a)[i] > 1 and cnp.PyArray_STRIDES(a)[i] != cnp.PyArray_STRIDES(x)[i]:
+            return False
+    return True
+
+
 cpdef cnp.ndarray in_order_of(cnp.ndarray a, cnp.ndarray x):
     """a, of x's shape, with its axes in x's order in memory: a itself, or a copy."""
-    cdef cnp.npy_intp *shape = cnp.PyArray_DIMS(a)
-    cdef cnp.npy_intp *own = cnp.PyArray_STRIDES(a)
-    cdef cnp.npy_intp *wanted = cnp.PyArray_STRIDES(x)
-    cdef int i
-    cdef cnp.ndarray copy
-    for i in range(cnp.PyArray_NDIM(a)):
-        if shape[i] > 1 and own[i] != wanted[i]:
-            copy = empty_like(x)
-            copy[...] = a
-            return copy
-    return a
+    return a if has_order_of(a, x) else ordered_like(a, x)
 
 
 def memory_info():

@@ -84,21 +84,35 @@ cdef bint find_layout(bn_call *call, list arrays, int axis):
     return True
 
 
-cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
-    """Fill all of call but its values. If arrays[output] is None, it is created. If no loops serve all
-    arrays at once, they are replaced by copies; outputs, which begin at `output`, by empty arrays."""
-    cdef cnp.ndarray x = arrays[X]
+cdef int arrange(list arrays, int output) except -1:
+    """Replace what is misaligned or in another order in memory than x: inputs by copies in x's order,
+    outputs, which begin at `output`, by empty arrays."""
+    cdef cnp.ndarray x = arrays[X], array
     cdef int i
+    for i in range(1, len(arrays)):
+        if arrays[i] is None:
+            continue
+        array = arrays[i]
+        if not (cnp.PyArray_ISALIGNED(array) and has_order_of(array, x)):
+            arrays[i] = empty_like(x) if 0 <= output <= i else ordered_like(array, x)
+    return 0
+
+
+cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
+    """Fill all of call but its values. If arrays[output] is None, it is created. Where no loops serve all
+    arrays at once, some are replaced: first those in another order than x, then x too."""
+    cdef cnp.ndarray x = arrays[X]
     if output >= 0 and arrays[output] is None:
         arrays[output] = empty_like(x)
     memset(call, 0, sizeof(bn_call))
     call.threads = bn_max_threads()
     call.kernels = kernels_of(x)
+    if find_layout(call, arrays, axis):
+        return 0
+    arrange(arrays, output)
     if not find_layout(call, arrays, axis):
-        arrays[X] = x = cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
-        for i in range(1, len(arrays)):
-            if arrays[i] is not None:
-                arrays[i] = empty_like(x) if 0 <= output <= i else ordered_like(arrays[i], x)
+        arrays[X] = cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
+        arrange(arrays, output)
         find_layout(call, arrays, axis)
     return 0
 
