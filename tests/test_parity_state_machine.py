@@ -97,11 +97,15 @@ class SideBySide(RuleBasedStateMachine):
             self.same(mine.grad, other.grad, "gradient of a parameter")
 
     def same_refusal(self, ours, theirs):
-        """Compare with PyTorch's sentence where `bn` uses it; else PyTorch must refuse as well."""
+        """Compare with PyTorch's sentence, after the name of the layer, where `bn` uses it.
+
+        Elsewhere PyTorch must refuse as well.
+        """
         assert isinstance(ours, (TypeError, ValueError))
         if isinstance(theirs, ValueError):
             sentence = str(theirs).replace("torch.Size([", "(").replace("])", ")")
-            assert (type(ours), str(ours)) == (ValueError, sentence)
+            own = str(ours).removeprefix(f"{type(self.ours).__name__}: ")
+            assert (type(ours), own) == (ValueError, sentence)
 
     # ---- forward and backward ----
 
