@@ -14,6 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from contextvars import ContextVar, copy_context
+from threading import Lock
 
 import numpy as np
 

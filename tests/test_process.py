@@ -148,6 +148,16 @@ def test_the_number_of_threads_is_that_of_numpys_blas_too():
     assert all(n <= os.cpu_count() for n in blas_threads())
 
 
+def test_blas_has_one_thread_until_the_last_of_several_blocks_ends():
+    bn.set_num_threads(2)
+    before = blas_threads()
+    with bn.config.blas_on_one_thread():
+        with bn.config.blas_on_one_thread():
+            assert 1 in blas_threads()
+        assert 1 in blas_threads()
+    assert blas_threads() == before
+
+
 @pytest.mark.parametrize("name", bncore.available_isas())
 def test_the_environment_chooses_the_instruction_set(name):
     assert run("import bn; print(bn.show_config()['isa'])", BN_ISA=name) == name

@@ -122,42 +122,55 @@ cdef class Setting:
         return False
 
 
-cdef class LibraryThreads:
-    """Limit of the number of threads of other libraries within a `with` block. They have
-    `get_num_threads` and `set_num_threads`, as those of threadpoolctl."""
+def set_threads(list libraries, list numbers):
+    """Set the number of threads of other libraries, which have threadpoolctl's methods."""
+    for library, number in zip(libraries, numbers):
+        library.set_num_threads(number)
 
-    cdef int limit
+
+cdef class OneLibraryThread:
+    """Other libraries use one thread as long as any thread is in a `with` block of this object."""
+
     cdef list libraries, before
+    cdef object lock
+    cdef int users
 
-    def __init__(self, list libraries, int limit):
-        self.libraries, self.limit, self.before = libraries, limit, []
+    def __init__(self, list libraries):
+        self.libraries, self.lock = libraries, Lock()
 
     def __enter__(self):
-        self.before.append([library.get_num_threads() for library in self.libraries])
-        for library in self.libraries:
-            library.set_num_threads(self.limit)
+        with self.lock:
+            if self.users == 0:
+                self.before = [library.get_num_threads() for library in self.libraries]
+                set_threads(self.libraries, [1] * len(self.libraries))
+            self.users += 1
 
     def __exit__(self, *error):
-        for library, number in zip(self.libraries, self.before.pop()):
-            library.set_num_threads(number)
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                set_threads(self.libraries, self.before)
         return False
 
 
-cdef class Threads(LibraryThreads):
-    """Upper limit of the number of threads of the kernels, and of other libraries."""
+cdef class Threads:
+    """Upper limit of the number of threads within a `with` block: of the kernels, and of libraries."""
 
-    cdef int kernel_limit
-    cdef list kernels_before
+    cdef int limit, library_limit
+    cdef list libraries, before
 
     def __init__(self, int limit, list libraries, int library_limit):
-        super().__init__(libraries, library_limit)
-        self.kernel_limit, self.kernels_before = limit, []
+        self.limit, self.library_limit = limit, library_limit
+        self.libraries, self.before = libraries, []
 
     def __enter__(self):
-        self.kernels_before.append(bn_threads_asked())
-        bn_set_max_threads(self.kernel_limit)
-        LibraryThreads.__enter__(self)
+        numbers = [library.get_num_threads() for library in self.libraries]
+        self.before.append((bn_threads_asked(), numbers))
+        bn_set_max_threads(self.limit)
+        set_threads(self.libraries, [self.library_limit] * len(numbers))
 
     def __exit__(self, *error):
-        bn_set_max_threads(self.kernels_before.pop())
-        return LibraryThreads.__exit__(self)
+        own, numbers = self.before.pop()
+        bn_set_max_threads(own)
+        set_threads(self.libraries, numbers)
+        return False

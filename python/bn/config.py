@@ -29,7 +29,8 @@ class Config(TypedDict):
 def set_num_threads(n: int) -> None:
     """Use at most n threads in every call from now on, and in NumPy's own matrix products.
 
-    Results of `bn` do not depend on it: any number gives the same bits. If OpenMP's own number
+    Results do not depend on it: any number gives the same bits (but see "Limits" in the README
+    about linear layers outside the main thread). If OpenMP's own number
     changes later, as threadpoolctl's limits make it, the smaller of the two wins. BLAS, which is
     that of NumPy and SciPy, gets no more threads than the machine has cores.
 
@@ -47,12 +48,15 @@ def set_num_threads(n: int) -> None:
     """
     _check.threads(n)
     core.set_max_threads(int(n))
-    for library in _all_blas():
-        library.set_num_threads(_blas_threads(n))
+    libraries = _all_blas()
+    core.set_threads(libraries, [_blas_threads(n)] * len(libraries))
 
 
+@cache
 def blas_on_one_thread() -> AbstractContextManager[None]:
-    """Let NumPy's BLAS use one thread inside a ``with`` block, in all threads of the program.
+    """Let NumPy's BLAS use one thread inside a ``with`` block.
+
+    OpenBLAS may ignore this in other threads than the first, once the first has set a number.
 
     Examples
     --------
@@ -61,7 +65,7 @@ def blas_on_one_thread() -> AbstractContextManager[None]:
     ...     np.ones((2, 2)) @ np.ones(2)
     array([2., 2.])
     """
-    return core.LibraryThreads(_blas_at_start(), 1)
+    return core.OneLibraryThread(_all_blas())
 
 
 def _all_blas() -> list[Any]:
@@ -69,10 +73,6 @@ def _all_blas() -> list[Any]:
     from threadpoolctl import ThreadpoolController  # not at import, which it would slow down
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
-
-
-# NumPy's is loaded with NumPy; looking for libraries takes too long for every product.
-_blas_at_start = cache(_all_blas)
 
 
 def _blas_threads(n: int) -> int:

@@ -6,7 +6,8 @@ the samples being the pixels of an image; else by NumPy's BLAS.
 BLAS has threads of its own. After a product they go on looking for work for some milliseconds, and
 take a core from the kernels that follow: a training step on two cores then takes as long as on one.
 So BLAS is called for blocks of the result, each on one thread, by the threads of the kernels. The
-blocks follow from the shapes alone, so that any number of threads gives the same bits.
+blocks follow from the shapes alone, so that any number of threads gives the same bits. In other
+threads than the main one, OpenBLAS may use several threads in spite of this.
 """
 
 from __future__ import annotations
