@@ -127,6 +127,8 @@ def _product(a: Array, b: Array) -> Array:
     m, n = len(a), b.shape[1]
     out = core.empty((m, n), a.dtype)
     multiplications = a.size * n
+    if a.shape[1] == 1:  # an outer product, which BLAS computes slowly
+        return np.multiply(a, b, out=out)
     if multiplications <= VECTOR:
         return np.matmul(a, b, out=out)
 
