@@ -10,7 +10,7 @@
 /* docs/design.md, "Convolutions", tells the reasons for these. */
 enum {
     WORK_BYTES = 256 * 1024, /* what the buffers of a worker may hold */
-    PARTS = 8, /* into which the sums of the weight's gradient are divided, if x and dy are twice as large */
+    PARTS = 8, /* of the sums of the weight's gradient; fewer if they were larger than half of x and dy */
     ITEMS_PER_THREAD = 4,
     CONV_SERIAL_BELOW = 1 << 20, /* multiplications */
 };

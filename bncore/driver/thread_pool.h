@@ -11,7 +11,8 @@
 typedef void (*bn_pool_body)(void *context, ptrdiff_t range, int worker);
 
 /* Call body(context, range, worker) once for each range = 0 … ranges-1, on the calling thread, which is
-   worker 0, and up to `helpers` others, which are the workers from 1 on. The caller does not wait for a helper that has not begun; it does its share. */
+   worker 0, and up to `helpers` others, which are the workers from 1 on. The caller does not wait for a
+   helper that has not begun; it does its share. */
 void bn_pool_run(ptrdiff_t ranges, int helpers, bn_pool_body body, void *context);
 #endif
 

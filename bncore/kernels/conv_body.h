@@ -31,8 +31,8 @@ ALWAYS_INLINE NAME(vec) NAME(factor)(const int depthwise, const real *run, ptrdi
 
 /* ---- y, and dx ---- */
 
-/* Store the tile's sums, or add them to what was stored for the terms before. Several pointers of a tile may be the same:
-   so all loads come first. */
+/* Store the tile's sums, or add them to what was stored for the terms before. Several pointers of a tile
+   may be the same, so all loads come first. */
 ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECTORS], real *const *y,
                                     int add)
 {

@@ -29,10 +29,10 @@ class Config(TypedDict):
 def set_num_threads(n: int) -> None:
     """Use at most n threads in every call from now on, and in NumPy's own matrix products.
 
-    Results do not depend on it: any number gives the same bits (but see "Limits" in the README
-    about linear layers outside the main thread). If OpenMP's own number
-    changes later, as threadpoolctl's limits make it, the smaller of the two wins. BLAS, which is
-    that of NumPy and SciPy, gets no more threads than the machine has cores.
+    Results do not depend on it: any number gives the same bits. (The README names an exception
+    under "Limits": large linear layers outside the main thread.) If OpenMP's own number changes
+    later, as threadpoolctl's limits make it, the smaller of the two wins. NumPy and SciPy each
+    have a BLAS, for matrix products; it gets no more threads than the machine has cores.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def blas_on_one_thread() -> AbstractContextManager[None]:
 
 
 def _all_blas() -> list[Any]:
-    """Handles, of threadpoolctl, of every BLAS that is loaded: NumPy's, and SciPy's has its own."""
+    """Threadpoolctl's handles of every BLAS that is loaded; SciPy has one of its own."""
     from threadpoolctl import ThreadpoolController  # not at import, which it would slow down
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)

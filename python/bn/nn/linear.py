@@ -78,9 +78,9 @@ class Linear(Module):
         ----------
         x : ndarray, shape (..., in_features)
         flatten : bool
-            Whether x still has the axes that a `Flatten` before this layer would take together, as
-            (N, C, H, W). If x does not lie in memory in C order, the weight is permuted instead,
-            which is smaller.
+            True if x has axes that are still to be taken together, such as (N, C, H, W), as by a
+            `Flatten` before this layer. If x does not lie in memory in C order, the weight is
+            permuted where that moves fewer values than copying x.
 
         Returns
         -------
@@ -127,8 +127,10 @@ class Linear(Module):
         return dx.reshape(len(x), *(x.shape[axis] for axis in order)).transpose(_inverse(order))
 
     def _order(self, x: Array) -> tuple[int, ...]:
-        """The axes of a sample in the order in which they are flattened: that in memory, if x has
-        no gaps and the weight, which is then permuted, is smaller.
+        """The axes of a sample in the order in which they are flattened.
+
+        That is their order in memory if x has no gaps and the weight, which must then be permuted,
+        is smaller than x; else the order of the axes.
         """
         order = tuple(sorted(range(1, x.ndim), key=lambda axis: -x.strides[axis]))
         dense = x.transpose(0, *order).flags.c_contiguous
