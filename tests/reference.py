@@ -30,27 +30,28 @@ def moments(x, axis=1):
     return len(x), mean, m2
 
 
-def guess_shift(x):
-    """The first of four values, if it is large beside their differences; else 0."""
-    samples = x[np.arange(4) * len(x) // 4]
-    spread = samples.max(0) - samples.min(0)
-    return np.where(np.abs(x[0]) > 8 * spread, x[0], 0)
+def guess_shift(x, samples=8):
+    """The mean of a few values that are spread over the channel."""
+    turns = (np.arange(samples) + 0.5) * 0.6180339887498949
+    places = (turns % 1 * len(x)).astype(int)
+    return x[places].mean(0)
 
 
 def shifted_moments(x, axis=1):
     """`moments` as the kernels find them: one pass in most cases, a second one in few."""
+    arithmetic = np.float64 if x.dtype == np.float64 else np.float32
     x = columns(x, axis)
-    shift = guess_shift(x)
+    shift = guess_shift(x).astype(arithmetic)
     for again in (False, True):
         d = x - shift
         sum_d, sum_dd = d.sum(0), (d * d).sum(0)
         distance = sum_d / len(x)
         mean = shift + distance
         m2 = np.maximum(sum_dd - sum_d * distance, 0)
-        good = sum_dd <= 1024 * m2
+        good = sum_dd <= 2 * m2
         if again or good.all():
             return len(x), mean, m2
-        shift = np.where(good, shift, mean)
+        shift = np.where(good, shift, mean).astype(arithmetic)
 
 
 # ---- normalization ----

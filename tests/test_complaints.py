@@ -32,6 +32,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import reference
+from accuracy import SUMS, assert_moments
 from arrays import same_state
 from gradcheck import central_differences
 from layouts import MEMORY
@@ -121,7 +122,7 @@ def test_b03_a_mean_far_from_zero_costs_no_digits(ratio, rng):
     """See tf#3290, keras PR#18795, onnxruntime#28463, mlx#2238."""
     x = (rng.standard_normal((4, 3, 20, 20)) + ratio).astype(np.float32)
     y, batch = bn.normalize_batch(x)
-    np.testing.assert_allclose(batch.m2, reference.moments(x)[2], rtol=1e-10)
+    assert_moments(batch, x, data="random")
     np.testing.assert_allclose(y, reference.forward(x, ONE, ZERO), rtol=1e-6, atol=1e-6)
 
 
@@ -368,7 +369,8 @@ def test_b11_micro_batches_equal_the_whole_batch(rng):
         steps.reduce(dy[cut], X[cut])
     dx = np.concatenate([steps.apply(dy[cut], X[cut]) for cut in cuts])
     np.testing.assert_allclose(dx, whole.backward(dy), rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(layer.weight.grad, whole.weight.grad, rtol=1e-6)
+    atol = SUMS["random"] * len(X) ** 0.5
+    np.testing.assert_allclose(layer.weight.grad, whole.weight.grad, rtol=1e-6, atol=atol)
     np.testing.assert_allclose(layer.running_var, whole.running_var, rtol=1e-6)
     assert layer.num_batches_tracked == 1
 

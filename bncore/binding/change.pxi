@@ -27,35 +27,79 @@ cdef object open_changes = ContextVar("bn_open_changes", default=None)  # of the
 
 
 cdef class Change:
-    """New values for some arrays, which `apply` copies in and `undo` takes back, once each.
+    """New values for some arrays, which `apply` copies in and `undo` takes back, once each."""
 
-    `after` has the new values; they begin as copies of the arrays."""
-
-    cdef readonly list arrays, after
+    cdef readonly list arrays
     cdef readonly bint applied
-    cdef list before
+    cdef list before, new
 
     def __init__(self, list arrays):
-        cdef cnp.ndarray array
-        self.arrays, self.before, self.after = arrays, [], []
-        for array in arrays:
-            if array is None:
-                raise TypeError("a change must be of arrays, got None")
-            self.before.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
-            self.after.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
+        self.arrays, self.before = arrays, copies(arrays)
+
+    @property
+    def after(self):
+        """The new values; they begin as copies of the arrays."""
+        if self.new is None:
+            self.new = copies(self.before)
+        return self.new
 
     def apply(self):
+        self.note()
+        copy_together(self.arrays, self.after)
+        self.applied = True
+        self.new = []
+
+    def commits(self, Py_ssize_t channels):
+        """Whether `commit` can take a batch of so many channels, of which mean and var were checked."""
+        return (len(self.arrays) in (3, 4) and is_counter(self.arrays[2], channels)
+                and (len(self.arrays) == 3 or is_counter(self.arrays[3], 1)))
+
+    def commit(self, count, mean, m2, double momentum, bint unbiased, int nonfinite):
+        """Let a batch in: as `commit`, and counted. The arrays are a running mean and variance, the number
+        of batches that were not finite in each channel, and that of all batches, if there is one."""
+        cdef int64_t *batches
+        cdef Py_ssize_t c
+        self.note()
+        bad = commit(self.arrays[0], self.arrays[1], count, mean, m2, momentum, unbiased, nonfinite)
+        self.applied = True
+        if bad is not None:
+            batches = counter(self.arrays[2])
+            for c in range(cnp.PyArray_SIZE(<cnp.ndarray>bad)):
+                batches[c] += (<cnp.npy_bool *>cnp.PyArray_DATA(<cnp.ndarray>bad))[c]
+        if len(self.arrays) == 4:
+            counter(self.arrays[3])[0] += 1
+        return bad
+
+    cdef int note(self) except -1:
+        """An open transaction takes back what is applied in it."""
         changes = open_changes.get()
         if changes is not None:
             changes.append(self)
-        copy_together(self.arrays, self.after)
-        self.applied = True
-        self.after = []
+        return 0
 
     def undo(self):
         if self.applied:
             copy_together(self.arrays, self.before)
             self.applied = False
+
+
+cdef bint is_counter(cnp.ndarray array, Py_ssize_t size):
+    return (cnp.PyArray_TYPE(array) == cnp.NPY_INT64 and cnp.PyArray_SIZE(array) == size
+            and cnp.PyArray_ISCARRAY(array))
+
+
+cdef int64_t *counter(cnp.ndarray array):
+    return <int64_t *>cnp.PyArray_DATA(array)
+
+
+cdef list copies(list arrays):
+    cdef cnp.ndarray array
+    cdef list result = []
+    for array in arrays:
+        if array is None:
+            raise TypeError("a change must be of arrays, got None")
+        result.append(cnp.PyArray_NewCopy(array, cnp.NPY_CORDER))
+    return result
 
 
 cdef class Transaction:

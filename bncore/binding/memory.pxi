@@ -67,6 +67,13 @@ cdef bint has_order_of(cnp.ndarray a, cnp.ndarray x):
     return True
 
 
+cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
+    """A copy of a, its axes in x's order in memory."""
+    cdef cnp.ndarray copy = empty_like(x)
+    copy[...] = a
+    return copy
+
+
 cpdef cnp.ndarray in_order_of(cnp.ndarray a, cnp.ndarray x):
     """a, of x's shape, with its axes in x's order in memory: a itself, or a copy."""
     return a if has_order_of(a, x) else ordered_like(a, x)

@@ -1,13 +1,14 @@
 # Batch normalization: arrays to tensors, and the operations.
 
 cdef extern from "driver/layout.h" nogil:
-    enum: BN_MAX_TENSORS
+    enum: BN_X, BN_RESIDUAL, BN_Y, BN_DY, BN_DX, BN_DRESIDUAL, BN_TENSORS
     ctypedef struct bn_tensor:
-        char *data
+        pass
     ctypedef struct bn_layout:
         ptrdiff_t channels
-    int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
-                       const ptrdiff_t **strides, bn_layout *layout, bn_tensor *tensors)
+    bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides)
+    bint bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides,
+                        ptrdiff_t itemsize, bn_tensor *tensor)
 
 cdef extern from "driver/partition.h" nogil:
     ctypedef struct bn_partition:
@@ -22,6 +23,7 @@ cdef extern from "driver/operations.h" nogil:
         bn_layout layout
         int threads
         bn_tensors tensors
+        const ptrdiff_t *gathered[BN_TENSORS]
         bn_channel_values values
         bn_activation activation
         double negative_slope
@@ -34,9 +36,6 @@ cdef extern from "driver/operations.h" nogil:
 
 
 # ---- arrays to tensors ----
-
-cdef enum:  # the members of bn_tensors, in their order
-    X, RESIDUAL, Y, DY, DX, DRESIDUAL
 
 cdef enum:
     MAX_VECTORS = 7  # mean, var, weight, bias, count and two sums
@@ -51,69 +50,29 @@ cdef const bn_kernels *kernels_of(cnp.ndarray x):
     return selected.float16 if number == cnp.NPY_FLOAT16 else selected.bfloat16
 
 
-cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
-    """A copy of a, its axes in x's order in memory."""
-    cdef cnp.ndarray copy = empty_like(x)
-    copy[...] = a
-    return copy
-
-
-cdef bint find_layout(bn_call *call, list arrays, int axis):
-    """Find the loops for all arrays at once; False if some must be copied first."""
-    cdef cnp.ndarray x = arrays[X], array
-    cdef const ptrdiff_t *strides[BN_MAX_TENSORS]
-    cdef bn_tensor found[BN_MAX_TENSORS]
-    cdef bn_tensor *tensors = <bn_tensor *>&call.tensors
-    cdef int i, count = 0
-    for i in range(len(arrays)):
-        if arrays[i] is not None:
-            array = arrays[i]
-            if not cnp.PyArray_ISALIGNED(array):
-                return False
-            strides[count] = <const ptrdiff_t *>cnp.PyArray_STRIDES(array)
-            count += 1
-    if not bn_find_layout(cnp.PyArray_NDIM(x), <const ptrdiff_t *>cnp.PyArray_DIMS(x), axis,
-                          cnp.PyArray_ITEMSIZE(x), count, strides, &call.layout, found):
-        return False
-    count = 0
-    for i in range(len(arrays)):
-        if arrays[i] is not None:
-            tensors[i] = found[count]
-            tensors[i].data = <char *>cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
-            count += 1
-    return True
-
-
-cdef int arrange(list arrays, int output) except -1:
-    """Replace what is misaligned or in another order in memory than x: inputs by copies in x's order,
-    outputs, which begin at `output`, by empty arrays."""
-    cdef cnp.ndarray x = arrays[X], array
-    cdef int i
-    for i in range(1, len(arrays)):
-        if arrays[i] is None:
-            continue
-        array = arrays[i]
-        if not (cnp.PyArray_ISALIGNED(array) and has_order_of(array, x)):
-            arrays[i] = empty_like(x) if 0 <= output <= i else ordered_like(array, x)
-    return 0
-
-
 cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
-    """Fill all of call but its values. If arrays[output] is None, it is created. Where no loops serve all
-    arrays at once, some are replaced: first those in another order than x, then x too."""
-    cdef cnp.ndarray x = arrays[X]
+    """Fill all of call but its values. `arrays` has the members of bn_tensors, in their order; if
+    arrays[output] is None, it is created."""
+    cdef cnp.ndarray x = arrays[BN_X], array
+    cdef bn_tensor *tensors = <bn_tensor *>&call.tensors
+    cdef const ptrdiff_t *strides
+    cdef int i
     if output >= 0 and arrays[output] is None:
         arrays[output] = empty_like(x)
     memset(call, 0, sizeof(bn_call))
     call.threads = bn_max_threads()
     call.kernels = kernels_of(x)
-    if find_layout(call, arrays, axis):
-        return 0
-    arrange(arrays, output)
-    if not find_layout(call, arrays, axis):
-        arrays[X] = cnp.PyArray_NewCopy(x, cnp.NPY_KEEPORDER)
-        arrange(arrays, output)
-        find_layout(call, arrays, axis)
+    call.layout = bn_layout_of(cnp.PyArray_NDIM(x), <const ptrdiff_t *>cnp.PyArray_DIMS(x), axis,
+                               <const ptrdiff_t *>cnp.PyArray_STRIDES(x))
+    for i in range(len(arrays)):
+        if arrays[i] is None:
+            continue
+        array = arrays[i]
+        strides = <const ptrdiff_t *>cnp.PyArray_STRIDES(array)
+        if not (bn_fits_layout(&call.layout, <char *>cnp.PyArray_DATA(array), strides,
+                               cnp.PyArray_ITEMSIZE(x), &tensors[i])
+                and cnp.PyArray_ISALIGNED(array)):
+            call.gathered[i] = strides
     return 0
 
 
@@ -144,7 +103,7 @@ cdef class Vectors:
         if not single and stride == sizeof(double) and cnp.PyArray_ISALIGNED(array):
             return <double *>data
         self.used += 1
-        for c in range(self.channels):
+        for c in range(cnp.PyArray_SIZE(array)):
             copy[c] = load(data + c * stride, single)
         return copy
 
@@ -174,8 +133,13 @@ cdef inline double *pointer(cnp.ndarray vector):
 
 cdef Vectors fill(bn_call *call, mean, var, weight, bias, double eps, int activation,
                   double negative_slope):
-    """Fill what all operations share. The pointers are valid as long as the returned object lives."""
-    cdef Vectors vectors = Vectors.__new__(Vectors, call.layout.channels)
+    """Fill what all operations share. The pointers are valid as long as the returned object lives.
+
+    Fewer means than channels are those of equally many adjoining channels each; fewer weights repeat."""
+    cdef Py_ssize_t channels = call.layout.channels
+    cdef Vectors vectors = Vectors.__new__(Vectors, channels)
+    call.values.span = channels // max(length_of(mean, channels), 1)
+    call.values.parameters = min(length_of(weight, channels), length_of(bias, channels))
     call.values.mean, call.values.var = vectors.of(mean), vectors.of(var)
     call.values.weight, call.values.bias = vectors.of(weight), vectors.of(bias)
     call.values.eps = eps
@@ -183,18 +147,14 @@ cdef Vectors fill(bn_call *call, mean, var, weight, bias, double eps, int activa
     return vectors
 
 
+cdef Py_ssize_t length_of(vector, Py_ssize_t channels):
+    return channels if vector is None else cnp.PyArray_SIZE(<cnp.ndarray>vector)
+
+
 cdef cnp.ndarray vector(const bn_call *call):
     """An uninitialised float64 vector with a value for each channel."""
     cdef cnp.npy_intp length = call.layout.channels
     return cnp.PyArray_EMPTY(1, &length, cnp.NPY_FLOAT64, 0)
-
-
-cdef cnp.ndarray returned(result, out):
-    """The result, in `out` if the caller gave one."""
-    if out is None or out is result:
-        return result
-    out[...] = result
-    return out
 
 
 cdef int memory_found(int found) except -1:
@@ -235,12 +195,12 @@ def normalize(cnp.ndarray x, int axis, mean, var, weight, bias, double eps, out=
     cdef bn_call call
     cdef list arrays = [x, residual, out]
     cdef int found
-    start(&call, arrays, axis, Y)
+    start(&call, arrays, axis, BN_Y)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     with nogil:
         found = bn_normalize(&call)
     memory_found(found)
-    return returned(arrays[Y], out)
+    return arrays[BN_Y]
 
 
 def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residual=None,
@@ -249,7 +209,7 @@ def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residua
     cdef bn_call call
     cdef list arrays = [x, residual, out]
     cdef int found
-    start(&call, arrays, axis, Y)
+    start(&call, arrays, axis, BN_Y)
     vectors = fill(&call, None, None, weight, bias, eps, activation, negative_slope)
     count, mean, m2 = vector(&call), vector(&call), vector(&call)
     cdef double *counts = pointer(count)
@@ -258,7 +218,7 @@ def forward(cnp.ndarray x, int axis, weight, bias, double eps, out=None, residua
     with nogil:
         found = bn_forward(&call, counts, means, m2s)
     memory_found(found)
-    return returned(arrays[Y], out), count, mean, m2
+    return arrays[BN_Y], count, mean, m2
 
 
 def reduce(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var=None, weight=None, bias=None,
@@ -285,16 +245,14 @@ def gradient(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     cdef bn_call call
     cdef list arrays = [x, None, y, dy, out, dresidual]
     cdef int found
-    start(&call, arrays, axis, DX)
+    start(&call, arrays, axis, BN_DX)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     call.values.count = vectors.of(count)
     call.values.sum_g, call.values.sum_g_xm = vectors.of(sum_g), vectors.of(sum_g_xm)
     with nogil:
         found = bn_gradient(&call)
     memory_found(found)
-    if dresidual is not None:
-        returned(arrays[DRESIDUAL], dresidual)
-    return returned(arrays[DX], out)
+    return arrays[BN_DX]
 
 
 def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, double eps, count,
@@ -303,7 +261,7 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     cdef bn_call call
     cdef list arrays = [x, None, y, dy, out, dresidual]
     cdef int found
-    start(&call, arrays, axis, DX)
+    start(&call, arrays, axis, BN_DX)
     vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
     call.values.count = vectors.of(count)
     sum_g, sum_g_xm = vector(&call), vector(&call)
@@ -312,6 +270,4 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
     with nogil:
         found = bn_backward(&call, s, p)
     memory_found(found)
-    if dresidual is not None:
-        returned(arrays[DRESIDUAL], dresidual)
-    return returned(arrays[DX], out), sum_g, sum_g_xm
+    return arrays[BN_DX], sum_g, sum_g_xm

@@ -30,16 +30,21 @@ cdef enum:  # what commit does with a channel that is not finite
     SKIP, REFUSE, PROPAGATE
 
 
-def commit(cnp.ndarray running_mean, cnp.ndarray running_var, const double[::1] count,
-           const double[::1] mean, const double[::1] m2, double momentum, bint unbiased,
-           int nonfinite=SKIP):
+def commit(cnp.ndarray running_mean, cnp.ndarray running_var, batch_count, batch_mean, batch_m2,
+           double momentum, bint unbiased, int nonfinite=SKIP):
     """running = (1 - momentum) * running + momentum * batch, for each channel that has values.
 
     Returns which channels are not finite, as booleans, or None if all are finite: those whose batch
     mean or variance, or whose new running value, would be inf or NaN in the dtype that stores it.
     SKIP leaves them as they are, REFUSE changes no channel if there is one, PROPAGATE stores them.
     """
-    cdef cnp.npy_intp channels = count.shape[0]
+    cdef cnp.ndarray counts = cnp.PyArray_GETCONTIGUOUS(batch_count)
+    cdef cnp.ndarray means_of_batch = cnp.PyArray_GETCONTIGUOUS(batch_mean)
+    cdef cnp.ndarray m2_of_batch = cnp.PyArray_GETCONTIGUOUS(batch_m2)
+    cdef const double *count = <const double *>cnp.PyArray_DATA(counts)
+    cdef const double *mean = <const double *>cnp.PyArray_DATA(means_of_batch)
+    cdef const double *m2 = <const double *>cnp.PyArray_DATA(m2_of_batch)
+    cdef cnp.npy_intp channels = cnp.PyArray_SIZE(counts)
     cdef cnp.ndarray found = cnp.PyArray_ZEROS(1, &channels, cnp.NPY_BOOL, 0)
     cdef cnp.npy_bool *bad = <cnp.npy_bool *>cnp.PyArray_DATA(found)
     cdef Py_ssize_t c

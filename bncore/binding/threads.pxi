@@ -23,6 +23,8 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef enum bn_activation:
         pass
     ctypedef struct bn_channel_values:
+        ptrdiff_t span
+        ptrdiff_t parameters
         const double *mean
         const double *var
         const double *weight

@@ -1,24 +1,25 @@
 #include "layout.h"
 
-#include <stdint.h>
+static ptrdiff_t width(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 
-/* Sort key of an axis. A broadcast axis (stride 0) comes first: it cannot be the contiguous one. */
-static ptrdiff_t width(ptrdiff_t stride)
-{
-    return stride == 0 ? PTRDIFF_MAX : stride < 0 ? -stride : stride;
-}
-
-/* Fill `order` with the axes longer than one, but for the channel axis, widest stride first. Returns
-   how many they are. */
+/* Fill `order` with the axes that are longer than 1, and that of the channels, widest stride first.
+   Returns how many they are. A stride of 0 says nothing about an axis' place: it stays where it is among
+   the others, as in NumPy's own loops. */
 static int sort_axes(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides, int *order)
 {
     int count = 0;
     for (int i = 0; i < rank; i++) {
-        if (i == axis || shape[i] == 1) continue;
-        int k = count++;
-        for (; k > 0 && width(strides[order[k - 1]]) < width(strides[i]); k--)
-            order[k] = order[k - 1];
-        order[k] = i;
+        if (i != axis && shape[i] == 1) continue;
+        int place = count;
+        for (int k = count - 1; k >= 0; k--) {
+            const ptrdiff_t before = width(strides[order[k]]), here = width(strides[i]);
+            if (before == 0 || here == 0 || shape[order[k]] == 1 || shape[i] == 1) continue;
+            if (before >= here) break;
+            place = k;
+        }
+        for (int k = count; k > place; k--) order[k] = order[k - 1];
+        order[place] = i;
+        count++;
     }
     return count;
 }
@@ -36,45 +37,56 @@ static ptrdiff_t rows_to_fold(ptrdiff_t rows, ptrdiff_t channels)
     return fold <= rows && fold * channels <= BN_WIDEST_ROW ? fold : 1;
 }
 
-int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
-                   const ptrdiff_t *const *strides, bn_layout *layout, bn_tensor *tensors)
+bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides)
 {
-    int order[BN_MAX_RANK];
-    int axes = sort_axes(rank, shape, axis, strides[0], order);
-
-    /* Merge each axis into its outer neighbour where the strides of every tensor allow it. */
-    int groups = 0, last_axis[2];
-    ptrdiff_t length[2] = {1, 1};
-    for (int i = 0; i < axes; i++) {
-        int a = order[i], merges = groups > 0;
-        for (int k = 0; k < count && merges; k++)
-            merges = strides[k][last_axis[groups - 1]] == shape[a] * strides[k][a];
-        if (!merges) {
-            if (groups == 2) return 0;
-            length[groups++] = shape[a];
+    bn_layout layout;
+    int sorted[BN_MAX_RANK];
+    const int count = sort_axes(rank, shape, axis, strides, sorted);
+    layout.shape = shape, layout.axis = axis;
+    layout.outer = layout.inner = 1;
+    layout.axes = layout.outer_axes = 0;
+    ptrdiff_t *length = &layout.outer;
+    for (int k = 0; k < count; k++) {
+        if (sorted[k] == axis) {
+            layout.outer_axes = layout.axes;
+            length = &layout.inner;
         } else {
-            length[groups - 1] *= shape[a];
+            layout.order[layout.axes++] = sorted[k];
+            *length *= shape[sorted[k]];
         }
-        last_axis[groups - 1] = a;
     }
+    layout.channels = shape[axis];
+    layout.channels_last = layout.inner == 1 && layout.channels > 1;
+    if (layout.inner == 1 && !layout.channels_last) { /* a single channel is one run */
+        layout.inner = layout.outer;
+        layout.outer = 1;
+        layout.outer_axes = 0;
+    }
+    layout.fold = layout.channels_last ? rows_to_fold(layout.outer, layout.channels) : 1;
+    return layout;
+}
 
-    int inner_contiguous = 1, channels_contiguous = 1;
-    for (int k = 0; k < count; k++) {
-        if (groups > 0 && strides[k][last_axis[groups - 1]] != itemsize) inner_contiguous = 0;
-        if (strides[k][axis] != itemsize) channels_contiguous = 0;
+/* The stride of the axes order[begin] to order[end] taken as one. Returns 0 if they cannot be one. */
+static int stride_of(const bn_layout *layout, const ptrdiff_t *strides, int begin, int end,
+                     ptrdiff_t *stride)
+{
+    for (int k = begin; k + 1 < end; k++) {
+        const int axis = layout->order[k], next = layout->order[k + 1];
+        if (strides[axis] != layout->shape[next] * strides[next]) return 0;
     }
-    layout->channels = shape[axis];
-    layout->channels_last = groups < 2 && channels_contiguous && !(inner_contiguous && groups == 1);
-    if (!layout->channels_last && !inner_contiguous) return 0;
-
-    int has_outer = layout->channels_last ? groups == 1 : groups == 2;
-    layout->outer = has_outer ? length[0] : 1;
-    layout->inner = layout->channels_last || groups == 0 ? 1 : length[groups - 1];
-    layout->fold = layout->channels_last ? rows_to_fold(layout->outer, layout->channels) : 1;
-    for (int k = 0; k < count; k++) {
-        tensors[k].row_stride = has_outer ? strides[k][last_axis[0]] : 0;
-        tensors[k].channel_stride = strides[k][axis];
-        if (layout->fold > 1 && tensors[k].row_stride != layout->channels * itemsize) return 0;
-    }
+    *stride = begin < end ? strides[layout->order[end - 1]] : 0;
     return 1;
+}
+
+int bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides, ptrdiff_t itemsize,
+                   bn_tensor *tensor)
+{
+    ptrdiff_t outer, inner;
+    *tensor = (bn_tensor){.data = data, .channel_stride = strides[layout->axis]};
+    if (!stride_of(layout, strides, 0, layout->outer_axes, &outer)) return 0;
+    if (!stride_of(layout, strides, layout->outer_axes, layout->axes, &inner)) return 0;
+    tensor->row_stride = outer;
+    if (!layout->channels_last) return layout->inner == 1 || inner == itemsize;
+    if (layout->fold > 1 && outer != layout->channels * itemsize) return 0;
+    return tensor->channel_stride == itemsize;
 }

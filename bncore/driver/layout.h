@@ -5,22 +5,28 @@
 
 #include "kernels/kernels.h"
 
-enum { BN_MAX_TENSORS = sizeof(bn_tensors) / sizeof(bn_tensor), BN_MAX_RANK = 64 };
+enum { BN_MAX_RANK = 64 };
 
-/* planar (NCHW): outer × channels × inner values, the inner ones contiguous.
-   channels-last (NHWC): outer rows of contiguous channels, inner = 1. `fold` adjoining rows are taken
-   together as one, so that few channels fill the lanes too; it is 1 where rows have gaps. */
+/* planar (NCHW): outer × channels × inner values.
+   channels-last (NHWC): outer rows of channels, inner = 1. `fold` adjoining rows are taken together as
+   one, so that few channels fill the lanes too.
+   The order of additions depends on the layout, so the layout depends on x's shape and on the order of
+   its axes in memory alone, not on gaps nor on other tensors. */
 typedef struct {
     int channels_last;
     ptrdiff_t outer, channels, inner, fold;
+
+    int axis;              /* of the channels */
+    int axes, outer_axes;  /* the others that are longer than 1, the outer ones first: */
+    int order[BN_MAX_RANK];
+    const ptrdiff_t *shape;
 } bn_layout;
 
-/* Find loops that serve all `count` tensors of this shape at once, which needs the same order of axes
-   in memory. Fills the layout and the strides of the tensors. Returns 0 if there are no such loops;
-   then copies are needed.
-   The order of additions depends on the layout. Where rows have gaps, two axes that could be one loop
-   may stay apart; nothing else about the memory changes the layout. */
-int bn_find_layout(int rank, const ptrdiff_t *shape, int axis, ptrdiff_t itemsize, int count,
-                   const ptrdiff_t *const *strides, bn_layout *layout, bn_tensor *tensors);
+bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides);
+
+/* A tensor of this layout as a kernel's loops need it, from its strides by axis. Returns 0 if the loops
+   do not fit: the axes are in another order, or there are gaps between values of a row. */
+int bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides, ptrdiff_t itemsize,
+                   bn_tensor *tensor);
 
 #endif

@@ -11,6 +11,7 @@ typedef struct {
     bn_layout layout;
     int threads;
     bn_tensors tensors;
+    const ptrdiff_t *gathered[BN_TENSORS]; /* strides by axis of a tensor that does not fit the layout */
     bn_channel_values values;
     bn_activation activation;
     double negative_slope;

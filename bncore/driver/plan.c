@@ -25,10 +25,7 @@ bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read
         .cut = cut, .threads = threads, .block = channels, .group = channels, .tile = TILE_ROWS};
     if (values * channels < SERIAL_BELOW) p.threads = 1;
     p.from_memory = bytes * channels * tensors >= FROM_MEMORY;
-    if (layout->channels_last) {
-        if (p.from_memory) p.tile = 1; /* one row after the other: hardware prefetches that */
-        return p;
-    }
+    if (layout->channels_last) return p;
     if (!read) {
         p.row_by_row = 1;
         p.block = bn_min(channels, 1 + SINGLE_PASS / cut.n);
@@ -48,4 +45,11 @@ bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read
     p.block = 1;
     p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
     return p;
+}
+
+bn_chunk bn_plan_chunk(const bn_plan *plan, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)
+{
+    bn_chunk chunk = bn_chunk_at(&plan->cut, k, begin, end - begin);
+    chunk.extent.tile = plan->tile;
+    return chunk;
 }

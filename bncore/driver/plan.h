@@ -26,4 +26,7 @@ typedef struct {
 /* `tensors`: how many the call has; `read`: how many of them both passes read, 0 for a single pass. */
 bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read, int threads);
 
+/* Chunk k of channels `begin` to `end`, with the plan's tile. */
+bn_chunk bn_plan_chunk(const bn_plan *plan, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end);
+
 #endif

@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include "gather.h"
 #include "integers.h"
 #include "parallel.h"
 
@@ -8,35 +9,106 @@ bn_plan bn_plan_for(const bn_call *call, bn_partition cut, int has_sums)
     const bn_tensors *t = &call->tensors;
     const bn_tensor *each = (const bn_tensor *)t;
     int tensors = 0;
-    for (int i = 0; i < BN_MAX_TENSORS; i++) tensors += each[i].data != NULL;
+    for (int i = 0; i < BN_TENSORS; i++) tensors += each[i].data != NULL;
     const int backward = t->dy.data != NULL, reads_y = backward && t->y.data;
     const int read = has_sums ? 1 + backward + reads_y : 0; /* by both passes */
     return bn_make_plan(cut, call->kernels->itemsize, tensors, read, call->threads);
 }
 
+/* ---- one chunk ---- */
+
+typedef enum { UNUSED, READ, WRITTEN } use;
+
+/* What a step that sums, or one that writes, does with a tensor of the call. */
+static use use_of(const bn_operation *op, int tensor, int writes)
+{
+    const int backward = op->call->tensors.dy.data != NULL;
+    switch (tensor) {
+    case BN_X:
+    case BN_DY: return READ;
+    case BN_RESIDUAL: return writes ? READ : UNUSED;
+    case BN_Y: return backward ? READ : writes ? WRITTEN : UNUSED;
+    default: return writes ? WRITTEN : UNUSED;
+    }
+}
+
+/* A step on chunk k of some channels: on the tensors' own memory, or on copies of their parts. */
+static void on_copies(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
+                      const bn_chunk *chunk, ptrdiff_t k, int worker)
+{
+    const bn_call *call = op->call;
+    const ptrdiff_t itemsize = call->kernels->itemsize;
+    const int writes = step == op->steps->write;
+    const bn_tensor *whole = (const bn_tensor *)&call->tensors;
+    char *memory = op->gathered + worker * op->gathers * op->gathered_bytes;
+    char *buffer[BN_TENSORS];
+    bn_tensors tensors = {0};
+    bn_tensor *t = (bn_tensor *)&tensors;
+    for (int i = 0; i < BN_TENSORS; i++) {
+        if (!call->gathered[i]) {
+            t[i] = bn_chunk_of(&plan->cut, chunk, whole[i], itemsize);
+            continue;
+        }
+        buffer[i] = memory;
+        memory += op->gathered_bytes;
+        t[i] = bn_gathered(chunk, buffer[i], itemsize);
+        const bn_strided from = {whole[i].data, call->gathered[i]};
+        if (use_of(op, i, writes) == READ)
+            bn_gather(&plan->cut, chunk, from, itemsize, buffer[i]);
+    }
+    step(op, &tensors, chunk, k);
+    for (int i = 0; i < BN_TENSORS; i++) {
+        const bn_strided to = {whole[i].data, call->gathered[i]};
+        if (call->gathered[i] && use_of(op, i, writes) == WRITTEN)
+            bn_scatter(&plan->cut, chunk, to, itemsize, buffer[i]);
+    }
+}
+
+/* Chunk k of channels `begin` to `end`. */
+static void on_chunk(const bn_operation *op, const bn_plan *plan, bn_chunk_step step, ptrdiff_t k,
+                     ptrdiff_t begin, ptrdiff_t end, int worker)
+{
+    const bn_call *call = op->call;
+    if (op->gathers) {
+        const ptrdiff_t most = bn_gather_channels(&plan->cut);
+        for (ptrdiff_t c = begin; c < end; c += most) {
+            const bn_chunk chunk = bn_plan_chunk(plan, k, c, bn_min(c + most, end));
+            on_copies(op, plan, step, &chunk, k, worker);
+        }
+        return;
+    }
+    const bn_chunk chunk = bn_plan_chunk(plan, k, begin, end);
+    const bn_tensor *whole = (const bn_tensor *)&call->tensors;
+    bn_tensors tensors;
+    bn_tensor *t = (bn_tensor *)&tensors;
+    for (int i = 0; i < BN_TENSORS; i++)
+        t[i] = bn_chunk_of(&plan->cut, &chunk, whole[i], call->kernels->itemsize);
+    step(op, &tensors, &chunk, k);
+}
+
 /* ---- one pass over the chunks of channels `begin` to `end` ---- */
 
-typedef void (*chunk_loop)(const bn_operation *op, const bn_plan *plan, bn_chunk_pass pass,
-                           ptrdiff_t begin, ptrdiff_t end);
+typedef void (*chunk_loop)(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
+                           ptrdiff_t begin, ptrdiff_t end, int worker);
 
-static void on_this_thread(const bn_operation *op, const bn_plan *plan, bn_chunk_pass pass,
-                           ptrdiff_t begin, ptrdiff_t end)
+static void on_this_thread(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
+                           ptrdiff_t begin, ptrdiff_t end, int worker)
 {
-    for (ptrdiff_t k = 0; k < plan->cut.chunks; k++) pass(op, plan, k, begin, end);
+    for (ptrdiff_t k = 0; k < plan->cut.chunks; k++)
+        on_chunk(op, plan, step, k, begin, end, worker);
 }
 
 /* Items that threads share: each chunk of each block. */
 typedef struct {
     const bn_operation *op;
     const bn_plan *plan;
-    bn_chunk_pass pass;
+    bn_chunk_step step;
     ptrdiff_t begin, end, blocks, items;
     int backwards;
 } shared_pass;
 
 static void pass_items(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
-    (void)worker;
     const shared_pass *s = context;
     const bn_plan *plan = s->plan;
     for (ptrdiff_t item = first; item < last; item++) {
@@ -44,7 +116,7 @@ static void pass_items(const void *context, ptrdiff_t first, ptrdiff_t last, int
         const ptrdiff_t block = plan->row_by_row ? i % s->blocks : i / plan->cut.chunks;
         const ptrdiff_t k = plan->row_by_row ? i / s->blocks : i % plan->cut.chunks;
         const ptrdiff_t begin = s->begin + block * plan->block;
-        s->pass(s->op, plan, k, begin, bn_min(begin + plan->block, s->end));
+        on_chunk(s->op, plan, s->step, k, begin, bn_min(begin + plan->block, s->end), worker);
     }
 }
 
@@ -55,53 +127,78 @@ static void run_shared(shared_pass s)
     bn_parallel_for(s.items, s.plan->threads, pass_items, &s);
 }
 
-static void on_all_threads(const bn_operation *op, const bn_plan *plan, bn_chunk_pass pass,
-                           ptrdiff_t begin, ptrdiff_t end)
+static void on_all_threads(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
+                           ptrdiff_t begin, ptrdiff_t end, int worker)
 {
-    run_shared((shared_pass){.op = op, .plan = plan, .pass = pass, .begin = begin, .end = end});
+    (void)worker;
+    run_shared((shared_pass){.op = op, .plan = plan, .step = step, .begin = begin, .end = end});
 }
 
 /* The last chunks first: what the pass before read last may still be in a cache. */
 static void on_all_threads_backwards(const bn_operation *op, const bn_plan *plan,
-                                     bn_chunk_pass pass, ptrdiff_t begin, ptrdiff_t end)
+                                     bn_chunk_step step, ptrdiff_t begin, ptrdiff_t end)
 {
     run_shared((shared_pass){
-        .op = op, .plan = plan, .pass = pass, .begin = begin, .end = end, .backwards = 1});
+        .op = op, .plan = plan, .step = step, .begin = begin, .end = end, .backwards = 1});
 }
 
 /* ---- the passes ---- */
 
-static void sum_channels(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end)
+static int sum_in_state(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
+                        bn_sum_state state, int worker)
+{
+    const bn_steps *steps = op->steps;
+    const bn_chunk_step sum = bn_is_in_double(state) ? steps->sum_in_double : steps->sum;
+    loop(op, &op->plan, sum, begin, end, worker);
+    return steps->take_sums(op, begin, end, state);
+}
+
+/* Sum those channels again that are in this state. Where rows hold several columns of each channel, all
+   are summed, but the sums of the others are not taken: a channel's result does not depend on its
+   neighbours. */
+static void sum_again(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
+                      bn_sum_state state, int worker)
+{
+    const int together = op->call->layout.fold > 1;
+    for (ptrdiff_t c = begin, last; c < end; c = last) {
+        last = c + 1;
+        if (op->state[c] != state) continue;
+        while (last < end && op->state[last] == state) last++;
+        if (together) c = begin, last = end;
+        sum_in_state(op, loop, c, last, state, worker);
+    }
+}
+
+static void sum_channels(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
+                         int worker)
 {
     const bn_steps *steps = op->steps;
     steps->before(op, begin, end);
     if (!steps->sum) return;
-    for (int again = 0;; again = 1) {
-        loop(op, &op->plan, steps->sum, begin, end);
-        if (steps->between(op, begin, end, again)) return;
-    }
+    if (!sum_in_state(op, loop, begin, end, BN_FIRST, worker))
+        for (bn_sum_state state = BN_ABOUT_MEAN; state < BN_SUMMED; state++)
+            sum_again(op, loop, begin, end, state, worker);
+    if (steps->between) steps->between(op, begin, end);
 }
 
 static void sum_blocks(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
-    (void)worker;
     const bn_operation *op = context;
     for (ptrdiff_t block = first; block < last; block++) {
         const ptrdiff_t begin = block * op->plan.block;
         sum_channels(op, on_this_thread, begin,
-                     bn_min(begin + op->plan.block, op->call->layout.channels));
+                     bn_min(begin + op->plan.block, op->call->layout.channels), worker);
     }
 }
 
 static void sum_and_write_blocks(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
-    (void)worker;
     const bn_operation *op = context;
     for (ptrdiff_t block = first; block < last; block++) {
         const ptrdiff_t begin = block * op->plan.block;
         const ptrdiff_t end = bn_min(begin + op->plan.block, op->call->layout.channels);
-        sum_channels(op, on_this_thread, begin, end);
-        if (op->steps->write) on_this_thread(op, &op->plan, op->steps->write, begin, end);
+        sum_channels(op, on_this_thread, begin, end, worker);
+        if (op->steps->write) on_this_thread(op, &op->plan, op->steps->write, begin, end, worker);
     }
 }
 
@@ -114,7 +211,7 @@ static void for_each_block(const bn_operation *op, bn_range_body body)
 void bn_run(const bn_operation *op)
 {
     const ptrdiff_t channels = op->call->layout.channels;
-    const bn_chunk_pass write = op->steps->write;
+    const bn_chunk_step write = op->steps->write;
     switch (op->plan.how) {
     case BN_OWN: for_each_block(op, sum_and_write_blocks); break;
     case BN_APART:
@@ -127,7 +224,7 @@ void bn_run(const bn_operation *op)
     case BN_SHARED:
         for (ptrdiff_t begin = 0, end; begin < channels; begin = end) {
             end = bn_min(begin + op->plan.group, channels);
-            sum_channels(op, on_all_threads, begin, end);
+            sum_channels(op, on_all_threads, begin, end, 0);
             if (write) on_all_threads_backwards(op, &op->plan, write, begin, end);
         }
         break;

@@ -8,18 +8,28 @@
 
 typedef struct bn_operation bn_operation;
 
-/* What is done to channels `begin` to `end`; a chunk pass does it for chunk k of the plan's cut. */
+/* What is done to channels `begin` to `end`. */
 typedef void (*bn_channel_step)(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end);
-typedef void (*bn_chunk_pass)(const bn_operation *op, const bn_plan *plan, ptrdiff_t k,
-                              ptrdiff_t begin, ptrdiff_t end);
+/* A kernel on the tensors' parts of chunk k. */
+typedef void (*bn_chunk_step)(const bn_operation *op, const bn_tensors *t, const bn_chunk *chunk,
+                              ptrdiff_t k);
+
+/* How a channel is summed: at first, and again if that was not good. */
+typedef enum { BN_FIRST, BN_ABOUT_MEAN, BN_IN_DOUBLE, BN_IN_DOUBLE_ABOUT_MEAN, BN_SUMMED } bn_sum_state;
+
+static inline int bn_is_in_double(bn_sum_state state)
+{
+    return state == BN_IN_DOUBLE || state == BN_IN_DOUBLE_ABOUT_MEAN;
+}
 
 typedef struct {
     bn_channel_step before;
-    bn_chunk_pass sum; /* NULL for an operation without sums */
-    /* Make results of the sums. Returns 0 if the channels must be summed again, which it must not ask
-       for when `again` says that they have been. */
-    int (*between)(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, int again);
-    bn_chunk_pass write; /* NULL for an operation that writes no tensor */
+    bn_chunk_step sum, sum_in_double; /* NULL for an operation without sums */
+    /* Make results of the sums of those channels that were in this state, all of them at first, and find
+       their next one, which must be a later one. Returns 1 if all are good; then no state is set. */
+    int (*take_sums)(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state);
+    bn_channel_step between; /* from results to what `write` needs; may be NULL */
+    bn_chunk_step write;     /* NULL for an operation that writes no tensor */
 } bn_steps;
 
 struct bn_operation {
@@ -31,9 +41,12 @@ struct bn_operation {
 
     /* work space */
     bn_coefficients coefficients; /* [fold][channel] */
-    double *offset;               /* [fold][channel] */
-    double *var;                  /* [channel] */
+    double *guess, *spread, *var; /* [channel] */
+    bn_sum_state *state;          /* [channel] */
     double *sum_a, *sum_b;        /* [chunk][channel] */
+    char *gathered;               /* [worker][gathered tensor][value] */
+    ptrdiff_t gathered_bytes;     /* of one tensor */
+    int gathers;                  /* tensors */
 
     /* results, [channel]; NULL where the operation has none */
     double *count, *mean, *m2, *sum_g, *sum_g_xm;

@@ -3,51 +3,81 @@
      DTYPE, BITS        its name and the size of its values
      stored             C's type for a value of the data
      real               the type of the arithmetic and of the coefficients
-     UNPACK(v, size)    a vector of data as reals (size: narrow or whole)
-     PACK(v)            a whole vector of reals as data
-     NETWORKS           1 for a dtype of bn.nn, which has kernels of other layers too
-     EXACT_PRODUCT      1 where the product of two reals is exact in double: then a fused
-                        multiply-add gives the same bits as a multiplication and an addition */
+     UNPACK(v)          a vector of data as reals
+     PACK(v)            a vector of reals as data
+     NETWORKS           1 for a dtype of bn.nn, which has kernels of other layers too */
 
 #define NAME(x) JOIN3(x, DTYPE, ISA)
 
 #include "vector_body.h"
 
-/* ---- coefficients: z = (x - mean) * scale + shift, dx = (g - mean_g - (x - mean) * slope) * scale ---- */
+/* ---- coefficients: z = xm * scale + shift, dx = (g - mean_g - xm * slope) * scale ---- */
 
 /* What the mean loses when it is rounded to the arithmetic's dtype. */
 ALWAYS_INLINE double NAME(rounding_of)(double mean) { return mean - (real)mean; }
 
+/* do_channel(values, k, channel, statistic, parameter) for channels `begin` to `end`. In the common case,
+   where each channel has its own of both, the loop can be vectorized. */
+#define FOR_CHANNELS(v, k, begin, end, do_channel)                                                \
+    do {                                                                                          \
+        if (v->span == 1 && v->parameters >= end)                                                 \
+            for (ptrdiff_t c = begin; c < end; c++) do_channel(v, k, c, c, c);                    \
+        else                                                                                      \
+            for (ptrdiff_t c = begin; c < end; c++)                                               \
+                do_channel(v, k, c, c / v->span, c % v->parameters);                              \
+    } while (0)
+
+typedef struct {
+    real *restrict mean, *restrict scale, *restrict shift, *restrict mean_g, *restrict slope;
+} NAME(prepared);
+
+ALWAYS_INLINE void NAME(prepare_y)(const bn_channel_values *v, const NAME(prepared) k, ptrdiff_t c,
+                                   ptrdiff_t s, ptrdiff_t p)
+{
+    const double rstd = v->var ? bn_rstd(v->var[s], v->eps) : 1;
+    const double scale = rstd * (v->weight ? v->weight[p] : 1);
+    k.mean[c] = (real)v->mean[s];
+    k.scale[c] = (real)scale;
+    k.shift[c] = (real)((v->bias ? v->bias[p] : 0) - NAME(rounding_of)(v->mean[s]) * scale);
+}
+
+ALWAYS_INLINE void NAME(prepare_dx)(const bn_channel_values *v, const NAME(prepared) k, ptrdiff_t c,
+                                    ptrdiff_t s, ptrdiff_t p)
+{
+    (void)p;
+    const double rstd = bn_rstd(v->var[s], v->eps);
+    const double slope = v->sum_g_xm[s] / v->count[s] * rstd * rstd;
+    k.mean_g[c] = (real)(v->sum_g[s] / v->count[s] - NAME(rounding_of)(v->mean[s]) * slope);
+    k.slope[c] = (real)slope;
+}
+
+ALWAYS_INLINE NAME(prepared) NAME(prepared_in)(const bn_coefficients *k)
+{
+    return (NAME(prepared)){k->mean, k->scale, k->shift, k->mean_g, k->slope};
+}
+
 static void NAME(prepare_normalize)(const bn_channel_values *v, ptrdiff_t begin, ptrdiff_t end,
                                     const bn_coefficients *k)
 {
-    real *restrict mean = k->mean, *restrict scale = k->scale, *restrict shift = k->shift;
-    for (ptrdiff_t c = begin; c < end; c++) {
-        double rstd = v->var ? bn_rstd(v->var[c], v->eps) : 1;
-        double s = rstd * (v->weight ? v->weight[c] : 1);
-        mean[c] = (real)v->mean[c];
-        scale[c] = (real)s;
-        shift[c] = (real)((v->bias ? v->bias[c] : 0) - NAME(rounding_of)(v->mean[c]) * s);
-    }
+    const NAME(prepared) prepared = NAME(prepared_in)(k);
+    FOR_CHANNELS(v, prepared, begin, end, NAME(prepare_y));
 }
 
 static void NAME(prepare_gradient)(const bn_channel_values *v, ptrdiff_t begin, ptrdiff_t end,
                                    const bn_coefficients *k)
 {
-    real *restrict mean_g = k->mean_g, *restrict slope = k->slope;
-    for (ptrdiff_t c = begin; c < end; c++) {
-        double rstd = bn_rstd(v->var[c], v->eps);
-        double s = v->sum_g_xm[c] / v->count[c] * rstd * rstd;
-        mean_g[c] = (real)(v->sum_g[c] / v->count[c] - NAME(rounding_of)(v->mean[c]) * s);
-        slope[c] = (real)s;
-    }
+    const NAME(prepared) prepared = NAME(prepared_in)(k);
+    FOR_CHANNELS(v, prepared, begin, end, NAME(prepare_dx));
 }
 
-static void NAME(correct_for_mean)(const double *mean, ptrdiff_t begin, ptrdiff_t end,
+static void NAME(correct_for_mean)(const bn_channel_values *v, ptrdiff_t begin, ptrdiff_t end,
                                    const double *sum_g, double *sum_g_xm)
 {
-    for (ptrdiff_t c = begin; c < end; c++) sum_g_xm[c] -= NAME(rounding_of)(mean[c]) * sum_g[c];
+    for (ptrdiff_t c = begin; c < end; c++)
+        sum_g_xm[c] -= NAME(rounding_of)(v->mean[v->span == 1 ? c : c / v->span]) * sum_g[c];
 }
+
+#undef FOR_CHANNELS
 
 /* ---- where a loop is ---- */
 
@@ -80,9 +110,22 @@ ALWAYS_INLINE NAME(cursor) NAME(cursor_moved)(const loop_kind kind, NAME(cursor)
     return at;
 }
 
+ALWAYS_INLINE stored *NAME(moved_by)(const stored *place, ptrdiff_t bytes)
+{
+    return (stored *)((char *)place + bytes);
+}
+
+ALWAYS_INLINE NAME(cursor) NAME(next_row)(const loop_kind kind, const bn_tensors *t, NAME(cursor) at)
+{
+    at.x = NAME(moved_by)(at.x, t->x.row_stride);
+    if (kind.backward) at.dy = NAME(moved_by)(at.dy, t->dy.row_stride);
+    if (kind.extra)
+        at.extra = NAME(moved_by)(at.extra, (kind.backward ? t->y : t->residual).row_stride);
+    return at;
+}
+
 /* In the per-channel vectors. */
 typedef struct {
-    const double *offset;
     const real *mean, *scale, *shift, *mean_g, *slope;
     real negative_slope; /* of the activation; the same for all channels */
 } NAME(parameters);
@@ -99,7 +142,6 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_of)(bn_coefficients k, const bn_e
 
 ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdiff_t c)
 {
-    p.offset += c;
     p.mean += c, p.scale += c, p.shift += c, p.mean_g += c, p.slope += c;
     return p;
 }
@@ -119,7 +161,7 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdif
 static const bn_kernels NAME(table) = {
     .itemsize = sizeof(stored),
     .realsize = sizeof(real),
-    .guess_offset = NAME(guess_offset),
+    .guess_mean = NAME(guess_mean),
     .prepare_normalize = NAME(prepare_normalize),
     .prepare_gradient = NAME(prepare_gradient),
     .stats = NAME(stats),
@@ -139,7 +181,6 @@ static const bn_kernels NAME(table) = {
 #undef BITS
 #undef real
 #undef NETWORKS
-#undef EXACT_PRODUCT
 #undef UNPACK
 #undef PACK
 #undef NAME

@@ -52,8 +52,6 @@ typedef struct {
     bn_activation activation;
     int extra;    /* forward: there is a residual; backward: there is y, which has the sign of z */
     int step;     /* from one value to the next, per-channel values advance by: 0 planar, 1 channels-last */
-    int subtract; /* statistics: the offset is subtracted; 0 where it is 0 */
-    int wides;    /* sums: vectors of doubles that are added in one step */
 } loop_kind;
 
 /* call(activation, extra, step) with constants for arguments, so that each case is a loop of its own. */

@@ -15,12 +15,10 @@ TARGET_BEGIN("avx2,fma,f16c")
 
 ALWAYS_INLINE wide to_double(floats_narrow x) { return (wide)_mm256_cvtps_pd((__m128)x); }
 
-ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c)
+ALWAYS_INLINE wide fused_double(wide a, wide b, wide c)
 {
     return (wide)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)c);
 }
-
-ALWAYS_INLINE wide fused_double(wide a, wide b, wide c) { return multiply_add(a, b, c); }
 
 ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_whole c)
 {
@@ -54,12 +52,7 @@ ALWAYS_INLINE void store_first_double(double *to, wide v, ptrdiff_t n)
     _mm256_maskstore_pd(to, first_words(2 * n), (__m256d)v);
 }
 
-ALWAYS_INLINE words_narrow widen_narrow(halves_narrow h)
-{
-    return (words_narrow)_mm_cvtepu16_epi32(_mm_cvtsi64_si128((int64_t)h));
-}
-
-ALWAYS_INLINE words_whole widen_whole(halves_whole h)
+ALWAYS_INLINE words_whole widen(halves_whole h)
 {
     return (words_whole)_mm256_cvtepu16_epi32((__m128i)h);
 }
@@ -71,12 +64,7 @@ ALWAYS_INLINE halves_whole upper_halves(words_whole w)
                                           _mm256_extracti128_si256(upper, 1));
 }
 
-ALWAYS_INLINE floats_narrow float16_to_float_narrow(halves_narrow h)
-{
-    return (floats_narrow)_mm_cvtph_ps(_mm_cvtsi64_si128((int64_t)h));
-}
-
-ALWAYS_INLINE floats_whole float16_to_float_whole(halves_whole h)
+ALWAYS_INLINE floats_whole float16_to_float(halves_whole h)
 {
     return (floats_whole)_mm256_cvtph_ps((__m128i)h);
 }

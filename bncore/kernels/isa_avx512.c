@@ -15,12 +15,10 @@ TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")
 
 ALWAYS_INLINE wide to_double(floats_narrow x) { return (wide)_mm512_cvtps_pd((__m256)x); }
 
-ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c)
+ALWAYS_INLINE wide fused_double(wide a, wide b, wide c)
 {
     return (wide)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
-
-ALWAYS_INLINE wide fused_double(wide a, wide b, wide c) { return multiply_add(a, b, c); }
 
 ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_whole c)
 {
@@ -59,12 +57,7 @@ ALWAYS_INLINE void store_first_double(double *to, wide v, ptrdiff_t n)
     _mm512_mask_storeu_pd(to, (__mmask8)first_bits(n), (__m512d)v);
 }
 
-ALWAYS_INLINE words_narrow widen_narrow(halves_narrow h)
-{
-    return (words_narrow)_mm256_cvtepu16_epi32((__m128i)h);
-}
-
-ALWAYS_INLINE words_whole widen_whole(halves_whole h)
+ALWAYS_INLINE words_whole widen(halves_whole h)
 {
     return (words_whole)_mm512_cvtepu16_epi32((__m256i)h);
 }
@@ -77,12 +70,7 @@ ALWAYS_INLINE halves_whole upper_halves(words_whole w)
     return (halves_whole)_mm512_castsi512_si256(_mm512_permutexvar_epi16(odd, (__m512i)w));
 }
 
-ALWAYS_INLINE floats_narrow float16_to_float_narrow(halves_narrow h)
-{
-    return (floats_narrow)_mm256_cvtph_ps((__m128i)h);
-}
-
-ALWAYS_INLINE floats_whole float16_to_float_whole(halves_whole h)
+ALWAYS_INLINE floats_whole float16_to_float(halves_whole h)
 {
     return (floats_whole)_mm512_cvtph_ps((__m256i)h);
 }

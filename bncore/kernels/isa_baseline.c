@@ -11,8 +11,6 @@
 
 ALWAYS_INLINE wide to_double(floats_narrow x) { return CONVERT(x, wide); }
 
-ALWAYS_INLINE wide multiply_add(wide a, wide b, wide c) { return a * b + c; }
-
 ALWAYS_INLINE wide fused_double(wide a, wide b, wide c) { return a * b + c; }
 
 ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_whole c)
@@ -20,12 +18,10 @@ ALWAYS_INLINE floats_whole fused_float(floats_whole a, floats_whole b, floats_wh
     return a * b + c;
 }
 
-ALWAYS_INLINE words_narrow widen_narrow(halves_narrow h) { return CONVERT(h, words_narrow); }
-ALWAYS_INLINE words_whole widen_whole(halves_whole h) { return CONVERT(h, words_whole); }
+ALWAYS_INLINE words_whole widen(halves_whole h) { return CONVERT(h, words_whole); }
 ALWAYS_INLINE halves_whole upper_halves(words_whole w) { return CONVERT(w >> 16, halves_whole); }
 
-ALWAYS_INLINE floats_narrow to_float_narrow(words_narrow w) { return CONVERT(w, floats_narrow); }
-ALWAYS_INLINE floats_whole to_float_whole(words_whole w) { return CONVERT(w, floats_whole); }
+ALWAYS_INLINE floats_whole to_float(words_whole w) { return CONVERT(w, floats_whole); }
 
 ALWAYS_INLINE void stream_line(void *to, const void *line)
 {

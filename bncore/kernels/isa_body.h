@@ -6,18 +6,16 @@
      HAS_FLOAT16      defined if it converts float16
 
      wide to_double(floats_narrow)
-     wide multiply_add(wide a, wide b, wide c)          a * b + c; only called where a * b is exact, so
-                                                        that one rounding or two make no difference
      floats_whole fused_float(a, b, c)                  a * b + c, in convolutions: with one rounding
      wide fused_double(a, b, c)                         where there is such an instruction
      CONV_PIXELS, CONV_ROWS, CONV_VECTORS               the tiles of conv_body.h
      load_first_T(const T *from, ptrdiff_t n)           for the masked types T of float, double and
      store_first_T(T *to, vector, ptrdiff_t n)          uint16_t: the first n values; the rest loads as 0
-     words_* widen_*(halves_*)                          for * narrow and whole: 16 to 32 bits
+     words_whole widen(halves_whole)                    16 to 32 bits
      halves_whole upper_halves(words_whole)             the upper 16 bits of each word
-     floats_* float16_to_float_*(halves_*)              with HAS_FLOAT16
+     floats_whole float16_to_float(halves_whole)        with HAS_FLOAT16
      halves_whole float_to_float16(floats_whole)        with HAS_FLOAT16; round to nearest, ties to even
-     floats_* to_float_*(words_*)                       without HAS_FLOAT16
+     floats_whole to_float(words_whole)                 without HAS_FLOAT16
      void stream_line(void *to, const void *line)       a cache line, past the cache; `to` is aligned
      void stream_fence(void)                            makes streamed lines visible to other threads
 
@@ -29,8 +27,9 @@
 #define JOIN3(a, b, c) JOIN3_(a, b, c)
 
 enum {
-    LANE_WIDES = BN_LANES / WIDE, /* vectors that hold the lanes of a planar sum */
-    STRIP_WIDES = 4,              /* channels-last: vectors of columns whose sums stay in registers */
+    LANE_WIDES = BN_LANES / WIDE, /* vectors that hold the lanes of a sum in double */
+    SUM_VECTORS = 4,              /* of each sum, which a planar loop has in registers */
+    SUM_TERMS = 8,                /* terms that are added up in a row before they are added in double */
     CONV_TERMS = 128,             /* convolution: terms that are added up in a row */
     TILE_CHANNELS = 64,           /* planar: channels whose sums stay in L1 */
     POOL_TERMS = 32,              /* mean of large windows: terms that are added up in a row */
@@ -40,12 +39,6 @@ enum {
 
 #include "stream_body.h"
 
-#define SIZED(name) name##_narrow
-#include "float16_body.h"
-#undef SIZED
-
-#define SIZED(name) name##_whole
-#define WRITTEN
 #include "float16_body.h"
 
 #define DTYPE float32
@@ -53,8 +46,7 @@ enum {
 #define BITS 32
 #define real float
 #define NETWORKS 1
-#define EXACT_PRODUCT 1
-#define UNPACK(v, size) (v)
+#define UNPACK(v) (v)
 #define PACK(v) (v)
 #include "dtype_body.h"
 
@@ -63,8 +55,7 @@ enum {
 #define BITS 64
 #define real double
 #define NETWORKS 1
-#define EXACT_PRODUCT 0
-#define UNPACK(v, size) (v)
+#define UNPACK(v) (v)
 #define PACK(v) (v)
 #include "dtype_body.h"
 
@@ -73,9 +64,8 @@ enum {
 #define BITS 16
 #define real float
 #define NETWORKS 0
-#define EXACT_PRODUCT 1
-#define UNPACK(v, size) from_float16_##size(v)
-#define PACK(v) to_float16_whole(v)
+#define UNPACK(v) from_float16(v)
+#define PACK(v) to_float16(v)
 #include "dtype_body.h"
 
 #define DTYPE bfloat16
@@ -83,9 +73,8 @@ enum {
 #define BITS 16
 #define real float
 #define NETWORKS 0
-#define EXACT_PRODUCT 1
-#define UNPACK(v, size) from_bfloat16_##size(v)
-#define PACK(v) to_bfloat16_whole(v)
+#define UNPACK(v) from_bfloat16(v)
+#define PACK(v) to_bfloat16(v)
 #include "dtype_body.h"
 
 #define STRING_(text) #text

@@ -7,7 +7,10 @@
 #include <stdint.h>
 
 enum {
-    BN_LANES = 16, /* partial sums of a run; equal for all instruction sets, so that bits are too */
+    /* partial sums of a run; equal for all instruction sets, so that bits are too */
+    BN_LANES = 16,     /* in double, and those of pooling */
+    BN_SUM_LANES = 64, /* in the arithmetic's dtype; at most 4 * BN_LANES */
+    BN_SAMPLES = 16,   /* values of a channel from which its mean is guessed, at most */
     BN_LINE = 64,  /* bytes of a cache line */
     BN_PAD = 64,   /* values that a kernel may read beyond the end of a per-channel vector */
     BN_WIDEST_ROW = 1024, /* channels-last columns whose sums a kernel holds at once; rows that are */
@@ -26,6 +29,7 @@ typedef struct {
 typedef struct {
     bn_tensor x, residual, y, dy, dx, dresidual;
 } bn_tensors;
+enum { BN_X, BN_RESIDUAL, BN_Y, BN_DY, BN_DX, BN_DRESIDUAL, BN_TENSORS }; /* its members, as an array's */
 
 /* The loops over a chunk.
    planar: in each row, one run of n contiguous values for each channel.
@@ -34,7 +38,7 @@ typedef struct {
 typedef struct {
     int channels_last;
     ptrdiff_t rows, channels, n, tail;
-    ptrdiff_t tile; /* rows that a kernel sums before it goes on to the next channels */
+    ptrdiff_t tile; /* planar: rows that a kernel sums before it goes on to the next channels */
 } bn_extent;
 
 /* What follows the normalization in the same pass, and how outputs are written. */
@@ -53,12 +57,16 @@ typedef struct {
     void *mean, *scale, *shift, *mean_g, *slope;
 } bn_coefficients;
 
-/* Per-channel values that coefficients are made of. weight and bias may be NULL, and var where only
-   the mean matters. */
+/* What coefficients are made of. Channel c belongs to statistic c / span and to parameter c % parameters.
+   In batch normalization each channel has its own of both. In instance and group normalization, a channel
+   is that of one sample: all samples share the parameters, and `span` adjoining channels a statistic.
+   weight and bias may be NULL, and var where only the mean matters. */
 typedef struct {
-    const double *mean, *var, *weight, *bias;
+    ptrdiff_t span, parameters;
+    const double *mean, *var;                 /* by statistic */
+    const double *weight, *bias;              /* by parameter */
+    const double *sum_g, *sum_g_xm, *count;   /* by statistic; for the gradient only */
     double eps;
-    const double *sum_g, *sum_g_xm, *count; /* for the gradient only */
 } bn_channel_values;
 
 /* ---- convolutions ---- */
@@ -220,14 +228,17 @@ typedef struct {
 /* ---- tables ---- */
 
 /* The kernels of one dtype. In stats, reduce, normalize and gradient, the first element of each
-   per-channel argument is that of the chunk's first channel; channels-last, offset and k have one value
-   for each of the n columns. */
+   per-channel argument is that of the chunk's first channel; channels-last, k has one value for each of
+   the n columns. */
 typedef struct {
     ptrdiff_t itemsize; /* bytes of a value of the data */
     ptrdiff_t realsize; /* bytes of a value of the arithmetic and of the coefficients */
 
-    /* Constant subtracted before squaring, against cancellation; 0 skips the subtraction. */
-    void (*guess_offset)(bn_tensor x, bn_extent e, double *offset);
+    /* A number of the arithmetic's dtype near the mean of each channel, against cancellation: the mean of
+       some values, value k at x + places[k]; and how far apart they are. The samples are a power of two,
+       at most BN_SAMPLES. */
+    void (*guess_mean)(const char *x, const ptrdiff_t *places, int samples, ptrdiff_t channel_stride,
+                       ptrdiff_t channels, double *mean, double *spread);
 
     /* Coefficients of channels `begin` to `end`. */
     void (*prepare_normalize)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
@@ -235,14 +246,16 @@ typedef struct {
     void (*prepare_gradient)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
                              const bn_coefficients *k);
 
-    /* Σd and Σd² of each channel, d = x - offset. */
-    void (*stats)(bn_tensor x, bn_extent e, const double *offset, double *sum_d, double *sum_dd);
-    /* Σg and Σg·(x - k.mean) of each channel. */
+    /* Σxm and Σxm² of each channel, xm = x - k.mean. They are exact to about the digits of the
+       arithmetic's dtype. With `in_double`, values and products may be of any size; that is slow. */
+    void (*stats)(bn_tensor x, bn_extent e, bn_coefficients k, int in_double, double *sum_xm,
+                  double *sum_xm_xm);
+    /* Σg and Σg·xm of each channel, in the same way. */
     void (*reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k, const bn_epilogue *epilogue,
-                   double *sum_g, double *sum_g_xm);
-    /* Turn Σg·(x - k.mean), where k.mean is rounded, into Σg·(x - mean). */
-    void (*correct_for_mean)(const double *mean, ptrdiff_t begin, ptrdiff_t end, const double *sum_g,
-                             double *sum_g_xm);
+                   int in_double, double *sum_g, double *sum_g_xm);
+    /* Turn Σg·(x - k.mean) of channels `begin` to `end`, where k.mean is rounded, into Σg·(x - mean). */
+    void (*correct_for_mean)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
+                             const double *sum_g, double *sum_g_xm);
 
     /* y of the chunk; dx of the chunk, and dresidual = g. */
     void (*normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,

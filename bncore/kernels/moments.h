@@ -4,17 +4,17 @@
 
 #include <math.h>
 
-/* Mean and m2 = Σ(x - mean)² of `count` values from Σd and Σd² of d = x - offset. */
-static inline void bn_moments(double count, double offset, double sum_d, double sum_dd, double *mean,
+/* Mean and m2 = Σ(x - mean)² of `count` values from Σd and Σd² of d = x - guess. */
+static inline void bn_moments(double count, double guess, double sum_d, double sum_dd, double *mean,
                               double *m2)
 {
     double distance = sum_d / count, squares = sum_dd - sum_d * distance;
-    *mean = offset + distance;
+    *mean = guess + distance;
     *m2 = squares < 0 ? 0 : squares;
 }
 
-/* Whether cancellation in m2 cost Σd² at most ten bits, which it does while the offset is near the mean. */
-static inline int bn_moments_good(double sum_dd, double m2) { return sum_dd <= 1024 * m2; }
+/* Whether m2 has the digits of Σd², but for one bit: that is so where the guess is near the mean. */
+static inline int bn_moments_good(double sum_dd, double m2) { return sum_dd <= 2 * m2; }
 
 /* Merge the moments of count_b > 0 more values into those of `count` values (Chan, Golub & LeVeque
    1979). */

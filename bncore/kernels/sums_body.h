@@ -1,103 +1,142 @@
-/* Sums of a chunk, in double: Σd and Σd² of d = x - offset, or Σg and Σg·xm of xm = x - mean. Below,
-   a is the first sum and b the second.
+/* Sums of a chunk: Σxm and Σxm² of xm = x - mean, or Σg and Σg·xm. Forward, `mean` is a guess. Below, a is
+   the first sum and b the second.
 
-   The order of additions is fixed. Planar: value i of a run goes into lane i mod BN_LANES, run after
-   run, and add_lanes adds the lanes. Channels-last: each column has a sum, and the columns of a channel
-   are added in their order. So nothing depends on the instruction set.
+   Values are added in the arithmetic's dtype, at most SUM_TERMS in a row, and such short sums are added up
+   in double. So a sum has nearly the digits of one in double, in half the time or less: converting each
+   value to double would limit the speed.
 
-   The conversion to double limits the speed (on Zen 4, two cycles for 8 values). Adding by fused
-   multiply-adds, which other pipes execute, gained nothing. Adding four floats before each conversion
-   took 0.65 of the time backward, but loses the digits that the sums are in double for. */
+   The order of additions is fixed. Planar: value i of a row goes into lane i mod BN_SUM_LANES. After each
+   block of SUM_TERMS steps, the lanes are added to BN_LANES sums in double. Channels-last: each column has
+   a sum, and the columns of a channel are added in their order. So nothing depends on the instruction
+   set. Additions of 0 change nothing, because no sum is ever -0. */
 
-/* One step of a loop: kind.wides vectors of values. With `masked`, only the first n values count. */
-ALWAYS_INLINE void NAME(add)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
-                             const int masked, ptrdiff_t n, wide *a, wide *b)
+enum {
+    NAME(STRIP) = SUM_VECTORS * NAME(VEC), /* values whose sums are in registers */
+    NAME(LANE_VECS) = BN_SUM_LANES / NAME(VEC),
+    NAME(VEC_WIDES) = NAME(VEC) / WIDE,
+};
+
+/* g of the first n values of a vector. */
+ALWAYS_INLINE NAME(vec) NAME(read_g)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
+                                     ptrdiff_t n, NAME(vec) xm)
 {
-    for (int v = 0; v < kind.wides; v++) {
-        const int i = v * WIDE, j = kind.step * i;
-        if (!kind.backward) {
-            wide d = NAME(widen)(NAME(read_narrow)(at.x + i));
-            if (kind.subtract) d = kind.step ? d - load_wide(p.offset + j) : d - *p.offset;
-            if (masked) d = keep_first(d, n - i);
-            a[v] += d;
-            /* d = x - offset may have all digits of a double: then d² is not exact */
-            b[v] = kind.subtract ? d * d + b[v] : NAME(multiply_add)(d, d, b[v]);
-        } else {
-            NAME(narrow) x = NAME(read_narrow)(at.x + i), g = NAME(read_narrow)(at.dy + i);
-            NAME(narrow) xm = kind.step ? x - NAME(load_narrow)(p.mean + j) : x - *p.mean;
-            if (kind.activation) {
-                NAME(narrow) z;
-                if (kind.extra) z = NAME(read_narrow)(at.extra + i);
-                else if (kind.step)
-                    z = xm * NAME(load_narrow)(p.scale + j) + NAME(load_narrow)(p.shift + j);
-                else z = xm * *p.scale + *p.shift;
-                g = NAME(gate_narrow)(g, z, kind.activation, p.negative_slope);
-            }
-            wide wide_g = NAME(widen)(g);
-            a[v] += wide_g;
-            b[v] = NAME(multiply_add)(wide_g, NAME(widen)(xm), b[v]);
-        }
-    }
+    const NAME(vec) g = NAME(read)(at.dy, n);
+    if (!kind.activation) return g;
+    NAME(vec) z;
+    if (kind.extra) z = NAME(read)(at.extra, n);
+    else if (kind.step) z = xm * NAME(load)(p.scale) + NAME(load)(p.shift);
+    else z = xm * *p.scale + *p.shift;
+    return NAME(gate)(g, z, kind.activation, p.negative_slope);
 }
 
-/* Copies of the last values of a row, with zeros after them up to a whole step. */
-enum { NAME(STEP) = WIDE * STRIP_WIDES > BN_LANES ? WIDE * STRIP_WIDES : BN_LANES };
+/* A term of both sums, or both sums, for each value of a vector; of a term, the first n values count. */
 typedef struct {
-    _Alignas(BN_LINE) stored x[NAME(STEP)];
-    _Alignas(BN_LINE) stored dy[NAME(STEP)];
-    _Alignas(BN_LINE) stored extra[NAME(STEP)];
-} NAME(padding);
+    NAME(vec) a, b;
+} NAME(pair);
 
-ALWAYS_INLINE const stored *NAME(pad)(const loop_kind kind, const stored *from, stored *to, ptrdiff_t n)
+ALWAYS_INLINE NAME(pair) NAME(pair_at)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
+                                         ptrdiff_t n)
 {
-    for (int i = 0; i < kind.wides * WIDE; i += NAME(VEC)) {
-        ptrdiff_t rest = n - i;
-        NAME(packed) v = {0};
-        if (rest >= NAME(VEC)) v = NAME(load_packed)(from + i, NAME(VEC));
-        else if (rest > 0) v = NAME(load_packed)(from + i, rest);
-        NAME(store_packed)(to + i, v, NAME(VEC));
+    const NAME(vec) x = NAME(read)(at.x, n);
+    NAME(vec) xm = kind.step ? x - NAME(load)(p.mean) : x - *p.mean;
+    if (kind.backward) {
+        const NAME(vec) g = NAME(read_g)(kind, at, p, n, xm);
+        return (NAME(pair)){g, g * xm};
     }
-    return to;
+    if (n < NAME(VEC)) xm = NAME(keep_first)(xm, n);
+    return (NAME(pair)){xm, xm * xm};
 }
 
-/* The last step of a row, over n values, fewer than a whole step has. Zeros of x and dy add nothing to
-   the sums, except where d = 0 - offset: there the step is masked. (One loop body for whole and last
-   steps would be less code, but took 5 to 15 % longer with AVX2 and AVX-512.) */
-ALWAYS_INLINE void NAME(add_last)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
-                                  ptrdiff_t n, wide *a, wide *b)
+ALWAYS_INLINE NAME(pair) NAME(plus)(NAME(pair) s, NAME(pair) t)
 {
-    NAME(padding) padded;
-    at.x = NAME(pad)(kind, at.x, padded.x, n);
-    if (kind.backward) at.dy = NAME(pad)(kind, at.dy, padded.dy, n);
-    if (kind.extra) at.extra = NAME(pad)(kind, at.extra, padded.extra, n);
-    NAME(add)(kind, at, p, kind.subtract, n, a, b);
+    return (NAME(pair)){s.a + t.a, s.b + t.b};
+}
+
+/* Add the first n values of a strip. */
+ALWAYS_INLINE void NAME(add_strip)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
+                                   ptrdiff_t n, NAME(pair) *sums)
+{
+    for (int v = 0; v < SUM_VECTORS; v++) {
+        const NAME(cursor) here = NAME(cursor_moved)(kind, at, v * NAME(VEC));
+        const ptrdiff_t left = n - v * NAME(VEC);
+        if (left >= NAME(VEC))
+            sums[v] = NAME(plus)(sums[v], NAME(pair_at)(kind, here, p, NAME(VEC)));
+        else if (left > 0) sums[v] = NAME(plus)(sums[v], NAME(pair_at)(kind, here, p, left));
+    }
+}
+
+/* Add a vector to sums in double. */
+ALWAYS_INLINE void NAME(add_wide)(NAME(vec) v, wide *sums)
+{
+    NAME(narrow) part[NAME(VEC_WIDES)];
+    memcpy(part, &v, sizeof v);
+    for (int k = 0; k < NAME(VEC_WIDES); k++) sums[k] += NAME(widen)(part[k]);
 }
 
 /* ---- planar ---- */
 
-ALWAYS_INLINE void NAME(add_run)(const loop_kind kind, NAME(cursor) run, ptrdiff_t n,
-                                 NAME(parameters) p, wide *a, wide *b)
+/* Add lanes i, i + BN_LANES, i + 2 * BN_LANES, ... to sum i. */
+ALWAYS_INLINE void NAME(add_up)(const NAME(pair) *lanes, wide *a, wide *b)
 {
-    ptrdiff_t i = 0;
-    for (; i + BN_LANES <= n; i += BN_LANES)
-        NAME(add)(kind, NAME(cursor_moved)(kind, run, i), p, 0, 0, a, b);
-    if (i < n) NAME(add_last)(kind, NAME(cursor_moved)(kind, run, i), p, n - i, a, b);
+    enum { N = BN_LANES / NAME(VEC) };
+    for (int i = 0; i < N; i++) {
+        const NAME(pair) sum = NAME(plus)(NAME(plus)(lanes[i], lanes[i + N]),
+                                           NAME(plus)(lanes[i + 2 * N], lanes[i + 3 * N]));
+        NAME(add_wide)(sum.a, a + i * NAME(VEC_WIDES));
+        NAME(add_wide)(sum.b, b + i * NAME(VEC_WIDES));
+    }
 }
 
-/* Rows `begin` to `end` of channel c. */
+/* Rows `begin` to `end` of channel c, n values of each from `first` on. */
+ALWAYS_INLINE void NAME(add_block)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
+                                   ptrdiff_t end, ptrdiff_t c, ptrdiff_t first, ptrdiff_t n,
+                                   NAME(parameters) p, wide *a, wide *b)
+{
+    NAME(pair) lanes[NAME(LANE_VECS)];
+    for (int v = 0; v < NAME(LANE_VECS); v += SUM_VECTORS) {
+        NAME(pair) strip[SUM_VECTORS] = {{{0}}};
+        NAME(cursor) row = NAME(cursor_at)(kind, t, begin, c);
+        row = NAME(cursor_moved)(kind, row, first + v * NAME(VEC));
+        const ptrdiff_t left = n - v * NAME(VEC);
+        for (ptrdiff_t r = begin; r < end; r++, row = NAME(next_row)(kind, t, row)) {
+            ptrdiff_t i = 0;
+            for (; i + NAME(STRIP) <= left; i += BN_SUM_LANES)
+                NAME(add_strip)(kind, NAME(cursor_moved)(kind, row, i), p, NAME(STRIP), strip);
+            if (i < left)
+                NAME(add_strip)(kind, NAME(cursor_moved)(kind, row, i), p, left - i, strip);
+        }
+        memcpy(lanes + v, strip, sizeof strip);
+    }
+    NAME(add_up)(lanes, a, b);
+}
+
+/* Rows of n values that make a block of at most SUM_TERMS steps; 1 if a row is longer. It divides the
+   rows of a tile, so that blocks do not depend on tiles. */
+ALWAYS_INLINE ptrdiff_t NAME(block_rows)(ptrdiff_t n)
+{
+    const ptrdiff_t steps = (n + BN_SUM_LANES - 1) / BN_SUM_LANES;
+    ptrdiff_t rows = SUM_TERMS;
+    while (rows > 1 && rows * steps > SUM_TERMS) rows /= 2;
+    return rows;
+}
+
+/* Rows `begin` to `end` of channel c; a block has so many. */
 ALWAYS_INLINE void NAME(add_rows)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
-                                  ptrdiff_t end, ptrdiff_t c, ptrdiff_t n, NAME(parameters) p, wide *a,
-                                  wide *b)
+                                  ptrdiff_t end, ptrdiff_t rows, ptrdiff_t c, ptrdiff_t n,
+                                  NAME(parameters) p, wide *a, wide *b)
 {
-    for (ptrdiff_t r = begin; r < end; r++)
-        NAME(add_run)(kind, NAME(cursor_at)(kind, t, r, c), n, p, a, b);
+    enum { BLOCK = SUM_TERMS * BN_SUM_LANES };
+    for (ptrdiff_t r = begin; r < end; r += rows)
+        for (ptrdiff_t i = 0; i < n; i += BLOCK)
+            NAME(add_block)(kind, t, r, bn_min(r + rows, end), c, i, bn_min(BLOCK, n - i), p, a, b);
 }
 
-ALWAYS_INLINE void NAME(sum_planar)(loop_kind kind, const bn_tensors *t, bn_extent e,
+ALWAYS_INLINE void NAME(sum_planar)(const loop_kind kind, const bn_tensors *t, bn_extent e,
                                     NAME(parameters) p, double *sum_a, double *sum_b)
 {
     enum { N = LANE_WIDES };
     double lanes[TILE_CHANNELS][2][BN_LANES];
+    const ptrdiff_t rows = NAME(block_rows)(e.n);
     for (ptrdiff_t first = 0; first < e.channels; first += TILE_CHANNELS) {
         const ptrdiff_t last = bn_min(first + TILE_CHANNELS, e.channels);
         for (ptrdiff_t r = 0; r < e.rows; r += e.tile) {
@@ -108,14 +147,7 @@ ALWAYS_INLINE void NAME(sum_planar)(loop_kind kind, const bn_tensors *t, bn_exte
                     load_wides(a, lanes[c - first][0], N);
                     load_wides(b, lanes[c - first][1], N);
                 }
-                const NAME(parameters) at = NAME(parameters_moved)(p, c);
-                kind.subtract = 0;
-                if (kind.backward || *at.offset == 0) {
-                    NAME(add_rows)(kind, t, r, end, c, e.n, at, a, b);
-                } else {
-                    kind.subtract = 1;
-                    NAME(add_rows)(kind, t, r, end, c, e.n, at, a, b);
-                }
+                NAME(add_rows)(kind, t, r, end, rows, c, e.n, NAME(parameters_moved)(p, c), a, b);
                 if (end == e.rows) {
                     sum_a[c] = add_lanes(a);
                     sum_b[c] = add_lanes(b);
@@ -130,40 +162,61 @@ ALWAYS_INLINE void NAME(sum_planar)(loop_kind kind, const bn_tensors *t, bn_exte
 
 /* ---- channels-last ---- */
 
-/* A strip of columns, whose sums stay in registers over the rows: a whole step, or the first n columns
-   of one. */
-ALWAYS_INLINE void NAME(sum_strip)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
-                                   ptrdiff_t end, ptrdiff_t column, const int whole, ptrdiff_t n,
-                                   NAME(parameters) p, double *sum_a, double *sum_b)
+ALWAYS_INLINE void NAME(add_to)(double *sums, NAME(vec) v)
 {
-    wide a[STRIP_WIDES], b[STRIP_WIDES];
-    load_wides(a, sum_a, STRIP_WIDES);
-    load_wides(b, sum_b, STRIP_WIDES);
-    for (ptrdiff_t r = begin; r < end; r++) {
-        const NAME(cursor) row = NAME(cursor_at)(kind, t, r, 0);
-        const NAME(cursor) at = NAME(cursor_moved)(kind, row, column);
-        if (whole) NAME(add)(kind, at, p, 0, 0, a, b);
-        else NAME(add_last)(kind, at, p, n, a, b);
-    }
-    store_wides(sum_a, a, STRIP_WIDES);
-    store_wides(sum_b, b, STRIP_WIDES);
+    wide w[NAME(VEC_WIDES)];
+    load_wides(w, sums, NAME(VEC_WIDES));
+    NAME(add_wide)(v, w);
+    store_wides(sums, w, NAME(VEC_WIDES));
 }
 
-/* Columns `column` to `column` + n of rows `begin` to `end`. */
-ALWAYS_INLINE void NAME(sum_columns)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
-                                     ptrdiff_t end, ptrdiff_t tile, ptrdiff_t column, ptrdiff_t n,
-                                     NAME(parameters) p, double *sum_a, double *sum_b)
+/* The sum of a vector's terms over so many rows, 1 or 4. */
+ALWAYS_INLINE NAME(pair) NAME(pair_of_rows)(const loop_kind kind, const bn_tensors *t, const int rows,
+                                              NAME(cursor) at, NAME(parameters) p, ptrdiff_t n)
 {
-    enum { N = STRIP_WIDES * WIDE };
-    for (; begin < end; begin += tile) {
-        const ptrdiff_t stop = bn_min(begin + tile, end);
-        ptrdiff_t i = 0;
-        for (; i + N <= n; i += N)
-            NAME(sum_strip)(kind, t, begin, stop, column + i, 1, N, NAME(parameters_moved)(p, i),
-                            sum_a + i, sum_b + i);
-        if (i < n)
-            NAME(sum_strip)(kind, t, begin, stop, column + i, 0, n - i,
-                            NAME(parameters_moved)(p, i), sum_a + i, sum_b + i);
+    NAME(pair) row[4];
+    for (int r = 0; r < rows; r++, at = NAME(next_row)(kind, t, at))
+        row[r] = NAME(pair_at)(kind, at, p, n);
+    if (rows == 1) return row[0];
+    return NAME(plus)(NAME(plus)(row[0], row[1]), NAME(plus)(row[2], row[3]));
+}
+
+/* Add n columns of so many rows to their sums. */
+ALWAYS_INLINE void NAME(add_columns)(const loop_kind kind, const bn_tensors *t, const int rows,
+                                     NAME(cursor) at, NAME(parameters) p, ptrdiff_t n,
+                                     NAME(pair) *sums)
+{
+    ptrdiff_t i = 0;
+    for (; i + NAME(VEC) <= n; i += NAME(VEC), sums++)
+        *sums = NAME(plus)(*sums, NAME(pair_of_rows)(kind, t, rows, NAME(cursor_moved)(kind, at, i),
+                                                      NAME(parameters_moved)(p, i), NAME(VEC)));
+    if (i < n)
+        *sums = NAME(plus)(*sums, NAME(pair_of_rows)(kind, t, rows, NAME(cursor_moved)(kind, at, i),
+                                                      NAME(parameters_moved)(p, i), n - i));
+}
+
+/* Columns `column` to `column` + n of rows `begin` to `end`. Four rows are added at a time, one after the
+   other in memory, which hardware prefetches, and SUM_TERMS such sums before they are added in double. */
+ALWAYS_INLINE void NAME(sum_columns)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
+                                     ptrdiff_t end, ptrdiff_t column, ptrdiff_t n, NAME(parameters) p,
+                                     double *sum_a, double *sum_b)
+{
+    NAME(pair) sums[BN_WIDEST_ROW / NAME(VEC)];
+    const ptrdiff_t vectors = (n + NAME(VEC) - 1) / NAME(VEC);
+    NAME(cursor) at = NAME(cursor_moved)(kind, NAME(cursor_at)(kind, t, begin, 0), column);
+    for (ptrdiff_t r = begin; r < end;) {
+        const ptrdiff_t stop = bn_min(r + 4 * SUM_TERMS, end);
+        memset(sums, 0, vectors * sizeof *sums);
+        for (; r + 4 <= stop; r += 4) {
+            NAME(add_columns)(kind, t, 4, at, p, n, sums);
+            for (int k = 0; k < 4; k++) at = NAME(next_row)(kind, t, at);
+        }
+        for (; r < stop; r++, at = NAME(next_row)(kind, t, at))
+            NAME(add_columns)(kind, t, 1, at, p, n, sums);
+        for (ptrdiff_t k = 0; k < vectors; k++) {
+            NAME(add_to)(sum_a + k * NAME(VEC), sums[k].a);
+            NAME(add_to)(sum_b + k * NAME(VEC), sums[k].b);
+        }
     }
 }
 
@@ -177,8 +230,8 @@ ALWAYS_INLINE void NAME(sum_last)(const loop_kind kind, const bn_tensors *t, bn_
         const NAME(parameters) at = NAME(parameters_moved)(p, first);
         memset(a, 0, (n + BN_PAD) * sizeof *a);
         memset(b, 0, (n + BN_PAD) * sizeof *b);
-        NAME(sum_columns)(kind, t, 0, e.rows, e.tile, first, n, at, a, b);
-        NAME(sum_columns)(kind, t, e.rows, e.rows + (tail > 0), 1, first, tail, at, a, b);
+        NAME(sum_columns)(kind, t, 0, e.rows, first, n, at, a, b);
+        NAME(sum_columns)(kind, t, e.rows, e.rows + (tail > 0), first, tail, at, a, b);
         /* a row that holds several columns of each channel is not wider than one tile */
         const ptrdiff_t channels = bn_min(e.channels - first, n);
         for (ptrdiff_t f = channels; f < n; f += channels)
@@ -191,56 +244,112 @@ ALWAYS_INLINE void NAME(sum_last)(const loop_kind kind, const bn_tensors *t, bn_
     }
 }
 
+/* ---- in double ---- */
+
+/* The same sums where values of the arithmetic's dtype overflow, or their products underflow. They are
+   rare, so that speed does not matter, nor which kind of loop it is. */
+static void NAME(sum_in_double)(loop_kind kind, const bn_tensors *t, bn_extent e, NAME(parameters) p,
+                                double *sum_a, double *sum_b)
+{
+    memset(sum_a, 0, e.channels * sizeof *sum_a);
+    memset(sum_b, 0, e.channels * sizeof *sum_b);
+    for (ptrdiff_t r = 0; r < e.rows + (e.tail > 0); r++)
+        for (ptrdiff_t run = 0; run < (kind.step ? 1 : e.channels); run++) {
+            const NAME(cursor) row = NAME(cursor_at)(kind, t, r, run);
+            for (ptrdiff_t i = 0, m, n = r < e.rows ? e.n : e.tail; i < n; i += m) {
+                m = bn_min(n - i, NAME(VEC));
+                const NAME(cursor) at = NAME(cursor_moved)(kind, row, i);
+                const NAME(parameters) q = NAME(parameters_moved)(p, kind.step ? i : run);
+                const NAME(vec) x = NAME(read)(at.x, m);
+                const NAME(vec) mean = kind.step ? NAME(load)(q.mean) : NAME(splat)(*q.mean);
+                real xs[NAME(VEC)], means[NAME(VEC)], gs[NAME(VEC)];
+                memcpy(xs, &x, sizeof xs);
+                memcpy(means, &mean, sizeof means);
+                if (kind.backward) {
+                    const NAME(vec) g = NAME(read_g)(kind, at, q, m, x - mean);
+                    memcpy(gs, &g, sizeof gs);
+                }
+                for (ptrdiff_t l = 0; l < m; l++) {
+                    const ptrdiff_t c = kind.step ? (i + l) % e.channels : run;
+                    const double xm = (double)xs[l] - means[l], g = kind.backward ? gs[l] : xm;
+                    sum_a[c] += g;
+                    sum_b[c] += g * xm;
+                }
+            }
+        }
+}
+
 /* ---- the kernels ---- */
 
-/* The channel's first value if it is far from 0 compared with how far apart a few values are, else 0.
-   Sums about an offset near the mean do not cancel; if this one was not near enough, the driver sums
-   again about the mean. */
-static void NAME(guess_offset)(bn_tensor x, bn_extent e, double *offset)
+/* The values of up to VEC channels at this place. */
+ALWAYS_INLINE NAME(vec) NAME(read_channels)(const char *x, ptrdiff_t channel_stride, ptrdiff_t n)
 {
-    enum { SAMPLES = 4, FAR = 8 };
-    for (ptrdiff_t c = 0; c < e.channels; c++) {
-        double low = HUGE_VAL, high = -HUGE_VAL, value = 0;
-        for (int k = SAMPLES - 1; k >= 0; k--) {
-            const stored *row = NAME(row_of)(x, k * e.rows / SAMPLES, c);
-            value = NAME(read_value)(row + k * e.n / SAMPLES);
-            low = value < low ? value : low;
-            high = value > high ? value : high;
+    if (channel_stride == sizeof(stored)) return NAME(read)((const stored *)x, n);
+    stored values[NAME(VEC)] = {0};
+    for (ptrdiff_t l = 0; l < n; l++) memcpy(values + l, x + l * channel_stride, sizeof *values);
+    return NAME(read)(values, NAME(VEC));
+}
+
+/* The samples are added in pairs, so that equal ones have their own value as mean. */
+static void NAME(guess_mean)(const char *x, const ptrdiff_t *places, int samples,
+                             ptrdiff_t channel_stride, ptrdiff_t channels, double *mean,
+                             double *spread)
+{
+    for (ptrdiff_t c = 0; c < channels; c += NAME(VEC)) {
+        const ptrdiff_t n = bn_min(NAME(VEC), channels - c);
+        const char *first = x + c * channel_stride;
+        NAME(vec) low = NAME(read_channels)(first + places[0], channel_stride, n), high = low;
+        NAME(vec) sums[BN_SAMPLES] = {0};
+        for (int k = 0; k < samples; k++) {
+            const NAME(vec) value = NAME(read_channels)(first + places[k], channel_stride, n);
+            low = SELECT(value < low, value, low);
+            high = SELECT(value > high, value, high);
+            sums[k] = value * ((real)1 / samples);
         }
-        offset[c] = fabs(value) > FAR * (high - low) ? value : 0;
+        for (int half = samples / 2; half > 0; half /= 2)
+            for (int k = 0; k < half; k++) sums[k] += sums[k + half];
+        high -= low;
+        real means[NAME(VEC)], spreads[NAME(VEC)];
+        memcpy(means, sums, sizeof means);
+        memcpy(spreads, &high, sizeof spreads);
+        for (ptrdiff_t l = 0; l < n; l++) {
+            mean[c + l] = isfinite(means[l]) ? means[l] : 0;
+            spread[c + l] = spreads[l];
+        }
     }
 }
 
-static int NAME(all_zero)(const double *values, ptrdiff_t n)
+ALWAYS_INLINE void NAME(sum)(const loop_kind kind, const bn_tensors *t, bn_extent e,
+                             NAME(parameters) p, double *sum_a, double *sum_b)
 {
-    for (ptrdiff_t i = 0; i < n; i++)
-        if (values[i] != 0) return 0;
-    return 1;
-}
-
-ALWAYS_INLINE void NAME(sum)(loop_kind kind, const bn_tensors *t, bn_extent e, NAME(parameters) p,
-                             double *sum_a, double *sum_b)
-{
-    kind.wides = kind.step ? STRIP_WIDES : LANE_WIDES;
     if (kind.step) NAME(sum_last)(kind, t, e, p, sum_a, sum_b);
     else NAME(sum_planar)(kind, t, e, p, sum_a, sum_b);
 }
 
-static void NAME(stats)(bn_tensor x, bn_extent e, const double *offset, double *sum_d,
-                        double *sum_dd)
+static void NAME(stats)(bn_tensor x, bn_extent e, bn_coefficients k, int in_double, double *sum_xm,
+                        double *sum_xm_xm)
 {
-    const NAME(parameters) p = {.offset = offset};
+    const NAME(parameters) p = NAME(parameters_of)(k, &(bn_epilogue){0});
     const bn_tensors t = {.x = x};
-    if (!e.channels_last) NAME(sum)((loop_kind){0}, &t, e, p, sum_d, sum_dd);
-    else if (NAME(all_zero)(offset, e.n)) NAME(sum)((loop_kind){.step = 1}, &t, e, p, sum_d, sum_dd);
-    else NAME(sum)((loop_kind){.step = 1, .subtract = 1}, &t, e, p, sum_d, sum_dd);
+    if (in_double)
+        NAME(sum_in_double)((loop_kind){.step = e.channels_last}, &t, e, p, sum_xm, sum_xm_xm);
+    else if (e.channels_last) NAME(sum)((loop_kind){.step = 1}, &t, e, p, sum_xm, sum_xm_xm);
+    else NAME(sum)((loop_kind){0}, &t, e, p, sum_xm, sum_xm_xm);
 }
 
 static void NAME(reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k,
-                         const bn_epilogue *epilogue, double *sum_g, double *sum_g_xm)
+                         const bn_epilogue *epilogue, int in_double, double *sum_g, double *sum_g_xm)
 {
     const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
     const int has_y = t->y.data != NULL;
+    if (in_double) {
+        const loop_kind kind = {.backward = 1,
+                                .activation = epilogue->activation,
+                                .extra = has_y,
+                                .step = e.channels_last};
+        NAME(sum_in_double)(kind, t, e, p, sum_g, sum_g_xm);
+        return;
+    }
 #define SUM(ACTIVATION, HAS_Y, LAST)                                                              \
     NAME(sum)(                                                                                    \
         (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, \

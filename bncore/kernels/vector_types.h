@@ -27,6 +27,4 @@ typedef double wide VECTOR(VECTOR_BYTES);
 typedef float floats_whole VECTOR(VECTOR_BYTES);
 typedef float floats_narrow VECTOR(VECTOR_BYTES / 2);
 typedef int32_t words_whole VECTOR(VECTOR_BYTES);
-typedef int32_t words_narrow VECTOR(VECTOR_BYTES / 2);
 typedef uint16_t halves_whole VECTOR(VECTOR_BYTES / 2);
-typedef uint16_t halves_narrow VECTOR(VECTOR_BYTES / 4);

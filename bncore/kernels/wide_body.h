@@ -1,20 +1,5 @@
 /* Vectors of doubles, in which sums are kept. */
 
-#if BN_VECTORS
-typedef int64_t wide_mask VECTOR(VECTOR_BYTES);
-
-/* d with zeros after its first n values; all of d if n is larger. */
-ALWAYS_INLINE wide keep_first(wide d, ptrdiff_t n)
-{
-    static const int64_t ones_then_zeros[2 * WIDE] = {[0 ... WIDE - 1] = -1};
-    wide_mask mask;
-    memcpy(&mask, ones_then_zeros + WIDE - (n < 0 ? 0 : n > WIDE ? WIDE : n), sizeof mask);
-    return (wide)((wide_mask)d & mask);
-}
-#else
-ALWAYS_INLINE wide keep_first(wide d, ptrdiff_t n) { return n > 0 ? d : 0; }
-#endif
-
 ALWAYS_INLINE wide load_wide(const double *from)
 {
     wide v;

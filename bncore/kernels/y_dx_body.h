@@ -39,6 +39,19 @@ ALWAYS_INLINE NAME(cursor) NAME(output_cursor_moved)(const loop_kind kind, NAME(
     return at;
 }
 
+ALWAYS_INLINE NAME(cursor) NAME(next_channel)(const loop_kind kind, const bn_tensors *t,
+                                              NAME(cursor) at)
+{
+    at.x = NAME(moved_by)(at.x, t->x.channel_stride);
+    if (kind.backward) at.dy = NAME(moved_by)(at.dy, t->dy.channel_stride);
+    if (kind.extra)
+        at.extra = NAME(moved_by)(at.extra, (kind.backward ? t->y : t->residual).channel_stride);
+    at.out = NAME(moved_by)(at.out, (kind.backward ? t->dx : t->y).channel_stride);
+    if (kind.backward && at.dresidual)
+        at.dresidual = NAME(moved_by)(at.dresidual, t->dresidual.channel_stride);
+    return at;
+}
+
 /* The first n values of a vector. All reads come before the writes, because an output may be the same
    memory as an input. */
 ALWAYS_INLINE void NAME(apply_vec)(const loop_kind kind, NAME(cursor) at, ptrdiff_t n,
@@ -83,9 +96,9 @@ ALWAYS_INLINE void NAME(apply_chunk)(const loop_kind kind, const bn_tensors *t, 
     output_begin(&out, stream);
     output_begin(&dresidual, stream && t->dresidual.data);
     const ptrdiff_t runs = kind.step ? 1 : e.channels;
-    for (ptrdiff_t r = 0; r < e.rows + (e.tail > 0); r++)
-        for (ptrdiff_t c = 0; c < runs; c++) {
-            const NAME(cursor) run = NAME(output_cursor_at)(kind, t, r, c);
+    for (ptrdiff_t r = 0; r < e.rows + (e.tail > 0); r++) {
+        NAME(cursor) run = NAME(output_cursor_at)(kind, t, r, 0);
+        for (ptrdiff_t c = 0; c < runs; c++, run = NAME(next_channel)(kind, t, run)) {
             for (ptrdiff_t i = 0, m, n = r < e.rows ? e.n : e.tail; i < n; i += m) {
                 NAME(cursor) at = NAME(output_cursor_moved)(kind, run, i);
                 ptrdiff_t bytes = (n - i) * sizeof(stored);
@@ -98,6 +111,7 @@ ALWAYS_INLINE void NAME(apply_chunk)(const loop_kind kind, const bn_tensors *t, 
                 output_advance(&dresidual, bytes);
             }
         }
+    }
     output_end(&out);
     output_end(&dresidual);
 }

@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 def trusted(kind: type[Made], **vectors: Doubles) -> Made:
     """A Stats or BackwardSums of what the core returned, which needs no check."""
     value = object.__new__(kind)
-    value.__dict__.update(vectors)
+    object.__setattr__(value, "__dict__", vectors)  # it is frozen
     return value
 
 

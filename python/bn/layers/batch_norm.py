@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
+from bn._core import core
 from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.fused import backward_batch, normalize_batch
 from bn.layers.checked_attribute import Checked, changed, part_of, set_defaults
@@ -330,11 +331,17 @@ class BatchNorm(Module):
         TypeError, ValueError
             x has not the dtype, the number of axes or the channels that the layer takes.
         """
+        mean, var = self.running.mean, self.running.var
+        axis = core.fits(x, self.axis, (), (mean, var))
+        right_pair = (mean is None) == (var is None)
+        right_rank = axis >= 0 and (not self.ranks or x.ndim in self.ranks)
+        if right_rank and right_pair and x.shape[axis] == self.num_features:
+            return axis  # the usual call; what is wrong with another one is found out below
         name = type(self).__name__
         if isinstance(x, np.ndarray):  # first: PyTorch's sentence for 0 and 1 axes too
             _check.batch_rank(name, x.ndim, self.ranks)
         axis = _check.data(x, self.axis, f"x of {name}")
-        _check.running_pair(self.running.mean, self.running.var, needed=False)
+        _check.running_pair(mean, var, needed=False)
         if self.num_features is not None:
             _check.channel_count(name, x, axis, self.num_features)
         return axis
@@ -501,7 +508,9 @@ class BatchNorm(Module):
             self.running.update(batch, self)
 
     def _warn_of_few(self, values: Array) -> None:
-        few = values[0] if values[0] == values[-1] else values.min()
+        few = values.item(0)
+        if few != values.item(-1):
+            few = values.min()
         if 0 < few < FEW_VALUES:
             self._warned = True
             warn(SmallBatchWarning, _check.few_values(repr(self), few, FEW_VALUES))
@@ -629,7 +638,7 @@ def _data(parameter: Parameter | None) -> Array | None:
 
 
 def _any_positive(counts: Array) -> bool:
-    return counts.size > 0 and bool(counts[0] > 0 or counts.any())
+    return counts.size > 0 and (counts.item(0) > 0 or bool(counts.any()))
 
 
 def _values(x: Array, axis: int, weights: Array) -> Array:

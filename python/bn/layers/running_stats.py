@@ -208,19 +208,38 @@ class RunningStats:
             _check.running(self.mean, self.var, channels)
         if self.nonfinite_batches is None:  # mean and var were assigned, not built
             self.nonfinite_batches = np.zeros(channels, np.int64)
-        arrays = self.arrays()
-        change = core.Change(list(arrays.values()))
-        new = dict(zip(arrays, change.after, strict=True))
-        batches = int(new["count"]) + 1 if "count" in new else 1
+        change = self._change = core.Change(list(self.arrays().values()))
+        batches = 1 if self.count is None else int(self.count) + 1
+        if self._commits_at_once() and change.commits(channels):
+            policy = _check.NONFINITE.index(self.nonfinite)
+            moments = (batch.count, batch.mean, batch.m2)
+            share, unbiased = self.share(batches), self.convention.unbiased
+            bad = change.commit(*moments, share, unbiased, policy)
+        else:
+            bad = self._enter_copies(change, batch, batches)
+        if bad is not None and self.nonfinite == "skip" and not self._warned:
+            self._warn_of_nonfinite(bad, self if owner is None else owner)
+        return bad
+
+    def _commits_at_once(self) -> bool:
+        """Whether one share serves all channels, and no subclass does more with a batch."""
+        if type(self) is not RunningStats or self.nonfinite == "raise":
+            return False
+        return self._alike() or self.nonfinite_batches is None or not self.nonfinite_batches.any()
+
+    def _alike(self) -> bool:
+        """Whether the share does not depend on how many batches a channel has let in."""
+        return self.start == "plain" and self.momentum is not None
+
+    def _enter_copies(self, change: Change, batch: Stats, batches: int) -> Array | None:
+        """Let a batch into copies of the arrays, and copy them into place in one step."""
+        new = dict(zip(self.arrays(), change.after, strict=True))
         bad = self.enter(new, batch, batches)
         if "count" in new:
             new["count"][...] = batches
         if bad is not None:
             new["nonfinite_batches"] += bad
-        self._change = change
         change.apply()
-        if bad is not None and self.nonfinite == "skip" and not self._warned:
-            self._warn_of_nonfinite(bad, self if owner is None else owner)
         return bad
 
     def arrays(self) -> dict[str, Array]:
@@ -242,9 +261,8 @@ class RunningStats:
         The share depends on how many batches a channel has let in before, so channels that missed
         different numbers of batches are committed apart.
         """
-        alike = self.start == "plain" and self.momentum is not None
         missed = new["nonfinite_batches"]
-        if alike or self.nonfinite != "skip" or not missed.any():
+        if self._alike() or self.nonfinite != "skip" or not missed.any():
             return self.commit(new, batch, self.share(batches))
         bad = None
         for number in np.unique(missed):
