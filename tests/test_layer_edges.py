@@ -218,3 +218,10 @@ def test_the_repr_of_a_layer_tells_what_was_chosen():
         assert words in repr(layer)
     assert "virtual_batch_size=4" in repr(bn.GhostBatchNorm(bn.BatchNorm1d(3), 4))
     assert "axes=(1, 2)" in repr(bn.FeatureAxes(bn.preset("flax"), (1, 2)))
+
+
+def test_an_empty_batch_adds_nothing_to_the_gradients_where_the_running_variance_is_nan():
+    layer = bn.BatchNorm1d(2).eval()
+    layer.running_var[:] = np.nan
+    layer.backward(layer(np.empty((0, 2), np.float32)))
+    assert layer.weight.grad.tolist() == layer.bias.grad.tolist() == [0, 0]

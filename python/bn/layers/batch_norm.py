@@ -563,6 +563,8 @@ class BatchNorm(Module):
 
     def affine_gradients(self, call: Call, sums: BackwardSums) -> tuple[Doubles, Doubles]:
         """The gradients of weight and bias, given the sums of a call's backward pass."""
+        if call.x.size == 0:  # no value, no gradient, whatever the running variance is
+            return sums.dy_xmu, sums.dbias
         dweight = sums.dweight(call.var, call.eps)
         if call.correction is not None:
             dweight = call.correction.dweight(dweight, sums)
