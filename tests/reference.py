@@ -30,7 +30,7 @@ def moments(x, axis=1):
     return len(x), mean, m2
 
 
-def guess_shift(x, samples=8):
+def guess_shift(x, samples=4):
     """The mean of a few values that are spread over the channel."""
     turns = (np.arange(samples) + 0.5) * 0.6180339887498949
     places = (turns % 1 * len(x)).astype(int)
@@ -48,7 +48,7 @@ def shifted_moments(x, axis=1):
         distance = sum_d / len(x)
         mean = shift + distance
         m2 = np.maximum(sum_dd - sum_d * distance, 0)
-        good = sum_dd <= 2 * m2
+        good = sum_dd <= 3 * m2
         if again or good.all():
             return len(x), mean, m2
         shift = np.where(good, shift, mean).astype(arithmetic)

@@ -193,7 +193,7 @@ def test_two_values_have_the_promised_moments_where_the_guess_is_poor(share, rng
     """The rare value is among the few from which the mean is guessed, or is all of them."""
     n, samples = (
         1024,
-        [316, 949, 558, 167, 799, 408, 17, 650],
+        [316, 949, 558, 167],
     )  # places of the samples, channels first
     rare = np.zeros(n, bool)
     rare[samples[:1] if share < 0.1 else samples] = True

@@ -122,7 +122,7 @@ static void prepare_guess(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end
    Channels-last, samples cost little, and a bad guess may cost a second look at the whole tensor. */
 static int samples_for(const bn_layout *layout)
 {
-    return layout->channels_last ? BN_SAMPLES : BN_SAMPLES / 2;
+    return layout->channels_last ? BN_SAMPLES : BN_SAMPLES / 4;
 }
 
 /* Guess the mean from values spread over the channel. Multiples of the golden ratio, modulo 1, are spread

@@ -29,7 +29,7 @@
 enum {
     LANE_WIDES = BN_LANES / WIDE, /* vectors that hold the lanes of a sum in double */
     SUM_VECTORS = 4,              /* of each sum, which a planar loop has in registers */
-    SUM_TERMS = 8,                /* terms that are added up in a row before they are added in double */
+    SUM_TERMS = 4,                /* terms that are added up in a row before they are added in double */
     CONV_TERMS = 128,             /* convolution: terms that are added up in a row */
     TILE_CHANNELS = 64,           /* planar: channels whose sums stay in L1 */
     POOL_TERMS = 32,              /* mean of large windows: terms that are added up in a row */

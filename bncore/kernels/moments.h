@@ -13,8 +13,8 @@ static inline void bn_moments(double count, double guess, double sum_d, double s
     *m2 = squares < 0 ? 0 : squares;
 }
 
-/* Whether m2 has the digits of Σd², but for one bit: that is so where the guess is near the mean. */
-static inline int bn_moments_good(double sum_dd, double m2) { return sum_dd <= 2 * m2; }
+/* Whether m2 has the digits of Σd², but for a bit or two: that is so where the guess is near the mean. */
+static inline int bn_moments_good(double sum_dd, double m2) { return sum_dd <= 3 * m2; }
 
 /* Merge the moments of count_b > 0 more values into those of `count` values (Chan, Golub & LeVeque
    1979). */

@@ -87,12 +87,11 @@ ALWAYS_INLINE void NAME(add_up)(const NAME(pair) *lanes, wide *a, wide *b)
     }
 }
 
-/* Rows `begin` to `end` of channel c, n values of each from `first` on. */
-ALWAYS_INLINE void NAME(add_block)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
+/* Rows `begin` to `end` of channel c, n values of each from `first` on: at most SUM_TERMS steps. */
+ALWAYS_INLINE void NAME(sum_block)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
                                    ptrdiff_t end, ptrdiff_t c, ptrdiff_t first, ptrdiff_t n,
-                                   NAME(parameters) p, wide *a, wide *b)
+                                   NAME(parameters) p, NAME(pair) *lanes)
 {
-    NAME(pair) lanes[NAME(LANE_VECS)];
     for (int v = 0; v < NAME(LANE_VECS); v += SUM_VECTORS) {
         NAME(pair) strip[SUM_VECTORS] = {{{0}}};
         NAME(cursor) row = NAME(cursor_at)(kind, t, begin, c);
@@ -107,28 +106,42 @@ ALWAYS_INLINE void NAME(add_block)(const loop_kind kind, const bn_tensors *t, pt
         }
         memcpy(lanes + v, strip, sizeof strip);
     }
-    NAME(add_up)(lanes, a, b);
 }
 
-/* Rows of n values that make a block of at most SUM_TERMS steps; 1 if a row is longer. It divides the
-   rows of a tile, so that blocks do not depend on tiles. */
-ALWAYS_INLINE ptrdiff_t NAME(block_rows)(ptrdiff_t n)
+/* The part of a row, or the rows, that make at most SUM_TERMS steps. The rows divide those of a tile, so
+   that sums do not depend on tiles. */
+typedef struct {
+    ptrdiff_t rows, n;
+} NAME(block);
+
+ALWAYS_INLINE NAME(block) NAME(block_of)(ptrdiff_t n)
 {
     const ptrdiff_t steps = (n + BN_SUM_LANES - 1) / BN_SUM_LANES;
-    ptrdiff_t rows = SUM_TERMS;
-    while (rows > 1 && rows * steps > SUM_TERMS) rows /= 2;
-    return rows;
+    NAME(block) b = {SUM_TERMS, SUM_TERMS * BN_SUM_LANES};
+    while (b.rows > 1 && b.rows * steps > SUM_TERMS) b.rows /= 2;
+    return b;
 }
 
-/* Rows `begin` to `end` of channel c; a block has so many. */
+/* Rows `begin` to `end` of channel c. Two blocks, in the same row or one below the other, are added before
+   both are added in double. */
 ALWAYS_INLINE void NAME(add_rows)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
-                                  ptrdiff_t end, ptrdiff_t rows, ptrdiff_t c, ptrdiff_t n,
-                                  NAME(parameters) p, wide *a, wide *b)
+                                  ptrdiff_t end, NAME(block) b, ptrdiff_t c, ptrdiff_t n,
+                                  NAME(parameters) p, wide *sum_a, wide *sum_b)
 {
-    enum { BLOCK = SUM_TERMS * BN_SUM_LANES };
-    for (ptrdiff_t r = begin; r < end; r += rows)
-        for (ptrdiff_t i = 0; i < n; i += BLOCK)
-            NAME(add_block)(kind, t, r, bn_min(r + rows, end), c, i, bn_min(BLOCK, n - i), p, a, b);
+    const int side_by_side = n > b.n;
+    const ptrdiff_t down = side_by_side ? 0 : b.rows, right = side_by_side ? b.n : 0;
+    for (ptrdiff_t r = begin; r < end; r += b.rows + down)
+        for (ptrdiff_t i = 0; i < n; i += b.n + right) {
+            NAME(pair) lanes[NAME(LANE_VECS)], more[NAME(LANE_VECS)];
+            NAME(sum_block)(kind, t, r, bn_min(r + b.rows, end), c, i, bn_min(b.n, n - i), p, lanes);
+            const ptrdiff_t below = r + down, beside = i + right;
+            if (below < end && beside < n) {
+                NAME(sum_block)(kind, t, below, bn_min(below + b.rows, end), c, beside,
+                                bn_min(b.n, n - beside), p, more);
+                for (int v = 0; v < NAME(LANE_VECS); v++) lanes[v] = NAME(plus)(lanes[v], more[v]);
+            }
+            NAME(add_up)(lanes, sum_a, sum_b);
+        }
 }
 
 ALWAYS_INLINE void NAME(sum_planar)(const loop_kind kind, const bn_tensors *t, bn_extent e,
@@ -136,7 +149,7 @@ ALWAYS_INLINE void NAME(sum_planar)(const loop_kind kind, const bn_tensors *t, b
 {
     enum { N = LANE_WIDES };
     double lanes[TILE_CHANNELS][2][BN_LANES];
-    const ptrdiff_t rows = NAME(block_rows)(e.n);
+    const NAME(block) block = NAME(block_of)(e.n);
     for (ptrdiff_t first = 0; first < e.channels; first += TILE_CHANNELS) {
         const ptrdiff_t last = bn_min(first + TILE_CHANNELS, e.channels);
         for (ptrdiff_t r = 0; r < e.rows; r += e.tile) {
@@ -147,7 +160,7 @@ ALWAYS_INLINE void NAME(sum_planar)(const loop_kind kind, const bn_tensors *t, b
                     load_wides(a, lanes[c - first][0], N);
                     load_wides(b, lanes[c - first][1], N);
                 }
-                NAME(add_rows)(kind, t, r, end, rows, c, e.n, NAME(parameters_moved)(p, c), a, b);
+                NAME(add_rows)(kind, t, r, end, block, c, e.n, NAME(parameters_moved)(p, c), a, b);
                 if (end == e.rows) {
                     sum_a[c] = add_lanes(a);
                     sum_b[c] = add_lanes(b);
