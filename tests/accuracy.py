@@ -81,7 +81,7 @@ def assert_sums(sums, dy, x, mean, axis=1, data="any"):
         return
     size = (lambda t: np.abs(t).sum(0)) if data == "any" else (lambda t: np.sqrt((t * t).sum(0)))
     below(sums.dy - sum_g, SUMS[data] * size(g), "sum of g")
-    # where both sums are 0, so are all terms taken to be, though they may just be below float32
+    # where both sums are exactly 0, products that float32 cannot hold are taken as 0
     lost = np.where((sums.dy == 0) & (sums.dy_xmu == 0), len(g) * 2.0**-149, 0)
     below(sums.dy_xmu - sum_g_xm, SUMS[data] * size(g_xm) + lost, "sum of g·xm")
 

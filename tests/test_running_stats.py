@@ -321,3 +321,11 @@ def test_training_on_few_values_warns_once():
         bn.BatchNorm1d(3)(X[:16])
         bn.BatchNorm1d(3).eval()(X[:4])
         bn.BatchNorm2d(3)(X[:12].reshape(2, 3, 2, 3)[:, :, :, :].repeat(2, 3))
+
+
+def test_a_refused_batch_leaves_the_one_before_to_be_rolled_back(rng):
+    running = bn.RunningStats(2, nonfinite="raise")
+    running.update(bn.stats(rng.standard_normal((20, 2))))
+    with pytest.raises(ValueError, match="finite"):
+        running.update(bn.stats(np.full((20, 2), np.inf)))
+    assert running.rollback().mean.tolist() == [0, 0]

@@ -126,7 +126,7 @@ static int samples_for(const bn_layout *layout)
 }
 
 /* Guess the mean from values spread over the channel. Multiples of the golden ratio, modulo 1, are spread
-   evenly, but in step with no stride. */
+   evenly, and no pattern that repeats in the data falls into step with them. */
 static void guess_mean(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
     const bn_call *call = op->call;
@@ -143,8 +143,8 @@ static void guess_mean(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
         places[k] = strides ? bn_distance(layout, strides, i)
                             : i / layout->inner * x.row_stride + i % layout->inner * itemsize;
     }
-    call->kernels->guess_mean(x.data + begin * x.channel_stride, places, samples, x.channel_stride, channels,
-                              op->guess + begin, op->spread + begin);
+    call->kernels->guess_mean(x.data + begin * x.channel_stride, places, samples, x.channel_stride,
+                              channels, op->guess + begin, op->spread + begin);
     prepare_guess(op, begin, end);
 }
 
@@ -176,7 +176,8 @@ static double count_of(const bn_operation *op)
     return (double)layout->outer * (double)layout->inner;
 }
 
-/* Fill count, mean and m2, as if all sums were good, and tell whether they are: a loop without branches. */
+/* Fill count, mean and m2 as if all sums were good. Returns whether they are. There is no branch, so that
+   the loop can be vectorized. */
 static int find_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
     const double n = count_of(op), smallest = sums_in_double(op) ? 0 : n * SMALLEST_SQUARE;
@@ -191,7 +192,7 @@ static int find_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
     return good;
 }
 
-/* What the sums of a channel need that were taken in this state. */
+/* What a channel needs that was summed in this state. */
 static bn_sum_state next_state(const bn_operation *op, ptrdiff_t c, bn_sum_state state)
 {
     const double sum = op->sum_a[c], squares = op->sum_b[c];
@@ -225,7 +226,7 @@ static void prepare_y(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
     prepare_normalize(op, begin, end);
 }
 
-/* Copy the sums to the results, and tell whether they are good: a loop without branches. */
+/* Copy the sums to the results. Returns whether all are good. The loop has no branch, as above. */
 static int find_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
     const double smallest = count_of(op) * SMALLEST_PRODUCT;
@@ -240,8 +241,8 @@ static int find_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
     return good || sums_in_double(op);
 }
 
-/* Where both sums are 0, all terms are taken to be 0. Products that vanish because they are below 1e-45
-   nearly always come with a Σg that is not 0. */
+/* Where both sums are exactly 0, all terms are taken to be 0. Products of float32 below 1e-45 vanish, but
+   then Σg is hardly ever exactly 0. */
 static int take_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
 {
     const double smallest = count_of(op) * SMALLEST_PRODUCT;

@@ -32,58 +32,44 @@ static use use_of(const bn_operation *op, int tensor, int writes)
     }
 }
 
-/* A step on chunk k of some channels: on the tensors' own memory, or on copies of their parts. */
-static void on_copies(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
-                      const bn_chunk *chunk, ptrdiff_t k, int worker)
+/* A step on one chunk. The part of a tensor that does not fit the layout is a copy in the worker's buffers. */
+static void on_part(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
+                    const bn_chunk *chunk, ptrdiff_t k, int worker)
 {
     const bn_call *call = op->call;
     const ptrdiff_t itemsize = call->kernels->itemsize;
     const int writes = step == op->steps->write;
     const bn_tensor *whole = (const bn_tensor *)&call->tensors;
-    char *memory = op->gathered + worker * op->gathers * op->gathered_bytes;
-    char *buffer[BN_TENSORS];
-    bn_tensors tensors = {0};
-    bn_tensor *t = (bn_tensor *)&tensors;
+    char *buffer = op->gathered + worker * op->gathers * op->gathered_bytes;
+    bn_tensors tensors;
+    bn_tensor *part = (bn_tensor *)&tensors;
     for (int i = 0; i < BN_TENSORS; i++) {
         if (!call->gathered[i]) {
-            t[i] = bn_chunk_of(&plan->cut, chunk, whole[i], itemsize);
+            part[i] = bn_chunk_of(&plan->cut, chunk, whole[i], itemsize);
             continue;
         }
-        buffer[i] = memory;
-        memory += op->gathered_bytes;
-        t[i] = bn_gathered(chunk, buffer[i], itemsize);
         const bn_strided from = {whole[i].data, call->gathered[i]};
-        if (use_of(op, i, writes) == READ)
-            bn_gather(&plan->cut, chunk, from, itemsize, buffer[i]);
+        part[i] = bn_gathered(chunk, buffer, itemsize);
+        if (use_of(op, i, writes) == READ) bn_gather(&plan->cut, chunk, from, itemsize, buffer);
+        buffer += op->gathered_bytes;
     }
     step(op, &tensors, chunk, k);
-    for (int i = 0; i < BN_TENSORS; i++) {
+    for (int i = 0; op->gathers && i < BN_TENSORS; i++) {
         const bn_strided to = {whole[i].data, call->gathered[i]};
-        if (call->gathered[i] && use_of(op, i, writes) == WRITTEN)
-            bn_scatter(&plan->cut, chunk, to, itemsize, buffer[i]);
+        if (to.strides && use_of(op, i, writes) == WRITTEN)
+            bn_scatter(&plan->cut, chunk, to, itemsize, part[i].data);
     }
 }
 
-/* Chunk k of channels `begin` to `end`. */
+/* Chunk k of channels `begin` to `end`; only so many at a time as the buffers hold. */
 static void on_chunk(const bn_operation *op, const bn_plan *plan, bn_chunk_step step, ptrdiff_t k,
                      ptrdiff_t begin, ptrdiff_t end, int worker)
 {
-    const bn_call *call = op->call;
-    if (op->gathers) {
-        const ptrdiff_t most = bn_gather_channels(&plan->cut);
-        for (ptrdiff_t c = begin; c < end; c += most) {
-            const bn_chunk chunk = bn_plan_chunk(plan, k, c, bn_min(c + most, end));
-            on_copies(op, plan, step, &chunk, k, worker);
-        }
-        return;
+    const ptrdiff_t most = op->gathers ? bn_gather_channels(&plan->cut) : end - begin;
+    for (ptrdiff_t c = begin; c < end; c += most) {
+        const bn_chunk chunk = bn_plan_chunk(plan, k, c, bn_min(c + most, end));
+        on_part(op, plan, step, &chunk, k, worker);
     }
-    const bn_chunk chunk = bn_plan_chunk(plan, k, begin, end);
-    const bn_tensor *whole = (const bn_tensor *)&call->tensors;
-    bn_tensors tensors;
-    bn_tensor *t = (bn_tensor *)&tensors;
-    for (int i = 0; i < BN_TENSORS; i++)
-        t[i] = bn_chunk_of(&plan->cut, &chunk, whole[i], call->kernels->itemsize);
-    step(op, &tensors, &chunk, k);
 }
 
 /* ---- one pass over the chunks of channels `begin` to `end` ---- */
@@ -144,6 +130,7 @@ static void on_all_threads_backwards(const bn_operation *op, const bn_plan *plan
 
 /* ---- the passes ---- */
 
+/* Sum channels in the way of this state. Returns 1 if no channel must be summed again. */
 static int sum_in_state(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
                         bn_sum_state state, int worker)
 {

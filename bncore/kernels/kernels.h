@@ -9,7 +9,7 @@
 enum {
     /* partial sums of a run; equal for all instruction sets, so that bits are too */
     BN_LANES = 16,     /* in double, and those of pooling */
-    BN_SUM_LANES = 64, /* in the arithmetic's dtype; at most 4 * BN_LANES */
+    BN_SUM_LANES = 64, /* in the arithmetic's dtype: four times BN_LANES */
     BN_SAMPLES = 16,   /* values of a channel from which its mean is guessed, at most */
     BN_LINE = 64,  /* bytes of a cache line */
     BN_PAD = 64,   /* values that a kernel may read beyond the end of a per-channel vector */

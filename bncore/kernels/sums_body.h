@@ -1,14 +1,14 @@
 /* Sums of a chunk: Σxm and Σxm² of xm = x - mean, or Σg and Σg·xm. Forward, `mean` is a guess. Below, a is
    the first sum and b the second.
 
-   Values are added in the arithmetic's dtype, at most SUM_TERMS in a row, and such short sums are added up
-   in double. So a sum has nearly the digits of one in double, in half the time or less: converting each
-   value to double would limit the speed.
+   Only a few values are added in the arithmetic's dtype, at most SUM_TERMS in a row. Such short sums are
+   added in double. Converting every value to double would take longer than all the rest.
 
-   The order of additions is fixed. Planar: value i of a row goes into lane i mod BN_SUM_LANES. After each
-   block of SUM_TERMS steps, the lanes are added to BN_LANES sums in double. Channels-last: each column has
-   a sum, and the columns of a channel are added in their order. So nothing depends on the instruction
-   set. Additions of 0 change nothing, because no sum is ever -0. */
+   The order of additions is fixed, so that nothing depends on the instruction set. Planar: value i of a row
+   goes into lane i mod BN_SUM_LANES. A block is SUM_TERMS steps of BN_SUM_LANES values; the lanes of two
+   blocks are added, and then added to BN_LANES sums in double. Channels-last: each column has a sum, and
+   the columns of a channel are added in their order. Where a vector has fewer values than lanes, 0 is added
+   to the others, which changes nothing, because no sum is ever -0. */
 
 enum {
     NAME(STRIP) = SUM_VECTORS * NAME(VEC), /* values whose sums are in registers */
@@ -29,13 +29,14 @@ ALWAYS_INLINE NAME(vec) NAME(read_g)(const loop_kind kind, NAME(cursor) at, NAME
     return NAME(gate)(g, z, kind.activation, p.negative_slope);
 }
 
-/* A term of both sums, or both sums, for each value of a vector; of a term, the first n values count. */
+/* For each value of a vector, what is added to both sums; or the sums. */
 typedef struct {
     NAME(vec) a, b;
 } NAME(pair);
 
+/* What the first n values of a vector add. */
 ALWAYS_INLINE NAME(pair) NAME(pair_at)(const loop_kind kind, NAME(cursor) at, NAME(parameters) p,
-                                         ptrdiff_t n)
+                                       ptrdiff_t n)
 {
     const NAME(vec) x = NAME(read)(at.x, n);
     NAME(vec) xm = kind.step ? x - NAME(load)(p.mean) : x - *p.mean;
@@ -81,7 +82,7 @@ ALWAYS_INLINE void NAME(add_up)(const NAME(pair) *lanes, wide *a, wide *b)
     enum { N = BN_LANES / NAME(VEC) };
     for (int i = 0; i < N; i++) {
         const NAME(pair) sum = NAME(plus)(NAME(plus)(lanes[i], lanes[i + N]),
-                                           NAME(plus)(lanes[i + 2 * N], lanes[i + 3 * N]));
+                                          NAME(plus)(lanes[i + 2 * N], lanes[i + 3 * N]));
         NAME(add_wide)(sum.a, a + i * NAME(VEC_WIDES));
         NAME(add_wide)(sum.b, b + i * NAME(VEC_WIDES));
     }
@@ -108,8 +109,8 @@ ALWAYS_INLINE void NAME(sum_block)(const loop_kind kind, const bn_tensors *t, pt
     }
 }
 
-/* The part of a row, or the rows, that make at most SUM_TERMS steps. The rows divide those of a tile, so
-   that sums do not depend on tiles. */
+/* How many rows, of at most how many values each, make a block. Two blocks have at most as many rows as a
+   tile and divide them, so that sums do not depend on tiles. */
 typedef struct {
     ptrdiff_t rows, n;
 } NAME(block);
@@ -122,8 +123,8 @@ ALWAYS_INLINE NAME(block) NAME(block_of)(ptrdiff_t n)
     return b;
 }
 
-/* Rows `begin` to `end` of channel c. Two blocks, in the same row or one below the other, are added before
-   both are added in double. */
+/* Rows `begin` to `end` of channel c. The second of two blocks is beside the first, in a long row, or below
+   it. */
 ALWAYS_INLINE void NAME(add_rows)(const loop_kind kind, const bn_tensors *t, ptrdiff_t begin,
                                   ptrdiff_t end, NAME(block) b, ptrdiff_t c, ptrdiff_t n,
                                   NAME(parameters) p, wide *sum_a, wide *sum_b)
@@ -185,7 +186,7 @@ ALWAYS_INLINE void NAME(add_to)(double *sums, NAME(vec) v)
 
 /* The sum of a vector's terms over so many rows, 1 or 4. */
 ALWAYS_INLINE NAME(pair) NAME(pair_of_rows)(const loop_kind kind, const bn_tensors *t, const int rows,
-                                              NAME(cursor) at, NAME(parameters) p, ptrdiff_t n)
+                                            NAME(cursor) at, NAME(parameters) p, ptrdiff_t n)
 {
     NAME(pair) row[4];
     for (int r = 0; r < rows; r++, at = NAME(next_row)(kind, t, at))
@@ -259,8 +260,8 @@ ALWAYS_INLINE void NAME(sum_last)(const loop_kind kind, const bn_tensors *t, bn_
 
 /* ---- in double ---- */
 
-/* The same sums where values of the arithmetic's dtype overflow, or their products underflow. They are
-   rare, so that speed does not matter, nor which kind of loop it is. */
+/* The same sums for values whose sums overflow in the arithmetic's dtype, or whose products underflow. They
+   are rare, so one slow loop serves all kinds. */
 static void NAME(sum_in_double)(loop_kind kind, const bn_tensors *t, bn_extent e, NAME(parameters) p,
                                 double *sum_a, double *sum_b)
 {

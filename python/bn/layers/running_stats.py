@@ -208,12 +208,13 @@ class RunningStats:
             _check.running(self.mean, self.var, channels)
         if self.nonfinite_batches is None:  # mean and var were assigned, not built
             self.nonfinite_batches = np.zeros(channels, np.int64)
-        change = self._change = core.Change(list(self.arrays().values()))
+        change = core.Change(list(self.arrays().values()))
         batches = 1 if self.count is None else int(self.count) + 1
         if self._commits_at_once() and change.commits(channels):
             policy = _check.NONFINITE.index(self.nonfinite)
             moments = (batch.count, batch.mean, batch.m2)
             share, unbiased = self.share(batches), self.convention.unbiased
+            self._change = change
             bad = change.commit(*moments, share, unbiased, policy)
         else:
             bad = self._enter_copies(change, batch, batches)
@@ -225,11 +226,13 @@ class RunningStats:
         """Whether one share serves all channels, and no subclass does more with a batch."""
         if type(self) is not RunningStats or self.nonfinite == "raise":
             return False
-        return self._alike() or self.nonfinite_batches is None or not self.nonfinite_batches.any()
+        assert self.nonfinite_batches is not None
+        return self._has_one_share(self.nonfinite_batches)
 
-    def _alike(self) -> bool:
-        """Whether the share does not depend on how many batches a channel has let in."""
-        return self.start == "plain" and self.momentum is not None
+    def _has_one_share(self, missed: Array) -> bool:
+        """Whether the share is the same for channels that have missed so many batches."""
+        alike = self.start == "plain" and self.momentum is not None
+        return alike or self.nonfinite != "skip" or not missed.any()
 
     def _enter_copies(self, change: Change, batch: Stats, batches: int) -> Array | None:
         """Let a batch into copies of the arrays, and copy them into place in one step."""
@@ -239,6 +242,7 @@ class RunningStats:
             new["count"][...] = batches
         if bad is not None:
             new["nonfinite_batches"] += bad
+        self._change = change
         change.apply()
         return bad
 
@@ -262,7 +266,7 @@ class RunningStats:
         different numbers of batches are committed apart.
         """
         missed = new["nonfinite_batches"]
-        if self._alike() or self.nonfinite != "skip" or not missed.any():
+        if self._has_one_share(missed):
             return self.commit(new, batch, self.share(batches))
         bad = None
         for number in np.unique(missed):
