@@ -51,21 +51,25 @@ int bn_threads_asked(void)
 
 enum { RANGES_PER_THREAD = 4 }; /* several, so that others can do the share of a thread that is late */
 
+/* Each thread's share of the count is cut into `each` ranges. */
 typedef struct {
     bn_range_body body;
     const void *context;
-    ptrdiff_t count, ranges;
+    ptrdiff_t count, ranges, each;
+    int backwards;
 } loop;
 
 static void run_range(void *context, ptrdiff_t i, int worker)
 {
     const loop *l = context;
-    const ptrdiff_t each = l->count / l->ranges, longer = l->count % l->ranges;
-    const ptrdiff_t begin = each * i + bn_min(i, longer); /* the first ranges are longer by one */
-    l->body(l->context, begin, begin + each + (i < longer), worker);
+    if (l->backwards) i += l->each - 1 - 2 * (i % l->each); /* the last of its share first */
+    const ptrdiff_t length = l->count / l->ranges, longer = l->count % l->ranges;
+    const ptrdiff_t begin = length * i + bn_min(i, longer); /* the first ranges are longer by one */
+    const ptrdiff_t end = begin + length + (i < longer);
+    if (begin < end) l->body(l->context, begin, end, worker);
 }
 
-void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)
+static void run(ptrdiff_t count, int threads, bn_range_body body, const void *context, int backwards)
 {
     if (threads > count) threads = (int)count;
     if (threads <= 1) {
@@ -73,14 +77,25 @@ void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const voi
         return;
     }
 #ifdef _OPENMP
-    const ptrdiff_t ranges = bn_min((ptrdiff_t)threads * RANGES_PER_THREAD, count);
-    loop l = {.body = body, .context = context, .count = count, .ranges = ranges};
+    const ptrdiff_t each = bn_min(RANGES_PER_THREAD, bn_ceil_div(count, threads));
+    loop l = {.body = body, .context = context, .count = count, .ranges = threads * each,
+              .each = each, .backwards = backwards};
 #ifdef BN_HAS_POOL
-    bn_pool_run(l.ranges, threads - 1, run_range, &l);
+    bn_pool_run(threads, each, run_range, &l);
 #else
     ptrdiff_t i;
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (i = 0; i < l.ranges; i++) run_range(&l, i, omp_get_thread_num());
 #endif
 #endif
+}
+
+void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)
+{
+    run(count, threads, body, context, 0);
+}
+
+void bn_parallel_for_backwards(ptrdiff_t count, int threads, bn_range_body body, const void *context)
+{
+    run(count, threads, body, context, 1);
 }

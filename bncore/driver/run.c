@@ -89,7 +89,7 @@ typedef struct {
     const bn_operation *op;
     const bn_plan *plan;
     bn_chunk_step step;
-    ptrdiff_t begin, end, blocks, items;
+    ptrdiff_t begin, end, blocks;
     int backwards;
 } shared_pass;
 
@@ -98,7 +98,7 @@ static void pass_items(const void *context, ptrdiff_t first, ptrdiff_t last, int
     const shared_pass *s = context;
     const bn_plan *plan = s->plan;
     for (ptrdiff_t item = first; item < last; item++) {
-        const ptrdiff_t i = s->backwards ? s->items - 1 - item : item;
+        const ptrdiff_t i = s->backwards ? first + last - 1 - item : item;
         const ptrdiff_t block = plan->row_by_row ? i % s->blocks : i / plan->cut.chunks;
         const ptrdiff_t k = plan->row_by_row ? i / s->blocks : i % plan->cut.chunks;
         const ptrdiff_t begin = s->begin + block * plan->block;
@@ -109,8 +109,9 @@ static void pass_items(const void *context, ptrdiff_t first, ptrdiff_t last, int
 static void run_shared(shared_pass s)
 {
     s.blocks = bn_ceil_div(s.end - s.begin, s.plan->block);
-    s.items = s.blocks * s.plan->cut.chunks;
-    bn_parallel_for(s.items, s.plan->threads, pass_items, &s);
+    const ptrdiff_t items = s.blocks * s.plan->cut.chunks;
+    if (s.backwards) bn_parallel_for_backwards(items, s.plan->threads, pass_items, &s);
+    else bn_parallel_for(items, s.plan->threads, pass_items, &s);
 }
 
 static void on_all_threads(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,

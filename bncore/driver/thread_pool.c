@@ -6,6 +6,9 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
+
+#include "parallel.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -27,34 +30,40 @@ static struct {
     int threads, sleeping;
     atomic_flag taken;        /* set while a caller uses the pool */
     atomic_uint loop;         /* number of the loop; a new one is what idle threads wait for */
-    int places;               /* helpers that may still join this loop */
+    int open;                 /* the helpers up to this number may join the loop */
     atomic_int helping;       /* helpers that have joined and not left */
-    atomic_ptrdiff_t next;    /* range to be taken next */
-    ptrdiff_t ranges;
+    int shares;               /* one for each worker */
+    ptrdiff_t each;           /* ranges of a share */
     bn_pool_body body;
     void *context;
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
 
+/* How many ranges of each share are taken. Each number has a cache line of its own. */
+static struct {
+    _Alignas(64) atomic_ptrdiff_t ranges;
+} taken[BN_MOST_THREADS];
+
+/* A worker's own share, then what is left of the others'. */
 static void work(int worker)
 {
-    for (;;) {
-        ptrdiff_t range = atomic_fetch_add(&pool.next, 1);
-        if (range >= pool.ranges) return;
-        pool.body(pool.context, range, worker);
+    for (int i = 0, share = worker; i < pool.shares; i++, share = (share + 1) % pool.shares) {
+        ptrdiff_t k;
+        while ((k = atomic_fetch_add(&taken[share].ranges, 1)) < pool.each)
+            pool.body(pool.context, share * pool.each + k, worker);
     }
 }
 
-/* Join the loop as the worker whose number is returned; 0 if it needs no more helpers. */
-static int join(void)
+/* Join the loop as the worker of this number, unless it needs no more helpers. */
+static int join(int worker)
 {
-    if (pool.places == 0) return 0;
+    if (worker > pool.open) return 0;
     atomic_fetch_add(&pool.helping, 1);
-    return pool.places--;
+    return 1;
 }
 
-static void *help(void *unused)
+static void *help(void *number)
 {
-    (void)unused;
+    const int worker = (int)(intptr_t)number;
     unsigned seen = 0;
     for (;;) {
         for (int i = 0; i < SPINS + YIELDS && atomic_load(&pool.loop) == seen; i++)
@@ -67,9 +76,9 @@ static void *help(void *unused)
             pool.sleeping--;
         }
         seen = atomic_load(&pool.loop);
-        int worker = join();
+        const int joined = join(worker);
         pthread_mutex_unlock(&pool.lock);
-        if (worker) {
+        if (joined) {
             work(worker);
             atomic_fetch_sub(&pool.helping, 1);
         }
@@ -82,7 +91,7 @@ static void forget_threads(void)
 {
     pthread_mutex_init(&pool.lock, NULL);
     pthread_cond_init(&pool.work, NULL);
-    pool.threads = pool.sleeping = pool.places = 0;
+    pool.threads = pool.sleeping = pool.open = 0;
     atomic_store(&pool.helping, 0);
     atomic_flag_clear(&pool.taken);
 }
@@ -96,35 +105,34 @@ static void start_threads(int wanted)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (survives_fork && pool.threads < wanted) {
         pthread_t thread;
-        if (pthread_create(&thread, NULL, help, NULL) != 0) break;
+        void *const number = (void *)(intptr_t)(pool.threads + 1);
+        if (pthread_create(&thread, NULL, help, number) != 0) break;
         pthread_detach(thread);
         pool.threads++;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-void bn_pool_run(ptrdiff_t ranges, int helpers, bn_pool_body body, void *context)
+void bn_pool_run(int shares, ptrdiff_t each, bn_pool_body body, void *context)
 {
+    const int helpers = shares - 1;
     if (helpers < 1 || atomic_flag_test_and_set(&pool.taken)) {
-        for (ptrdiff_t range = 0; range < ranges; range++) body(context, range, 0);
+        for (ptrdiff_t range = 0; range < shares * each; range++) body(context, range, 0);
         return;
     }
     pthread_mutex_lock(&pool.lock);
     if (pool.threads < helpers) start_threads(helpers);
-    pool.body = body, pool.context = context, pool.ranges = ranges;
-    atomic_store(&pool.next, 0);
-    pool.places = helpers;
+    pool.body = body, pool.context = context, pool.shares = shares, pool.each = each;
+    for (int share = 0; share < shares; share++) atomic_store(&taken[share].ranges, 0);
+    pool.open = helpers;
     atomic_fetch_add(&pool.loop, 1);
-    if (pool.sleeping > 0) {
-        if (helpers > 1) pthread_cond_broadcast(&pool.work);
-        else pthread_cond_signal(&pool.work);
-    }
+    if (pool.sleeping > 0) pthread_cond_broadcast(&pool.work);
     pthread_mutex_unlock(&pool.lock);
 
     work(0);
 
     pthread_mutex_lock(&pool.lock);
-    pool.places = 0; /* a helper that comes now finds no work */
+    pool.open = 0; /* a helper that comes now finds no work */
     pthread_mutex_unlock(&pool.lock);
     /* the helpers that joined are finishing their last range */
     for (int i = 0; atomic_load(&pool.helping) > 0; i++)
