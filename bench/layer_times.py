@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from trainers.ours import Ours
 
+from bn import nn
+
 Times = defaultdict[tuple[str, str], list[float]]  # path of a layer and "forward" or "backward"
 
 OPTIMIZER, REST, STEP = "optimizer", "loss, additions", "step"
@@ -38,7 +40,11 @@ def measure(trainer: Ours, step: Callable[[], Any], steps: int) -> list[Row]:
     list of Row
         One for each layer that has none inside it; then the optimizer, what is left, and the step.
     """
-    layers = {path: m for path, m in trainer.model.named_modules() if not list(m.children())}
+    layers = {
+        path: layer
+        for path, layer in trainer.model.named_modules()
+        if type(layer).backward is not nn.Module.backward  # the others are calls of these
+    }
     times: Times = defaultdict(list)
     for path, layer in layers.items():
         for method in ("forward", "backward"):

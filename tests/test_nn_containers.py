@@ -249,7 +249,7 @@ def test_layers_in_a_list_are_no_part_of_a_model_and_say_so():
         kind = type(blocks).__name__
         with pytest.raises(TypeError, match=f"Net.blocks must not hold layers in a (list|{kind})"):
             Net(blocks).parameters()
-        with pytest.raises(TypeError, match=r"use nn\.Sequential"):
+        with pytest.raises(TypeError, match=r"use nn\.ModuleList"):
             Net(blocks).state_dict()
     assert len(Net(nn.Sequential(*layers)).parameters()) == 2
     assert Net([1, "two", (3,)]).parameters() == []

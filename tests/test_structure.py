@@ -31,6 +31,7 @@ LEVELS = [
         "module",
         "onnx",
         "overlap",
+        "recording",
         "statistics",
         "summary",
         "table",

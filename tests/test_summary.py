@@ -28,11 +28,22 @@ class Halved(nn.Module):
 
 
 @pytest.mark.parametrize("base", [nn.Module, nn.Sequential, nn.Residual])
-def test_a_module_with_a_forward_of_its_own_needs_an_output_shape_of_its_own(base):
+def test_the_forward_of_a_model_tells_its_output_shape(base):
     class Net(base):
         forward = Halved.forward
 
     net = Net(nn.ReLU()) if base is nn.Residual else Net()
+    assert net.output_shape((4,)) == (2,)
+    assert "(None, 2)" in summary(net, (4,))
+    assert "(None, 2)" in summary(nn.Sequential(net), (4,))
+
+
+def test_a_layer_with_a_backward_of_its_own_needs_an_output_shape_of_its_own():
+    class Net(Halved):
+        def backward(self, dy):
+            return np.repeat(dy, 2, axis=1)
+
+    net = Net()
     for use in (net.summary, net.output_shape, nn.Sequential(nn.ReLU(), net).build):
         with pytest.raises(
             NotImplementedError, match=r"Net must define output_shape\(input_shape\)"

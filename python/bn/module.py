@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from functools import cache
-from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,14 +11,19 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._core import core
+from bn.recording.kept import Kept, now
+from bn.recording.record import Record, takes_option
+from bn.recording.trace import output_shape, trace
+from bn.recording.value import Value
 from bn.summary import summary
-from bn.types import Array, Shape
+from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
 COLLECTIONS = (list, tuple, dict, set)  # in which layers would not be found
+Hook = Callable[["Module", tuple[Any, ...], Array], object]
 
 
 class Parameter:
@@ -37,6 +40,8 @@ class Parameter:
         The value.
     grad : ndarray or None
         The accumulated gradient, None before the first `backward` and after `zero_grad`.
+    trainable : bool
+        False for a parameter that gets no gradients, so that optimizers leave it as it is.
 
     Examples
     --------
@@ -45,14 +50,17 @@ class Parameter:
     array([2., 4.])
     """
 
-    __slots__ = ("data", "grad")
+    __slots__ = ("data", "grad", "trainable")
 
     def __init__(self, data: ArrayLike) -> None:
         self.data: Array = _check.array("data", data)
         self.grad: Array | None = None
+        self.trainable = True
 
     def accumulate(self, grad: Array) -> None:
         """Add to the gradient (the first one is kept in the parameter's dtype)."""
+        if not self.trainable:
+            return
         if self.grad is None:
             self.grad = grad.astype(self.data.dtype)  # a copy: the caller keeps its own
         else:
@@ -86,11 +94,17 @@ class Parameter:
 
 
 class Module:
-    """A layer with an explicit backward pass.
+    """A layer or a model.
 
     ``layer(x)`` is the forward pass. ``layer.backward(dy)`` returns the gradient of its input and
-    adds those of its parameters to their `grad`. Nothing records the operations in between: a
-    layer keeps what its own backward pass needs with `keep`, and `backward` gets it with `take`.
+    adds those of its parameters to their `grad`.
+
+    A *layer* computes on arrays, and defines both `forward` and `backward`: it keeps what its
+    backward pass needs with `keep`, and `backward` gets it with `take`.
+
+    A *model* defines `forward` alone, by calls of layers and other models. These calls are
+    recorded, and the backward pass goes through them. What flows in such a forward is a
+    `bn.nn.Value`, which tells what can be done with it.
 
     Attributes that are `Parameter` or `Module` objects are part of the layer without further
     registration, in the order of their assignment. Arrays that belong to the state without being
@@ -125,27 +139,131 @@ class Module:
     >>> layer = Scale()
     >>> layer(np.array([1.0, 3.0])), layer.backward(np.ones(2)), layer.weight.grad
     (array([2., 6.]), array([2., 2.]), array([4.]))
+
+    A model that uses it twice:
+
+    >>> class Twice(Module):
+    ...     def __init__(self):
+    ...         self.scale = Scale()
+    ...     def forward(self, x):
+    ...         return self.scale(self.scale(x)) + x
+    >>> model = Twice()
+    >>> model(np.array([1.0, 3.0])), model.backward(np.ones(2)), model.scale.weight.grad
+    (array([ 5., 15.]), array([5., 5.]), array([16.]))
     """
 
     training: bool = True
     buffer_names: ClassVar[tuple[str, ...]] = ()
     state_names: ClassVar[Mapping[str, str]] = {}
-    _kept: tuple[Shape, np.dtype[Any], tuple[Any, ...]] | None = None
+    takes_unflattened: ClassVar[bool] = False  # whether forward has an argument `flatten`
+    records: ClassVar[bool] = False  # whether it is a model: forward without backward
+    hooks: tuple[Hook, ...] = ()
+    _kept: Kept | None = None
 
-    def forward(self, x: Array) -> Array:
-        """The output for x; a layer defines it."""
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.records = cls.forward is not Module.forward and cls.backward is Module.backward
+
+    def forward(self, *args: Any, **options: Any) -> Any:
+        """The output for x, the first argument; a layer or model defines it."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def backward(self, dy: Array) -> Array:
-        """The gradient of the input, for dy, that of the output; a layer defines it.
+    def backward(self, dy: Array, *args: Any, **options: Any) -> Any:
+        """The gradient of the input, for dy, that of the output.
 
-        Layers that save time by it, and containers, also take ``input_grad=False``: they then
-        leave the gradient of the input out and return None.
+        A layer defines it. That of a model goes through the calls of its forward.
+
+        Parameters
+        ----------
+        dy : ndarray
+        input_grad : bool, default True
+            False returns None, and leaves out what only the gradient of the input needs. Layers
+            need not take this argument.
+
+        Returns
+        -------
+        ndarray or None
+            A tuple of arrays if the model was called with several arrays.
+
+        Raises
+        ------
+        RuntimeError
+            No forward pass came since the last call.
+        TypeError, ValueError
+            dy has not the shape and dtype of the output.
         """
-        raise NotImplementedError(f"{type(self).__name__}.backward")
+        if not self.records:
+            raise NotImplementedError(f"{type(self).__name__}.backward")
+        return self._backward(dy, *args, **options)
 
-    def __call__(self, x: Array, *args: Any, **options: Any) -> Array:
-        return self.forward(x, *args, **options)
+    def _backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        (record,) = self.take(dy)
+        gradient: Gradient = record.backward(dy, input_grad)
+        return gradient
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        if args and type(args[0]) is Value:
+            return args[0].record.call(self, args, options)
+        running = now()
+        if isinstance(running, Record):  # an array in a recorded forward
+            return running.call(self, args, options)
+        y = self._recorded(args, options) if self.records else self.forward(*args, **options)
+        if self.hooks:
+            self.call_hooks(args, y)
+        return y
+
+    def _recorded(self, args: tuple[Any, ...], options: dict[str, Any]) -> Array:
+        """Run a model's forward, and keep its record."""
+        forward = type(self).forward
+        own = {name: value for name, value in options.items() if takes_option(forward, name)}
+        record = Record(self, {name: options[name] for name in options if name not in own})
+        y = record.run(*args, **own)
+        self.keep(y, record)
+        return y
+
+    def register_forward_hook(self, hook: Hook) -> Callable[[], None]:
+        """Call a function after each forward pass of this layer or model.
+
+        Parameters
+        ----------
+        hook : callable
+            ``hook(layer, inputs, y)``, where the inputs are a tuple of the positional arguments
+            and y is the output, all arrays. Its result is ignored.
+
+        Returns
+        -------
+        callable
+            Takes the hook away again.
+
+        References
+        ----------
+        torch.nn.Module.register_forward_hook.
+
+        Examples
+        --------
+        >>> from bn import nn
+        >>> model = nn.Sequential(nn.Flatten(), nn.ReLU())
+        >>> remove = model[0].register_forward_hook(lambda layer, inputs, y: print(y.shape))
+        >>> y = model(np.ones((2, 3, 4)))
+        (2, 12)
+        >>> remove()
+        >>> y = model(np.ones((2, 3, 4)))
+        """
+        _check.function("hook", hook)
+        self.hooks = (*self.hooks, hook)
+
+        def remove() -> None:
+            left = list(self.hooks)
+            if hook in left:
+                left.remove(hook)
+            self.hooks = tuple(left)
+
+        return remove
+
+    def call_hooks(self, inputs: tuple[Any, ...], y: Array) -> None:
+        """Tell the forward hooks of one forward pass."""
+        for hook in self.hooks:
+            hook(self, inputs, y)
 
     def keep(self, y: Array, *values: Any) -> None:
         """Keep what `backward` will need; the gradient that it gets must be like y.
@@ -161,7 +279,11 @@ class Module:
         --------
         See `Module`.
         """
-        self._kept = (y.shape, y.dtype, values)
+        frame = now()
+        if frame is None:
+            self._kept = (y.shape, y.dtype, values)
+        else:
+            frame[self] = (y.shape, y.dtype, values)
 
     def take(self, dy: Array) -> tuple[Any, ...]:
         """What forward kept, which serves one backward pass.
@@ -187,11 +309,15 @@ class Module:
         --------
         See `Module`.
         """
-        _check.dy(type(self).__name__, dy, self._kept)
-        assert self._kept is not None
-        values = self._kept[2]
-        self._kept = None
-        return values
+        frame = now()
+        kept = self._kept if frame is None else frame.get(self)
+        _check.dy(type(self).__name__, dy, kept)
+        assert kept is not None
+        if frame is None:
+            self._kept = None
+        else:
+            del frame[self]
+        return kept[2]
 
     def attribute_dicts(self) -> list[dict[str, Any]]:
         """The dicts of attributes that a forward pass may set: its own, and those of its parts."""
@@ -204,11 +330,25 @@ class Module:
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output for one input of `input_shape`, both without the batch axis."""
+        if self.records:
+            return output_shape(self, input_shape)
         _check.own_output_shape(self, Module.forward)
         return input_shape
 
     def build(self, input_shape: Shape) -> None:
         """Create the parameters that depend on the input's shape (without the batch axis)."""
+        if not self.records:
+            return
+        for visit in trace(self, input_shape)[1:]:  # raises before any layer is built
+            layer = visit.module
+            if not layer.records or type(layer).build is not Module.build:
+                layer.build(visit.input_shape)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy gets: all but what forward kept, which is for one backward pass."""
+        state = vars(self).copy()
+        state.pop("_kept", None)
+        return state
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """(name, layer) of the layers directly inside this one."""
@@ -219,10 +359,6 @@ class Module:
     def _attributes(self) -> Iterator[tuple[str, object]]:
         """(name, value) of the attributes that may be layers or parameters."""
         yield from vars(self).items()
-
-    def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
-        """(name, layer, its input's shape without the batch axis) of the layers in a container."""
-        yield from ()
 
     def modules(self) -> Iterator[Module]:
         """The layer itself and all layers inside it, depth first."""
@@ -355,22 +491,31 @@ class Module:
         """Switch this layer and all inside it to eval mode."""
         return self.train(False)
 
+    def trains(self, parameter: Parameter) -> bool:
+        """Whether `backward` adds to the gradient of this parameter of the layer."""
+        return parameter.trainable
+
     @property
     def trainable(self) -> bool:
-        """Whether a batch normalization layer trains; other layers always do."""
-        return True
+        """Whether the layer's parameters, and those of the layers inside, get gradients.
+
+        False leaves them as they are, and a batch normalization normalizes with its running
+        statistics, in training mode too.
+        """
+        own = all(parameter.trainable for _, parameter in Module.own_parameters(self))
+        return own and all(child.trainable for _, child in self.children())
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        if not value:
-            raise AttributeError(
-                f"{type(self).__name__}.trainable must stay True: only batch normalization layers "
-                "can be frozen (bn.freeze(model) freezes those inside); leave the parameters of "
-                "others out of the optimizer"
-            )
+        for _, parameter in Module.own_parameters(self):
+            parameter.trainable = value
+            if not value:
+                parameter.grad = None
+        for _, child in self.children():
+            child.trainable = value
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients (PyTorch's argument is taken; they are always set to None)."""
         for parameter in self.parameters():
             parameter.grad = None
 
@@ -402,34 +547,6 @@ class Elementwise(Module):
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
-
-
-def backward_without_input(layer: Module, dy: Array) -> None:
-    """Add the gradients of a layer's parameters; that of its input is not computed if it can be.
-
-    Parameters
-    ----------
-    layer : Module
-    dy : ndarray
-        The gradient of its output.
-
-    Examples
-    --------
-    >>> from bn import nn
-    >>> layer = nn.Linear(2, 1, rng=0)
-    >>> _ = layer(np.ones((1, 2)))
-    >>> backward_without_input(layer, np.ones((1, 1))); layer.bias.grad
-    array([1.], dtype=float32)
-    """
-    if _takes_input_grad(type(layer).backward):
-        layer.backward(dy, input_grad=False)  # type: ignore[call-arg]
-    else:
-        layer.backward(dy)
-
-
-@cache
-def _takes_input_grad(backward: Callable[..., Any]) -> bool:
-    return "input_grad" in signature(backward).parameters
 
 
 def copy_all(pairs: Iterable[tuple[Array, Array]]) -> None:

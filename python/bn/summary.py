@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bn import _check
+from bn.recording.trace import trace
 from bn.table import boxed
 from bn.types import Shape
 
@@ -65,9 +66,7 @@ def summary(model: Module, input_shape: Shape) -> str:
     input_shape = _check.shape_tuple("input_shape", input_shape)
     model.output_shape(input_shape)  # raises before any layer is built
     model.build(input_shape)
-    rows = _rows(model, input_shape, depth=0)
-    if not rows:
-        rows = [_row(type(model).__name__, model, input_shape)]
+    rows = _rows(model, input_shape)
     trainable, other = counts(model)
     return "\n".join(
         [
@@ -92,8 +91,8 @@ def counts(module: Module) -> tuple[int, int]:
     frozen = {
         id(parameter)
         for layer in module.modules()
-        if not layer.trainable
         for _, parameter in layer.own_parameters()
+        if not layer.trains(parameter)
     }
     trainable = sum(p.size for p in module.parameters() if id(p) not in frozen)
     sizes = {
@@ -104,14 +103,22 @@ def counts(module: Module) -> tuple[int, int]:
     return trainable, sum(sizes.values()) - trainable
 
 
-def _rows(module: Module, input_shape: Shape, depth: int) -> list[Row]:
-    rows = []
-    for name, child, shape in module.child_inputs(input_shape):
-        rows.append(_row(f"{'  ' * depth}{name} ({type(child).__name__})", child, shape))
-        rows += _rows(child, shape, depth + 1)
-    return rows
+def _rows(model: Module, input_shape: Shape) -> list[Row]:
+    """A row for each call, in their order; a layer with nothing inside is a row of its own."""
+    if not model.records:
+        return [_row(type(model).__name__, model, model.output_shape(input_shape))]
+    first, *inside = trace(model, input_shape)
+    if not inside:
+        return [_row(type(model).__name__, model, first.output_shape)]
+    return [
+        _row(
+            f"{'  ' * visit.depth}{visit.name} ({type(visit.module).__name__})",
+            visit.module,
+            visit.output_shape,
+        )
+        for visit in inside
+    ]
 
 
-def _row(name: str, module: Module, input_shape: Shape) -> Row:
-    shape = (None, *module.output_shape(input_shape))
-    return Row(name, f"{shape}", f"{sum(counts(module)):,}")
+def _row(name: str, module: Module, output_shape: Shape) -> Row:
+    return Row(name, f"{(None, *output_shape)}", f"{sum(counts(module)):,}")

@@ -33,18 +33,6 @@ def saved(layer: str, value: object) -> None:
         raise RuntimeError(f"{layer}.backward must follow {layer}'s forward, once for each call")
 
 
-def used_once(layers: Iterable[object]) -> None:
-    """Check that a model has no layer twice, before any of its layers runs backward."""
-    seen = set()
-    for layer in layers:
-        if id(layer) in seen:
-            raise RuntimeError(
-                f"{type(layer).__name__} is in the model twice: its forward keeps what "
-                "one backward needs, so a layer used twice needs two instances"
-            )
-        seen.add(id(layer))
-
-
 def dy(layer: str, value: Array, kept: Any) -> None:
     """Check dy against what forward kept, whose first items are the shape and the dtype of y."""
     saved(layer, kept)
@@ -366,8 +354,8 @@ def no_layers_in(owner: object, name: str, value: Any, kind: type) -> None:
     if isinstance(first, kind):
         raise TypeError(
             f"{type(owner).__name__}.{name} must not hold layers in a {type(value).__name__}, "
-            f"where they are not found, got {type(first).__name__}: use nn.Sequential, or an "
-            "attribute for each"
+            f"where they are not found, got {type(first).__name__}: use nn.ModuleList, "
+            "nn.ModuleDict or nn.Sequential"
         )
 
 

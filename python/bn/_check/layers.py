@@ -119,8 +119,8 @@ def enough_merged(count: Array) -> None:
 def any_batch_norm(user: str, model: str, count: int) -> None:
     if count == 0:
         raise ValueError(
-            f"{user} must get a model with batch normalization layers, got a {model} without; the "
-            "parameters of other layers are frozen by leaving them out of the optimizer"
+            f"{user} must get a model with batch normalization layers, got a {model} without: "
+            "trainable = False freezes the parameters of any layer or model"
         )
 
 

@@ -583,6 +583,9 @@ class BatchNorm(Module):
         """The arrays of weight and bias; None where there is none."""
         return _data(self.weight), _data(self.bias)
 
+    def trains(self, parameter: Parameter) -> bool:
+        return self.train_affine and parameter.trainable
+
     @property
     def trainable(self) -> bool:
         """Keras's word: False normalizes with the running statistics and changes nothing."""

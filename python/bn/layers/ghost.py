@@ -73,7 +73,7 @@ class GhostBatchNorm(Module):
         _check.batch_axis_apart(axis)
         _check.no_combine("GhostBatchNorm", layer.combine)
         if not layer.uses_batch_stats(training) or x.size == 0:
-            y = layer(x, training=training)
+            y: Array = layer(x, training=training)
             self.keep(y, None, None)
             return y
         ghosts = self._ghosts(x, axis)

@@ -3,7 +3,7 @@
 from bn.module import Module, Parameter
 from bn.nn.activations import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from bn.nn.checkpoint import load, metadata, save
-from bn.nn.containers import Residual, Sequential
+from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
 from bn.nn.flatten import Flatten
@@ -13,6 +13,8 @@ from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from bn.nn.schedules import CosineAnnealingLR, StepLR
+from bn.recording.kept import no_grad
+from bn.recording.value import Value, concatenate
 
 __all__ = [
     "SGD",
@@ -30,6 +32,8 @@ __all__ = [
     "MSELoss",
     "MaxPool2d",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "Optimizer",
     "Parameter",
     "ReLU",
@@ -39,8 +43,11 @@ __all__ = [
     "Softmax",
     "StepLR",
     "Tanh",
+    "Value",
     "channels_last",
+    "concatenate",
     "load",
     "metadata",
+    "no_grad",
     "save",
 ]

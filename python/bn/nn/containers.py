@@ -1,17 +1,12 @@
-"""`Sequential` and `Residual`: layers that contain layers."""
+"""`Sequential`, `Residual`, `ModuleList`, `ModuleDict`: layers that contain layers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import pairwise
-from typing import TYPE_CHECKING, cast, overload
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from bn import _check
-from bn._core import core
-from bn.module import Module, backward_without_input
-from bn.nn.flatten import Flatten
-from bn.nn.linear import Linear
-from bn.types import Array, Gradient, Shape
+from bn.module import Module
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -24,8 +19,8 @@ class Sequential(Module):
     replaced, counted and iterated; a slice is a Sequential of the same layer objects.
 
     If a layer raises, or Ctrl-C interrupts it, the running statistics of all layers become what
-    they were before the call. `output_shape` and `summary` find a layer that does not fit without
-    a forward pass.
+    they were before the call, as in every model. `output_shape` and `summary` find a layer that
+    does not fit without a forward pass.
 
     Parameters
     ----------
@@ -69,6 +64,12 @@ class Sequential(Module):
         self._layers.append(layer)
         return self
 
+    def insert(self, index: int, layer: Module) -> Self:
+        """Put a layer in front of the one at this index."""
+        _check.instance("every layer", layer, Module)
+        self._layers.insert(index, layer)
+        return self
+
     def __len__(self) -> int:
         return len(self._layers)
 
@@ -99,67 +100,10 @@ class Sequential(Module):
             _check.instance("every layer", value, Module)
             self._layers[index] = cast("Module", value)
 
-    def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
-        """For each layer its name, itself and the shape of its input without the batch axis."""
-        for i, layer in enumerate(self._layers):
-            yield str(i), layer, input_shape
-            input_shape = layer.output_shape(input_shape)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        _check.own_output_shape(self, Sequential.forward)
+    def forward(self, x: Any) -> Any:
         for layer in self._layers:
-            input_shape = layer.output_shape(input_shape)
-        return input_shape
-
-    def build(self, input_shape: Shape) -> None:
-        self.output_shape(input_shape)  # raises before any layer is built
-        for _, layer, shape in self.child_inputs(input_shape):
-            layer.build(shape)
-
-    def forward(self, x: Array) -> Array:
-        with core.Transaction():
-            for layer, options in zip(self._layers, self._options(), strict=True):
-                x = layer(x, **options)
+            x = layer(x)
         return x
-
-    def _options(self) -> list[dict[str, bool]]:
-        """For each layer the arguments with which a `Linear` flattens in place of a `Flatten`."""
-        options: list[dict[str, bool]] = [{} for _ in self._layers]
-        for i, pair in enumerate(pairwise(self._layers)):
-            if [type(layer) for layer in pair] == [Flatten, Linear]:
-                options[i], options[i + 1] = {"copy": False}, {"flatten": True}
-        return options
-
-    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
-        """The gradient of the input, for dy, that of the output.
-
-        Parameters
-        ----------
-        dy : ndarray
-        input_grad : bool
-            False returns None, and leaves out what only the gradient of the input needs: the
-            backward passes before the first layer with parameters, and part of that layer's.
-
-        Returns
-        -------
-        ndarray or None
-        """
-        _check.used_once(self.modules())
-        if not input_grad:
-            return self._backward_without_input(dy)
-        for layer in reversed(self._layers):
-            dy = layer.backward(dy)
-        return dy
-
-    def _backward_without_input(self, dy: Array) -> None:
-        trained = (i for i, layer in enumerate(self._layers) if layer.parameters())
-        first = next(trained, len(self._layers))
-        for layer in reversed(self._layers[first + 1 :]):
-            dy = layer.backward(dy)
-        for layer in self._layers[first : first + 1]:
-            backward_without_input(layer, dy)
-        for layer in self._layers[:first]:  # last: a dy that is refused changes nothing
-            layer.forget()
 
 
 class Residual(Module):
@@ -197,50 +141,164 @@ class Residual(Module):
         self.body = body
         self.shortcut = shortcut
 
-    def child_inputs(self, input_shape: Shape) -> Iterator[tuple[str, Module, Shape]]:
-        """For body and shortcut the name, the layer and the shape of its input."""
-        for name, child in self.children():
-            yield name, child, input_shape
+    def forward(self, x: Any) -> Any:
+        y = self.body(x)
+        other = x if self.shortcut is None else self.shortcut(x)
+        _check.same_output_shape("Residual", y.shape[1:], other.shape[1:])
+        return y + other
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        _check.own_output_shape(self, Residual.forward)
-        shape = self.body.output_shape(input_shape)
-        other = input_shape
-        if self.shortcut is not None:
-            other = self.shortcut.output_shape(input_shape)
-        _check.same_output_shape("Residual", shape, other)
-        return shape
 
-    def build(self, input_shape: Shape) -> None:
-        self.output_shape(input_shape)
-        for _, child, shape in self.child_inputs(input_shape):
-            child.build(shape)
+class ModuleList(Module):
+    """A list of layers, which the model that has it as an attribute finds.
 
-    def forward(self, x: Array) -> Array:
-        with core.Transaction():
-            y = self.body(x)
-            other = x if self.shortcut is None else self.shortcut(x)
-            _check.same_output_shape("Residual", y.shape, other.shape)
-            y = core.add(y, other)
-        return y
+    Their names are "0", "1", ..., as in PyTorch. It has no forward of its own: the model calls the
+    layers in it.
 
-    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
-        """The gradient of the input, for dy, that of the output.
+    Parameters
+    ----------
+    layers : iterable of Module
 
-        Parameters
-        ----------
-        dy : ndarray
-        input_grad : bool
-            False returns None, and leaves out what only the gradient of the input needs.
+    Raises
+    ------
+    TypeError
+        A layer is not a Module.
 
-        Returns
-        -------
-        ndarray or None
-        """
-        _check.used_once(self.modules())
-        if not input_grad:
-            for _, part in self.children():
-                backward_without_input(part, dy)
-            return None
-        dx = self.body.backward(dy)
-        return core.add(dx, dy if self.shortcut is None else self.shortcut.backward(dy))
+    References
+    ----------
+    torch.nn.ModuleList.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bn import nn
+    >>> class Branches(nn.Module):
+    ...     def __init__(self):
+    ...         self.branches = ModuleList(nn.Linear(2, 1, rng=i) for i in range(3))
+    ...     def forward(self, x):
+    ...         return nn.concatenate([branch(x) for branch in self.branches], axis=1)
+    >>> Branches()(np.ones((4, 2), np.float32)).shape, len(Branches().parameters())
+    ((4, 3), 6)
+    """
+
+    def __init__(self, layers: Iterable[Module] = ()) -> None:
+        self._layers: list[Module] = []
+        self.extend(layers)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        for i, layer in enumerate(self._layers):
+            yield str(i), layer
+
+    def _attributes(self) -> Iterator[tuple[str, object]]:
+        return iter(())
+
+    def append(self, layer: Module) -> Self:
+        """Add a layer at the end."""
+        _check.instance("every layer", layer, Module)
+        self._layers.append(layer)
+        return self
+
+    def extend(self, layers: Iterable[Module]) -> Self:
+        """Add layers at the end."""
+        for layer in layers:
+            self.append(layer)
+        return self
+
+    def insert(self, index: int, layer: Module) -> Self:
+        """Put a layer in front of the one at this index."""
+        _check.instance("every layer", layer, Module)
+        self._layers.insert(index, layer)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: int | slice) -> Module | ModuleList:
+        return ModuleList(self._layers[index]) if isinstance(index, slice) else self._layers[index]
+
+    def __setitem__(self, index: int, layer: Module) -> None:
+        _check.instance("every layer", layer, Module)
+        self._layers[index] = layer
+
+
+class ModuleDict(Module):
+    """Layers by name, which the model that has it as an attribute finds.
+
+    It has no forward of its own: the model calls the layers in it.
+
+    Parameters
+    ----------
+    layers : mapping of str to Module
+
+    Raises
+    ------
+    TypeError
+        A name is not a string, or a layer is not a Module.
+    ValueError
+        A name is empty or has a dot, which separates names in a state.
+
+    References
+    ----------
+    torch.nn.ModuleDict.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> heads = ModuleDict({"age": nn.Linear(8, 1), "sex": nn.Linear(8, 2)})
+    >>> list(heads), list(heads.state_dict())[:2]
+    (['age', 'sex'], ['age.weight', 'age.bias'])
+    """
+
+    def __init__(self, layers: Mapping[str, Module] | None = None) -> None:
+        self._layers: dict[str, Module] = {}
+        self.update(layers or {})
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        yield from self._layers.items()
+
+    def _attributes(self) -> Iterator[tuple[str, object]]:
+        return iter(())
+
+    def update(self, layers: Mapping[str, Module]) -> Self:
+        """Add layers, or put them in the place of those of their names."""
+        for name, layer in layers.items():
+            self[name] = layer
+        return self
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._layers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._layers
+
+    def __getitem__(self, name: str) -> Module:
+        return self._layers[name]
+
+    def __setitem__(self, name: str, layer: Module) -> None:
+        _check.layer_name(name)
+        _check.instance("every layer", layer, Module)
+        self._layers[name] = layer
+
+    def __delitem__(self, name: str) -> None:
+        del self._layers[name]
+
+    def keys(self) -> Iterable[str]:
+        """The names."""
+        return self._layers.keys()
+
+    def values(self) -> Iterable[Module]:
+        """The layers."""
+        return self._layers.values()
+
+    def items(self) -> Iterable[tuple[str, Module]]:
+        """(name, layer) pairs."""
+        return self._layers.items()

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 from bn import _check
-from bn._core import core
 from bn.module import Module
-from bn.types import Array, Shape
 
 
 class Flatten(Module):
-    """Merges all axes but the first into one, in C order (the last axis varies fastest).
+    """Merges axes into one, in C order (the last axis varies fastest): all but the first.
+
+    If x does not lie in memory in C order, the result is a copy; a `Linear` that follows in a model
+    makes none.
+
+    Parameters
+    ----------
+    start_dim, end_dim : int
+        The first and the last of the axes that are merged.
+
+    Raises
+    ------
+    ValueError
+        On a call: x has fewer than 2 axes, or not these.
+
+    References
+    ----------
+    torch.nn.Flatten.
 
     Examples
     --------
@@ -20,34 +35,13 @@ class Flatten(Module):
     (2, 48)
     """
 
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return (math.prod(input_shape),)
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        self.start_dim = _check.integer("start_dim", start_dim)
+        self.end_dim = _check.integer("end_dim", end_dim)
 
-    def forward(self, x: Array, *, copy: bool = True) -> Array:
-        """The samples as vectors, (N, C * H * W) for images.
-
-        Parameters
-        ----------
-        x : ndarray, at least 2 axes
-        copy : bool
-            False returns x itself if its vectors would be copies, because it does not lie in memory
-            in C order. `Linear` takes such an x with ``flatten=True``.
-
-        Returns
-        -------
-        ndarray
-        """
-        _check.floating("x of Flatten", x)
+    def forward(self, x: Any) -> Any:
         _check.rank_at_least("x of Flatten", x, 2)
-        y = x
-        if copy or x.flags.c_contiguous:
-            y = x.reshape(x.shape[0], *self.output_shape(x.shape[1:]))
-        self.keep(y, x)
-        return y
-
-    def backward(self, dy: Array) -> Array:
-        (x,) = self.take(dy)
-        return core.in_order_of(dy.reshape(x.shape), x)
+        return x.flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
-        return "start_dim=1, end_dim=-1"
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
+from bn._core import core
 from bn.module import Module
 from bn.nn.init import Rng, weight_and_bias
 from bn.nn.products import input_gradient, outputs, weight_gradient
@@ -52,6 +53,8 @@ class Linear(Module):
     Linear(in_features=4, out_features=2, bias=True)
     """
 
+    takes_unflattened = True
+
     def __init__(
         self,
         in_features: int,
@@ -78,9 +81,9 @@ class Linear(Module):
         ----------
         x : ndarray, shape (..., in_features)
         flatten : bool
-            True if x has axes that are still to be taken together, such as (N, C, H, W), as by a
-            `Flatten` before this layer. If x does not lie in memory in C order, the weight is
-            permuted where that moves fewer values than copying x.
+            True if x has axes that are still to be taken together, such as (N, C, H, W). If x does
+            not lie in memory in C order, the weight is permuted where that moves fewer values than
+            copying x. A model calls the layer so where ``x.flatten(1)`` comes before it.
 
         Returns
         -------
@@ -124,7 +127,8 @@ class Linear(Module):
         dx = input_gradient(dy, self._weight_in(x, order) if weight is None else weight)
         if order is None:
             return dx.reshape(x.shape)
-        return dx.reshape(len(x), *(x.shape[axis] for axis in order)).transpose(_inverse(order))
+        images = dx.reshape(len(x), *(x.shape[axis] for axis in order))
+        return core.in_order_of(images.transpose(_inverse(order)), x)
 
     def _order(self, x: Array) -> tuple[int, ...]:
         """The axes of a sample in the order in which they are flattened.

@@ -1,0 +1,119 @@
+"""Checks of recorded forwards: operands, indices, and what is not recorded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bn._check.base import Array, axis_of, floating, is_half, is_integer, is_number
+
+WAY_OUT = (
+    "in a model's forward, values take + - * /, reshape, flatten, transpose, mean, indexing by "
+    "slices and nn.concatenate; write anything else as a layer with forward and backward "
+    "(x.data is the array, to look at)"
+)
+
+
+def not_recorded(operation: str) -> TypeError:
+    return TypeError(f"{operation} is not recorded: {WAY_OUT}")
+
+
+def no_attribute(name: str) -> AttributeError:
+    return AttributeError(f"a recorded value has no {name}: {WAY_OUT}")
+
+
+def operand(name: str, value: Any, all_of_them: Sequence[Any]) -> Array:
+    """Check an operand of an operation; numbers take the dtype of the value beside them."""
+    if isinstance(value, np.ndarray):
+        return value
+    if is_number(value):
+        dtype = next(o.dtype for o in all_of_them if hasattr(o, "record"))
+        return np.asarray(value, dtype)
+    raise TypeError(f"{name} takes recorded values, arrays and numbers, got {type(value).__name__}")
+
+
+def model_input(model: str, args: tuple[Any, ...]) -> None:
+    if not args:
+        raise TypeError(f"{model} takes an array, got no argument")
+    if not is_half(args[0]):
+        floating(f"x of {model}", args[0])
+
+
+def recorded_output(model: str, y: object, kind: type) -> None:
+    if not isinstance(y, kind):
+        raise TypeError(
+            f"{model}.forward must return a value that its layers or operations gave, "
+            f"got {type(y).__name__}"
+        )
+
+
+def option_not_taken(model: str, name: str) -> TypeError:
+    return TypeError(f"no layer that {model} called takes the argument {name!r}")
+
+
+def basic_index(index: object) -> None:
+    parts = index if isinstance(index, tuple) else (index,)
+    for part in parts:
+        if not (part is None or part is Ellipsis or isinstance(part, slice) or is_integer(part)):
+            raise not_recorded(f"indexing by {type(part).__name__}")
+
+
+def new_shape(given: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Check the argument of a reshape; return it with -1 replaced."""
+    size = math.prod(shape)
+    rest = math.prod(n for n in given if n != -1)
+    whole = given
+    if given.count(-1) == 1 and rest:
+        whole = tuple(size // rest if n == -1 else n for n in given)
+    if not all(is_integer(n) and n >= 0 for n in whole) or math.prod(whole) != size:
+        raise ValueError(f"reshape must keep the {size} values of shape {shape}, got {given}")
+    return tuple(int(n) for n in whole)
+
+
+def distinct_axes(given: tuple[Any, ...], ndim: int) -> tuple[int, ...]:
+    """Check axes; return them in order, counted from the front."""
+    axes = sorted({axis_of(axis, ndim) for axis in given})
+    if len(axes) != len(given):
+        raise ValueError(f"each axis must be given once, got {given}")
+    return tuple(axes)
+
+
+def axis_order(given: tuple[Any, ...], ndim: int) -> tuple[int, ...]:
+    """Check the argument of a transpose; return it with axes counted from the front."""
+    if sorted(a % ndim if is_integer(a) and -ndim <= a < ndim else -1 for a in given) != list(
+        range(ndim)
+    ):
+        raise ValueError(f"transpose must get each of {ndim} axes once, got {given}")
+    return tuple(int(a) % ndim for a in given)
+
+
+def joinable(shapes: Sequence[tuple[int, ...]], axis: int) -> int:
+    """Check shapes that are to be joined; return the axis, counted from the front."""
+    if not shapes:
+        raise ValueError("concatenate takes at least one array, got none")
+    at = axis_of(axis, len(shapes[0]))
+    without = {(*shape[:at], *shape[at + 1 :]) for shape in shapes}
+    if len(without) > 1 or len({len(shape) for shape in shapes}) > 1:
+        raise ValueError(
+            f"concatenate takes arrays whose shapes differ on axis {axis} only, got {[*shapes]}"
+        )
+    return at
+
+
+def name_the_place(error: Exception, path: str) -> None:
+    """Put the path of the layer that failed before an error's message."""
+    plain = (TypeError, ValueError, RuntimeError, NotImplementedError, IndexError, AttributeError)
+    if path and type(error) in plain and len(error.args) == 1 and isinstance(error.args[0], str):
+        error.args = (f"in {path}: {error.args[0]}",)
+    elif path and hasattr(error, "add_note"):  # from Python 3.11 on
+        error.add_note(f"in {path}")
+
+
+def layer_name(name: object) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"a layer's name must be a string, got {name!r}")
+    if not name or "." in name:
+        raise ValueError(f"a layer's name must be a word without a dot, got {name!r}")

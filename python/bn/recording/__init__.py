@@ -1,0 +1,6 @@
+"""The record of a model's forward pass: which layer was called on what, and what each call kept.
+
+`kept` knows where a layer's `keep` and `take` find their place, `record` the calls and the backward
+pass through them, `value` what flows through a recorded forward, `operations` the few operations on
+it and their gradients, `trace` a forward pass on shapes alone.
+"""

@@ -1,0 +1,314 @@
+"""`Record`: the calls of a model's forward pass, and the backward pass through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from inspect import Parameter as Argument
+from inspect import signature
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bn import _check
+from bn._core import core
+from bn.recording.kept import NOWHERE, Frame, current, frame_of, now
+from bn.recording.operations import Gradients, Result, reshape
+from bn.recording.value import Value
+from bn.types import Array, Gradient, Shape
+
+if TYPE_CHECKING:
+    from bn.module import Module, Parameter
+
+
+class Call:
+    """One call of a layer, or one operation, in a record.
+
+    Attributes
+    ----------
+    name : str
+        The layer's class or the operation.
+    layer : Module or None
+        None for an operation.
+    path : str
+        The layer's dotted path in the model, at this call.
+    inputs : tuple of int
+        The numbers of the values that went in; of arrays and parameters there is none.
+    output : int
+        The number of the value that came out.
+    """
+
+    __slots__ = ("frame", "gradients", "layer", "name", "operands", "output", "owners")
+
+    def __init__(self, name: str, operands: tuple[Any, ...], output: int) -> None:
+        self.name, self.output = name, output
+        self.operands = operands  # for each gradient the number of the value, a parameter, or None
+        self.layer: Module | None = None
+        self.owners: tuple[Module, ...] = ()  # the modules inside which it happened, and the layer
+        self.frame: Frame | None = None  # what the layers of the call kept
+        self.gradients: Gradients | None = None  # of an operation
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        return tuple(operand for operand in self.operands if isinstance(operand, int))
+
+    @property
+    def path(self) -> str:
+        return path_of(self.owners)
+
+    def trains(self) -> bool:
+        """Whether it has parameters that get gradients."""
+        if self.layer is not None:
+            parameters = self.layer.parameters()
+        else:
+            parameters = [o for o in self.operands if not isinstance(o, int) and o is not None]
+        return any([parameter.trainable for parameter in parameters])
+
+    def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
+        """The gradients of the operands; without `wanted`, only parameters get theirs."""
+        if self.layer is None:
+            assert self.gradients is not None
+            return self.gradients(dy)
+        assert self.frame is not None
+        with frame_of(self.frame):
+            if not wanted and takes_input_grad(type(self.layer).backward):
+                dx = self.layer.backward(dy, input_grad=False)
+            else:
+                dx = self.layer.backward(dy)
+        return dx if isinstance(dx, tuple) else (dx,)
+
+
+class Record:
+    """What happened in one forward pass of a model: the calls, in their order.
+
+    Parameters
+    ----------
+    model : Module
+    options : mapping
+        Arguments for all layers that take them, such as ``training`` or ``mask``.
+
+    Attributes
+    ----------
+    calls : list of Call
+        Of layers with a backward pass of their own, and operations.
+    """
+
+    def __init__(self, model: Module, options: Mapping[str, Any]) -> None:
+        self.model, self.options = model, options
+        self.keeps = now() is not NOWHERE
+        self.calls: list[Call] = []
+        self.inputs: list[int] = []
+        self.result = 0
+        self.used: set[str] = set()  # the options that some layer took
+        self._values = 0
+        self._inside: list[Module] = []  # the modules whose forward runs
+        self._failed: tuple[Module, ...] = ()  # the same, when an exception came
+        self._input_likes: list[tuple[Shape, np.dtype[Any]]] = []
+        self._outer: Any = None
+
+    # ---- forward ----
+
+    def run(self, *args: Any, **options: Any) -> Array:
+        """The model's output, recorded; after an exception, statistics are what they were."""
+        with core.Transaction(), _running(self):
+            self._outer = current.get()[1]  # type: ignore[index]
+            try:
+                _check.model_input(type(self.model).__name__, args)
+                values = [self._input(a) if isinstance(a, np.ndarray) else a for a in args]
+                y = self.enter(self.model, values, options)
+                for name in self.options:
+                    if name not in self.used:
+                        raise _check.option_not_taken(type(self.model).__name__, name)
+                array = y.array
+            except Exception as error:
+                _check.name_the_place(error, path_of(self._failed))
+                raise
+            self.result = y.index
+        return array
+
+    def _input(self, array: Array) -> Value:
+        value = self.new_value(array)
+        self.inputs.append(value.index)
+        self._input_likes.append((array.shape, array.dtype))
+        return value
+
+    def new_value(self, array: Array | None) -> Value:
+        """A value that is not recorded yet."""
+        self._values += 1
+        return Value(self, self._values - 1, array)
+
+    def enter(self, module: Module, args: Sequence[Any], options: Mapping[str, Any]) -> Value:
+        """Run a module's own forward, whose calls are recorded."""
+        self._inside.append(module)
+        try:
+            y: Value = module.forward(*args, **options)
+            _check.recorded_output(type(module).__name__, y, Value)
+        except BaseException:
+            self._note_failure()
+            raise
+        finally:
+            self._inside.pop()
+        return y
+
+    def call(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
+        """Call a module on recorded values."""
+        kind = type(layer)
+        if self.options:
+            options = {**self._options_for(kind), **options}
+        if layer.records:
+            y = self.enter(layer, [self._as_value(a) for a in args], options)
+        else:
+            y = self._call_layer(layer, args, options)
+        if layer.hooks:
+            layer.call_hooks(tuple(_array(a) for a in args), y.array)
+        return y
+
+    def _call_layer(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
+        first = args[0] if args else None
+        if layer.takes_unflattened and type(first) is Value and first.unflattened is not None:
+            args, options = (first.unflattened, *args[1:]), {**options, "flatten": True}
+        frame: Frame = {} if self.keeps else NOWHERE
+        self._inside.append(layer)
+        current.set((frame, self._outer))
+        try:
+            array = layer.forward(*[a.array if type(a) is Value else a for a in args], **options)
+        except BaseException:
+            self._note_failure()
+            raise
+        finally:
+            current.set((self, self._outer))
+            owners = tuple(self._inside) if self.keeps else ()
+            self._inside.pop()
+        y = self.new_value(array)
+        if self.keeps:
+            operands = tuple(a.index if type(a) is Value else None for a in args)
+            call = Call(type(layer).__name__, operands, y.index)
+            call.layer, call.owners, call.frame = layer, owners, frame
+            self.calls.append(call)
+        return y
+
+    def operate(self, name: str, function: Callable[..., Result], *operands: Any) -> Value:
+        """Apply an operation to values, arrays, numbers and parameters."""
+        y = self.new_value(None)
+        self._operate(name, function, operands, y)
+        return y
+
+    def finish(self, value: Value, unflattened: Value) -> Array:
+        """Make the copy of a value that is flattened."""
+        shape = value.shape
+        return self._operate("reshape", lambda a: reshape(a, shape), (unflattened,), value)
+
+    def _operate(
+        self, name: str, function: Callable[..., Result], operands: Sequence[Any], y: Value
+    ) -> Array:
+        arrays = [_check.operand(name, _array(operand), operands) for operand in operands]
+        array, gradients = function(*arrays)
+        y._array = array
+        if self.keeps:
+            call = Call(name, tuple(_target(operand) for operand in operands), y.index)
+            call.gradients, call.owners = gradients, tuple(self._inside)
+            self.calls.append(call)
+        return array
+
+    def _as_value(self, argument: Any) -> Any:
+        return self.new_value(argument) if isinstance(argument, np.ndarray) else argument
+
+    def _options_for(self, kind: type[Module]) -> dict[str, Any]:
+        taken = {n: v for n, v in self.options.items() if takes_option(kind.forward, n)}
+        self.used.update(taken)
+        return taken
+
+    def _note_failure(self) -> None:
+        if not self._failed:
+            self._failed = tuple(self._inside)
+
+    # ---- backward ----
+
+    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        """Add the gradients of all parameters; that of the input, or of each, if it is wanted."""
+        needed = self._needed(input_grad)
+        gradients: dict[int, Array] = {self.result: dy}
+        while self.calls:
+            call = self.calls.pop()
+            grad = gradients.pop(call.output, None)
+            if grad is None or call.output not in needed:
+                continue
+            wanted = not needed.isdisjoint(call.inputs)
+            for operand, dx in zip(call.operands, call.backward(grad, wanted), strict=True):
+                if operand is None or dx is None:
+                    continue
+                if not isinstance(operand, int):
+                    operand.accumulate(dx)
+                elif operand in gradients:
+                    gradients[operand] = core.add(dx, gradients[operand])
+                else:
+                    gradients[operand] = dx
+        if not input_grad:
+            return None
+        dxs = [
+            gradients[number] if number in gradients else np.zeros(shape, dtype)
+            for number, (shape, dtype) in zip(self.inputs, self._input_likes, strict=True)
+        ]
+        return dxs[0] if len(dxs) == 1 else tuple(dxs)
+
+    def _needed(self, input_grad: bool) -> set[int]:
+        """The values whose gradients lead to a parameter, or to the input if that is wanted."""
+        needed = set(self.inputs) if input_grad else set()
+        for call in self.calls:
+            if not needed.isdisjoint(call.inputs) or call.trains():
+                needed.add(call.output)
+        return needed
+
+
+class _running(core.Setting):
+    """Within it, layers are called for this record."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(current)
+        self.record = record
+
+    def value(self) -> Record:
+        return self.record
+
+
+def path_of(owners: Sequence[Module]) -> str:
+    """The dotted path of the last of these modules, each of which is inside the one before."""
+    names = []
+    for outer, inner in pairwise(owners):
+        inside = (name for name, module in outer.named_modules() if module is inner)
+        names.append(next(inside, type(inner).__name__))
+    return ".".join(names)
+
+
+@cache
+def takes_option(forward: Callable[..., Any], name: str) -> bool:
+    """Whether a forward takes this argument, after x."""
+    given = list(signature(forward).parameters.values())[2:]
+    if any(argument.kind is Argument.VAR_KEYWORD for argument in given):
+        return True
+    return any(argument.name == name for argument in given)
+
+
+@cache
+def takes_input_grad(backward: Callable[..., Any]) -> bool:
+    """Whether a layer can leave out the gradient of its input."""
+    return "input_grad" in signature(backward).parameters
+
+
+def _array(operand: Any) -> Any:
+    if type(operand) is Value:
+        return operand.array
+    data = getattr(operand, "data", None)  # of a parameter
+    return data if _is_parameter(operand) else operand
+
+
+def _is_parameter(operand: Any) -> bool:
+    return hasattr(operand, "accumulate")
+
+
+def _target(operand: Any) -> int | Parameter | None:
+    """What gets the gradient of an operand."""
+    if type(operand) is Value:
+        return operand.index
+    return operand if _is_parameter(operand) else None

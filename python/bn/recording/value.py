@@ -1,0 +1,277 @@
+"""`Value`: what flows through a recorded forward."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from bn import _check
+from bn.recording import operations
+from bn.types import Array, Shape
+
+if TYPE_CHECKING:
+    from bn.recording.record import Record
+
+
+class Value:
+    """An array inside the forward of a model, whose way through the model is recorded.
+
+    A model with a `forward` and no `backward` of its own gets its input as a Value. Layers take it
+    as they take arrays, and there are these operations: ``+ - * /`` with other values, arrays,
+    numbers and parameters, `reshape`, `flatten`, `transpose`, `mean`, indexing by integers and
+    slices, and `bn.nn.concatenate`. Anything else is a layer's task.
+
+    Parameters
+    ----------
+    record : Record
+        The record of the forward pass.
+    index : int
+        Its number among the values of the record.
+    array : ndarray or None
+        None where it is yet to come.
+
+    Attributes
+    ----------
+    data : ndarray
+        The values, to look at: what depends on them otherwise is not recorded. Read-only.
+    shape, dtype, ndim, size
+        As an array's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bn import nn
+    >>> class Twice(nn.Module):
+    ...     def forward(self, x):
+    ...         return x + x
+    >>> model = Twice()
+    >>> model(np.ones(2)), model.backward(np.ones(2))
+    (array([2., 2.]), array([2., 2.]))
+    """
+
+    __slots__ = ("_array", "_unflattened", "index", "record")
+
+    # What NumPy must not do by itself ends in `__array__` or in one of these.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, record: Record, index: int, array: Array | None) -> None:
+        self.record, self.index, self._array = record, index, array
+        self._unflattened: Value | None = None
+
+    # ---- what it is ----
+
+    @property
+    def array(self) -> Array:
+        """The array; `flatten` waits with a copy until somebody needs it."""
+        if self._array is None:
+            assert self._unflattened is not None
+            self._array = self.record.finish(self, self._unflattened)
+        return self._array
+
+    @property
+    def unflattened(self) -> Value | None:
+        """What this is the flattened form of, if that would be a copy and was not needed yet."""
+        return self._unflattened if self._array is None else None
+
+    @property
+    def data(self) -> Array:
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def shape(self) -> Shape:
+        waiting = self.unflattened
+        if waiting is None:
+            return self.array.shape
+        return (waiting.shape[0], math.prod(waiting.shape[1:]))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        waiting = self.unflattened
+        return self.array.dtype if waiting is None else waiting.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"Value({self.array!r})"
+
+    # ---- operations ----
+
+    def __add__(self, other: Any) -> Value:
+        return self.record.operate("add", operations.add, self, other)
+
+    def __radd__(self, other: Any) -> Value:
+        return self.record.operate("add", operations.add, other, self)
+
+    def __sub__(self, other: Any) -> Value:
+        return self.record.operate("subtract", operations.subtract, self, other)
+
+    def __rsub__(self, other: Any) -> Value:
+        return self.record.operate("subtract", operations.subtract, other, self)
+
+    def __mul__(self, other: Any) -> Value:
+        return self.record.operate("multiply", operations.multiply, self, other)
+
+    def __rmul__(self, other: Any) -> Value:
+        return self.record.operate("multiply", operations.multiply, other, self)
+
+    def __truediv__(self, other: Any) -> Value:
+        return self.record.operate("divide", operations.divide, self, other)
+
+    def __rtruediv__(self, other: Any) -> Value:
+        return self.record.operate("divide", operations.divide, other, self)
+
+    def __neg__(self) -> Value:
+        return self.record.operate("negative", operations.negative, self)
+
+    def __getitem__(self, index: Any) -> Value:
+        _check.basic_index(index)
+        return self.record.operate("index", lambda a: operations.part(a, index), self)
+
+    def reshape(self, *shape: Any) -> Value:
+        """The values in C order in another shape; -1 stands for what is left."""
+        given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        whole = _check.new_shape(tuple(given), self.shape)
+        if len(whole) == 2 and self.ndim > 2 and whole[0] == self.shape[0]:
+            return self._flattened()
+        return self.record.operate("reshape", lambda a: operations.reshape(a, whole), self)
+
+    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Value:
+        """The axes from `start_dim` to `end_dim` as one, as in PyTorch."""
+        first, last = _check.axis_of(start_dim, self.ndim), _check.axis_of(end_dim, self.ndim)
+        merged = math.prod(self.shape[first : last + 1])
+        return self.reshape(*self.shape[:first], merged, *self.shape[last + 1 :])
+
+    def _flattened(self) -> Value:
+        """Each sample as a vector. Where that would be a copy, it is made when it is needed."""
+        if self.array.flags.c_contiguous:
+            shape = (len(self), math.prod(self.shape[1:]))
+            return self.record.operate("reshape", lambda a: operations.reshape(a, shape), self)
+        value = self.record.new_value(None)
+        value._unflattened = self
+        return value
+
+    def transpose(self, *axes: Any) -> Value:
+        """The axes in another order; all reversed without arguments."""
+        given = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+        order = _check.axis_order(tuple(given) or tuple(range(self.ndim))[::-1], self.ndim)
+        return self.record.operate("transpose", lambda a: operations.transpose(a, order), self)
+
+    def mean(self, axis: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+        """The mean over an axis, several, or all; a result of no axes has shape ()."""
+        given = range(self.ndim) if axis is None else axis
+        each = given if isinstance(given, (range, tuple, list)) else (given,)
+        axes = _check.distinct_axes(tuple(each), self.ndim)
+        return self.record.operate("mean", lambda a: operations.mean(a, axes, keepdims), self)
+
+    # ---- what is not recorded ----
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn:
+        raise _check.not_recorded("making an array of it")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Value:
+        known = {np.add: "add", np.subtract: "subtract", np.multiply: "multiply"}
+        known[np.divide] = "divide"
+        if method == "__call__" and ufunc in known and len(inputs) == 2 and not options:
+            name = known[ufunc]
+            return self.record.operate(name, getattr(operations, name), *inputs)
+        raise _check.not_recorded(f"numpy.{ufunc.__name__}")
+
+    def __array_function__(self, function: Any, *_: Any) -> NoReturn:
+        raise _check.not_recorded(f"numpy.{function.__name__}")
+
+    def __iter__(self) -> NoReturn:
+        raise _check.not_recorded("iterating over it")
+
+    def __bool__(self) -> NoReturn:
+        raise _check.not_recorded("asking whether it is true")
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise _check.not_recorded("assigning to parts of it")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _check.no_attribute(name)
+
+
+def _refused(name: str, words: str) -> None:
+    def method(self: Value, *_: Any) -> NoReturn:
+        raise _check.not_recorded(words)
+
+    method.__name__ = method.__qualname__ = name
+    setattr(Value, name, method)
+
+
+for _name, _words in {
+    "__iadd__": "+=",
+    "__isub__": "-=",
+    "__imul__": "*=",
+    "__itruediv__": "/=",
+    "__pow__": "**",
+    "__rpow__": "**",
+    "__matmul__": "@",
+    "__rmatmul__": "@",
+    "__mod__": "%",
+    "__floordiv__": "//",
+    "__abs__": "abs",
+    "__float__": "float",
+    "__int__": "int",
+    "__eq__": "==",
+    "__ne__": "!=",
+    "__lt__": "<",
+    "__le__": "<=",
+    "__gt__": ">",
+    "__ge__": ">=",
+}.items():
+    _refused(_name, _words)
+
+
+def concatenate(values: Sequence[Any], axis: int = 0) -> Any:
+    """Join arrays or recorded values along an axis.
+
+    Parameters
+    ----------
+    values : sequence of ndarray or Value
+        Of one shape, but for this axis.
+    axis : int
+
+    Returns
+    -------
+    ndarray, or Value if any of them is one
+
+    Raises
+    ------
+    ValueError
+        There are none, or their shapes differ in other axes.
+
+    References
+    ----------
+    numpy.concatenate, torch.cat.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> concatenate([np.ones((2, 1)), np.zeros((2, 2))], axis=1)
+    array([[1., 0., 0.],
+           [1., 0., 0.]])
+    """
+    shapes = [np.shape(v) if not isinstance(v, Value) else v.shape for v in values]
+    at = _check.joinable(shapes, axis)
+    recorded = [v for v in values if isinstance(v, Value)]
+    if not recorded:
+        return operations.concatenate([np.asarray(v) for v in values], at)[0]
+    return recorded[0].record.operate(
+        "concatenate", lambda *arrays: operations.concatenate(arrays, at), *values
+    )
