@@ -261,7 +261,9 @@ REASONS = {
     r"it is not built: .* call model.build\(input_shape\)": lambda: conv_and(
         BatchNormalization(), axis=-1
     ),
-    "or in one with a forward of its own": lambda: Steps(nn.Conv2d(4, 4, 3, rng=0), BatchNorm2d(4)),
+    "what comes before it is not known: give input_shape": lambda: Steps(
+        nn.Conv2d(4, 4, 3, rng=0), BatchNorm2d(4)
+    ),
 }
 
 
@@ -296,10 +298,97 @@ def test_a_batch_normalization_is_kept_across_the_border_of_a_nested_sequential(
 
 
 @pytest.mark.filterwarnings("ignore:.*kept by bn.fold")
-def test_a_batch_normalization_outside_a_sequential_is_kept():
-    assert why_kept(BatchNorm2d(6).eval(), "").startswith("it is not in a Sequential")
-    assert why_kept(nn.Residual(BatchNorm2d(6)).eval(), "body").startswith("it is not in a Seq")
-    assert "the model: it is not in a Sequential" in str(fold(BatchNorm2d(6)))
+def test_a_batch_normalization_with_nothing_before_it_is_kept():
+    assert why_kept(BatchNorm2d(6).eval(), "").startswith("no convolution")
+    assert why_kept(nn.Residual(BatchNorm2d(6)).eval(), "body").startswith("what comes before it")
+    result = fold(nn.Residual(BatchNorm2d(6)).eval(), (6, 4, 4))
+    assert result.kept["body"].startswith("no convolution")
+    assert "the model: no convolution" in str(fold(BatchNorm2d(6)))
+    assert repr(result) == str(result)
+
+
+class Block(nn.Module):
+    """A block of a residual network as PyTorch's tutorials write it."""
+
+    def __init__(self, n, m):
+        self.conv1, self.bn1 = nn.Conv2d(n, m, 3, padding=1, bias=False, rng=0), BatchNorm2d(m)
+        self.conv2, self.bn2 = nn.Conv2d(m, m, 3, padding=1, bias=False, rng=1), BatchNorm2d(m)
+        self.relu, self.downsample = nn.ReLU(), None
+        if n != m:
+            self.downsample = nn.Sequential(nn.Conv2d(n, m, 1, rng=2), BatchNorm2d(m))
+
+    def forward(self, x):
+        y = self.relu(self.bn1(self.conv1(x)))
+        shortcut = x if self.downsample is None else self.downsample(x)
+        return self.relu(self.bn2(self.conv2(y)) + shortcut)
+
+
+class Residuals(nn.Module):
+    def __init__(self):
+        self.conv, self.bn = nn.Conv2d(3, 4, 3, rng=3), BatchNorm2d(4)
+        self.blocks = nn.ModuleList([Block(4, 4), Block(4, 6)])
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(6 * 16, 5, rng=4), BatchNorm1d(5))
+
+    def forward(self, x):
+        x = self.bn(self.conv(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+@pytest.mark.parametrize("told", ["input_shape", "a forward pass"])
+def test_a_class_with_a_forward_is_folded_by_the_order_of_its_calls(told):
+    model = Residuals()
+    x = normal(8, 3, 6, 6, dtype=np.float32)
+    for _ in range(3):
+        model(x)
+    before = model.eval().state_dict()
+    expected = model(x)
+    if told == "input_shape":
+        model.forget()
+    result = fold(model, (3, 6, 6) if told == "input_shape" else None)
+    assert len(result.folded) == 7 and not result.kept
+    assert ("blocks.1.downsample.0", "blocks.1.downsample.1") in result.folded
+    assert not any(isinstance(layer, BatchNorm) for layer in result.model.modules())
+    assert type(result.model.blocks[0].bn1) is nn.Identity
+    assert {name for name in result.model.state_dict() if "weight" in name} == {
+        name for name in before if name.endswith("weight") and before[name].ndim > 1
+    }
+    np.testing.assert_allclose(result.model(x), expected, rtol=1e-4, atol=1e-4)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_convolution_whose_output_goes_elsewhere_too_is_kept():
+    class Fork(nn.Module):
+        def __init__(self):
+            self.conv, self.bn = nn.Conv2d(3, 4, 1, rng=0), BatchNorm2d(4)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.bn(y) + y
+
+    result = fold(Fork().eval(), (3, 4, 4))
+    assert not result.folded and "used elsewhere" in result.kept["bn"]
+
+
+def test_a_layer_that_is_called_twice_is_kept():
+    class Twice(nn.Module):
+        def __init__(self):
+            self.conv, self.bn = nn.Conv2d(3, 3, 1, rng=0), BatchNorm2d(3)
+
+        def forward(self, x):
+            return self.bn(self.conv(self.bn(self.conv(x))))
+
+    result = fold(Twice().eval(), (3, 4, 4))
+    assert not result.folded and "used elsewhere" in result.kept["bn"]
+
+
+def test_a_normalization_that_no_forward_calls_is_kept():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1, rng=0), BatchNorm2d(4))
+    model.unused = BatchNorm2d(4)
+    result = fold(model.eval(), (3, 4, 4))
+    assert len(result.folded) == 1 and result.kept == {"unused": "no forward of a model calls it"}
 
 
 def test_a_warning_says_how_many_were_kept_because_of_a_forward_and_why():
@@ -312,7 +401,7 @@ def test_a_warning_says_how_many_were_kept_because_of_a_forward_and_why():
             return self.head(self.last(self.norm(self.conv(x))))
 
     message = (
-        "^2 batch normalizations were kept by bn.fold: it is not in a Sequential, or in one with"
+        "^2 batch normalizations were kept by bn.fold: what comes before it is not known: give"
     )
     with pytest.warns(UserWarning, match=message) as caught:
         result = fold(Net().eval())

@@ -323,6 +323,12 @@ class Module:
         """The dicts of attributes that a forward pass may set: its own, and those of its parts."""
         return [vars(self)]
 
+    @property
+    def last_record(self) -> Record | None:
+        """The record of a model's last forward pass, until a backward pass uses it."""
+        kept = self._kept[2] if self._kept is not None else ()
+        return kept[0] if self.records and kept else None
+
     def forget(self) -> None:
         """Drop what forward kept in this layer and all inside it."""
         for module in self.modules():
@@ -359,6 +365,10 @@ class Module:
     def _attributes(self) -> Iterator[tuple[str, object]]:
         """(name, value) of the attributes that may be layers or parameters."""
         yield from vars(self).items()
+
+    def replace_child(self, name: str, layer: Module) -> None:
+        """Put another layer in the place of one directly inside this one."""
+        setattr(self, name, layer)
 
     def modules(self) -> Iterator[Module]:
         """The layer itself and all layers inside it, depth first."""

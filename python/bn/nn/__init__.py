@@ -7,6 +7,7 @@ from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
 from bn.nn.flatten import Flatten
+from bn.nn.identity import Identity
 from bn.nn.linear import Linear
 from bn.nn.losses import CrossEntropyLoss, MSELoss
 from bn.nn.memory_order import channels_last
@@ -27,6 +28,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "Identity",
     "LeakyReLU",
     "Linear",
     "MSELoss",

@@ -58,6 +58,12 @@ class Sequential(Module):
     def _attributes(self) -> Iterator[tuple[str, object]]:
         return (item for item in super()._attributes() if item[0] != "_layers")
 
+    def replace_child(self, name: str, layer: Module) -> None:
+        if name.isdigit():
+            self[int(name)] = layer
+        else:
+            super().replace_child(name, layer)
+
     def append(self, layer: Module) -> Self:
         """Add a layer at the end."""
         _check.instance("every layer", layer, Module)
@@ -191,6 +197,9 @@ class ModuleList(Module):
     def _attributes(self) -> Iterator[tuple[str, object]]:
         return iter(())
 
+    def replace_child(self, name: str, layer: Module) -> None:
+        self[int(name)] = layer
+
     def append(self, layer: Module) -> Self:
         """Add a layer at the end."""
         _check.instance("every layer", layer, Module)
@@ -264,6 +273,9 @@ class ModuleDict(Module):
 
     def _attributes(self) -> Iterator[tuple[str, object]]:
         return iter(())
+
+    def replace_child(self, name: str, layer: Module) -> None:
+        self[name] = layer
 
     def update(self, layers: Mapping[str, Module]) -> Self:
         """Add layers, or put them in the place of those of their names."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bn import _check
-from bn.recording.record import Record, path_of
+from bn.recording.record import Call, Record, path_of
 from bn.recording.value import Value
 from bn.types import Array, Shape
 
@@ -50,6 +50,7 @@ class Trace(Record):
 
     def __init__(self, model: Module) -> None:
         super().__init__(model, {})
+        self.keeps = True
         self.visits: list[Visit] = []
 
     def enter(self, module: Module, args: Any, options: Mapping[str, Any]) -> Value:
@@ -68,7 +69,12 @@ class Trace(Record):
             raise
         finally:
             self._inside.pop()
-        return self.new_value(zeros(visit.output_shape))
+        y = self.new_value(zeros(visit.output_shape))
+        operands = tuple(a.index if isinstance(a, Value) else None for a in args)
+        call = Call(type(layer).__name__, operands, y.index)
+        call.layer, call.owners = layer, (*self._inside, layer)
+        self.calls.append(call)
+        return y
 
     def _visit(self, module: Module, args: Any) -> Visit:
         owners = (*self._inside, module)
@@ -104,7 +110,6 @@ def trace(model: Module, input_shape: Shape) -> list[Visit]:
     """
     shape = _check.shape_tuple("input_shape", input_shape)
     record = Trace(model)
-    record.keeps = False
     record.run(zeros(shape))
     return record.visits
 

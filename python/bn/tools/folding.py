@@ -17,12 +17,13 @@ from bn.module import Module, Parameter
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.linear import Linear
-from bn.tools.rewriting import Place, merge_neighbours
+from bn.tools.rewriting import Step, steps, take_out, used_once
 from bn.types import Array, Doubles, Shape
 
 LIMIT = 1e-9  # of the difference between a pair and its fold, in float64
 
-NOT_IN_SEQUENTIAL = "it is not in a Sequential, or in one with a forward of its own"
+UNKNOWN = "what comes before it is not known: give input_shape, or run a batch through the model"
+NOT_CALLED = "no forward of a model calls it"
 NO_LAYER = "no convolution or linear layer directly before it"
 SHARED = "it, or the layer before it, is used elsewhere too"
 NOT_BUILT = "it is not built: run one batch through the model, or call model.build(input_shape)"
@@ -36,7 +37,7 @@ NOT_FINITE = "the folded weight and bias would not be finite"
 
 @dataclass(frozen=True, eq=False)
 class Folded:
-    """What `fold` returns; `print` shows it.
+    """What `fold` returns; its repr says what was folded, what was kept, and why.
 
     Attributes
     ----------
@@ -71,6 +72,8 @@ class Folded:
         lines += [f"{len(self.kept)} kept"]
         lines += [f"  {norm or 'the model'}: {reason}" for norm, reason in self.kept.items()]
         return "\n".join(lines)
+
+    __repr__ = __str__
 
 
 def fold_arrays(
@@ -137,14 +140,14 @@ def fold_arrays(
     return new[0].astype(weight.dtype), new[1].astype(weight.dtype)
 
 
-def fold(model: Module) -> Folded:
+def fold(model: Module, input_shape: Shape | None = None) -> Folded:
     """A copy of a model without the batch normalizations that its other layers can take over.
 
-    In eval mode a batch normalization is a scale and a shift of each channel. One that directly
-    follows a `bn.nn.Conv2d` or `bn.nn.Linear` in a `bn.nn.Sequential` (at any depth of the model)
-    is folded into that layer by `fold_arrays`, and leaves the Sequential; the layers behind it
-    move up. Outputs stay the same to the rounding of the parameters' dtype. All others are kept,
-    and `Folded.kept` says why.
+    In eval mode a batch normalization is a scale and a shift of each channel. One that gets the
+    output of a `bn.nn.Conv2d` or `bn.nn.Linear`, which nothing else gets, is folded into that layer
+    by `fold_arrays`. A `bn.nn.Sequential` loses it, and the layers behind it move up; elsewhere a
+    `bn.nn.Identity` stands in its place, so that all other names stay. Outputs stay the same to the
+    rounding of the parameters' dtype. All others are kept, and `Folded.kept` says why.
 
     Each fold is checked on random numbers: in float64 it must give what its two layers gave.
 
@@ -153,6 +156,11 @@ def fold(model: Module) -> Folded:
     model : Module
         It is not changed. The batch normalizations must be in eval mode, or have
         ``use_batch_stats=False``.
+    input_shape : tuple of int, optional
+        The shape of one input, without the batch axis: a model's forward is then run on shapes
+        alone, to see which layer follows which. None takes the record of the last forward pass, if
+        no backward pass has used it; without one, the order in each `Sequential` is all that is
+        known.
 
     Returns
     -------
@@ -163,6 +171,8 @@ def fold(model: Module) -> Folded:
     ------
     TypeError
         `model` is not a Module.
+    ValueError
+        `input_shape` does not fit the model.
     RuntimeError
         A fold does not give what its two layers gave: a subclass computes something else, or
         float64 has too few digits for the numbers.
@@ -170,8 +180,7 @@ def fold(model: Module) -> Folded:
     Warns
     -----
     UserWarning
-        Batch normalizations were kept because they are not in a `Sequential`, or in one with a
-        forward of its own: what comes before them is not known.
+        Batch normalizations were kept because what comes before them is not known.
 
     Notes
     -----
@@ -201,47 +210,51 @@ def fold(model: Module) -> Folded:
     )
     """
     _check.instance("model", model, Module)
+    order = steps(model, input_shape)
+    once = used_once(model, order)
+    alone = {path for path, layer in model.named_modules() if id(layer) in once}
     model = copy.deepcopy(model)
-    model.forget()  # it was for a backward pass of the original
-    places = list(model.named_modules(remove_duplicate=False))
-    uses = Counter(id(layer) for _, layer in places)
-    kept = {path: NOT_IN_SEQUENTIAL for path, layer in places if isinstance(layer, BatchNorm)}
+    layers = dict(model.named_modules(remove_duplicate=False))
+    known = any(isinstance(step.output, int) for step in order)
+    reason = NOT_CALLED if known else UNKNOWN
+    kept = {path: reason for path, layer in layers.items() if isinstance(layer, BatchNorm)}
+    if "" in kept:
+        kept[""] = NO_LAYER
+    readers = Counter(value for step in order for value in step.inputs)
+    makers: dict[object, Step] = {}  # of each value the call that gave it
     folded, error = [], 0.0
-
-    def fold_into(before: Place | None, place: Place) -> bool:
-        nonlocal error
-        if not isinstance(place.layer, BatchNorm):
-            return False
-        outcome = _fold_pair(before, place, uses)
+    for step in order:
+        makers[step.output] = step
+        norm = layers[step.path] if step.layer is not None else None
+        if not isinstance(norm, BatchNorm):
+            continue
+        before = makers.get(step.inputs[0])
+        shared = readers[step.inputs[0]] > 1
+        outcome = _fold_pair(layers, before, step.path, alone, shared)
         if isinstance(outcome, str):
-            kept[place.path] = outcome
-            return False
+            kept[step.path] = outcome
+            continue
         assert before is not None
-        folded.append((before.path, place.path))
+        makers[step.output] = before
+        folded.append((before.path, step.path))
         error = max(error, outcome)
-        del kept[place.path]
-        return True
-
-    merge_neighbours(model, fold_into)
-    _warn_of_forwards(kept)
+        del kept[step.path]
+    take_out(model, {norm for _, norm in folded})
+    unknown = sum(reason == UNKNOWN for reason in kept.values())
+    if unknown:
+        warnings.warn(_check.not_folded(unknown, UNKNOWN), UserWarning, stacklevel=2)
     return Folded(model, tuple(folded), kept, error)
 
 
-def _warn_of_forwards(kept: Mapping[str, str]) -> None:
-    """Say what was kept because nothing tells what its model does before it."""
-    outside = sum(reason == NOT_IN_SEQUENTIAL for reason in kept.values())
-    if outside:
-        message = _check.not_folded(outside, NOT_IN_SEQUENTIAL)
-        warnings.warn(message, UserWarning, stacklevel=3)
-
-
-def _fold_pair(before: Place | None, place: Place, uses: Mapping[int, int]) -> float | str:
+def _fold_pair(
+    layers: Mapping[str, Module], before: Step | None, path: str, alone: set[str], shared: bool
+) -> float | str:
     """Fold a batch normalization into the layer before it; the error, or why it was kept."""
-    layer, norm = None if before is None else before.layer, place.layer
+    layer, norm = None if before is None else layers[before.path], layers[path]
     assert isinstance(norm, BatchNorm)
-    if before is None or not isinstance(layer, (Conv2d, Linear)):
+    if before is None or before.layer is None or not isinstance(layer, (Conv2d, Linear)):
         return NO_LAYER
-    if uses[id(layer)] > 1 or uses[id(norm)] > 1:
+    if shared or before.path not in alone or path not in alone:
         return SHARED
     if norm.num_features is None:
         return NOT_BUILT
@@ -250,7 +263,7 @@ def _fold_pair(before: Place | None, place: Place, uses: Mapping[int, int]) -> f
         return OTHER_AXIS
     if len(layer.weight.data) != norm.num_features:
         return OTHER_CHANNELS
-    return _why_not_frozen(norm) or _merge(layer, norm, ndim, f"{before.path} and {place.path}")
+    return _why_not_frozen(norm) or _merge(layer, norm, ndim, f"{before.path} and {path}")
 
 
 def _common_rank(layer: Conv2d | Linear, norm: BatchNorm) -> int | None:

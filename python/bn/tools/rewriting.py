@@ -1,54 +1,108 @@
-"""Walking a model and replacing layers in it."""
+"""Which layer of a model comes before which, and taking layers out of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from bn.module import Module
 from bn.nn.containers import Sequential
+from bn.nn.identity import Identity
+from bn.recording.record import Record
+from bn.recording.trace import Trace, zeros
+from bn.types import Shape
 
 
-class Place(NamedTuple):
-    """A layer, and its dotted path in the model as it was."""
+class Step(NamedTuple):
+    """One call of a layer, or an operation, in a model's forward pass.
+
+    Attributes
+    ----------
+    path : str
+        The layer's dotted path in the model.
+    layer : Module or None
+        None for an operation.
+    inputs : tuple
+        Names of the values that go in.
+    output : hashable
+        Name of the value that comes out.
+    """
 
     path: str
-    layer: Module
+    layer: Module | None
+    inputs: tuple[object, ...]
+    output: object
 
 
-def merge_neighbours(model: Module, merged: Callable[[Place | None, Place], bool]) -> None:
-    """Take layers out of a model that the layers before them can take over.
-
-    Only a `Sequential` that runs its layers in order says which layer comes before which; one with
-    a forward of its own, and all other modules, keep what they have.
+def steps(model: Module, input_shape: Shape | None) -> list[Step]:
+    """What happens in a model's forward pass, as far as it is known; the last step takes the output.
 
     Parameters
     ----------
     model : Module
-        It is changed. Layers behind one that leaves move up.
-    merged : callable
-        ``merged(before, place)``, called for each layer in each Sequential: the layer before it
-        among those that stayed, or None, and itself. It returns whether the layer is to leave,
-        having changed the one before.
+    input_shape : tuple of int or None
+        The shape of one input, without the batch axis. None takes the record of the last forward
+        pass that no backward pass has used; without one, only the order of the layers in each
+        `Sequential` is known.
 
     Examples
     --------
     >>> from bn import nn
-    >>> model = nn.Sequential(nn.ReLU(), nn.ReLU(), nn.Flatten())
-    >>> def twice(before, place):
-    ...     return before is not None and type(before.layer) is type(place.layer)
-    >>> merge_neighbours(model, twice)
+    >>> [step.path for step in steps(nn.Sequential(nn.ReLU(), nn.Tanh()), (3,))]
+    ['0', '1', '']
+    """
+    record: Record | None = model.last_record
+    if input_shape is not None and model.records:
+        record = Trace(model)
+        record.run(zeros(input_shape))
+    if record is None:
+        return list(_in_sequentials(model))
+    result = [Step("", None, (record.result,), "the output")]
+    return [Step(c.path, c.layer, c.inputs, c.output) for c in record.calls] + result
+
+
+def _in_sequentials(model: Module) -> Iterator[Step]:
+    """The layers of each `Sequential` that runs them in order."""
+    for path, module in model.named_modules():
+        if isinstance(module, Sequential) and type(module).forward is Sequential.forward:
+            for i, layer in enumerate(module):
+                place = f"{path}.{i}" if path else f"{i}"
+                yield Step(place, layer, ((path, i),), (path, i + 1))
+
+
+def used_once(model: Module, order: list[Step]) -> set[int]:
+    """The ids of the layers that have one place in a model and are called at most once."""
+    places = Counter(id(layer) for _, layer in model.named_modules(remove_duplicate=False))
+    calls = Counter(id(step.layer) for step in order)
+    return {layer for layer, count in places.items() if count == 1 and calls[layer] <= 1}
+
+
+def take_out(model: Module, paths: set[str]) -> None:
+    """Take layers out of a model.
+
+    A `Sequential` that runs its layers in order loses them, and the layers behind move up.
+    Elsewhere an `Identity` stands in their place.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> model = nn.Residual(nn.Sequential(nn.ReLU(), nn.Flatten()), nn.ReLU())
+    >>> take_out(model, {"body.0", "shortcut"})
     >>> model
-    Sequential(
-      (0): ReLU()
-      (1): Flatten(start_dim=1, end_dim=-1)
+    Residual(
+      (body): Sequential(
+        (0): Flatten(start_dim=1, end_dim=-1)
+      )
+      (shortcut): Identity()
     )
     """
-    for path, sequential in list(model.named_modules()):
-        if isinstance(sequential, Sequential) and type(sequential).forward is Sequential.forward:
-            left: list[Place] = []
-            for i, layer in enumerate(sequential):
-                place = Place(f"{path}.{i}" if path else str(i), layer)
-                if not merged(left[-1] if left else None, place):
-                    left.append(place)
-            sequential[:] = [place.layer for place in left]
+    for path, module in list(model.named_modules()):
+        inside = f"{path}." if path else ""
+        leaving = [name for name, _ in module.children() if inside + name in paths]
+        if isinstance(module, Sequential) and type(module).forward is Sequential.forward:
+            numbered = [layer for i, layer in enumerate(module) if f"{i}" not in leaving]
+            leaving = [name for name in leaving if not name.isdigit()]
+            module[:] = numbered
+        for name in leaving:
+            module.replace_child(name, Identity())
