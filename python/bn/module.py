@@ -350,6 +350,11 @@ class Module:
             if not layer.records or type(layer).build is not Module.build:
                 layer.build(visit.input_shape)
 
+    @property
+    def built(self) -> bool:
+        """Whether the layer has its parameters; some learn a size from `build` or the first x."""
+        return True
+
     def __getstate__(self) -> dict[str, Any]:
         """What a copy gets: all but what forward kept, which is for one backward pass."""
         state = vars(self).copy()
@@ -411,6 +416,7 @@ class Module:
 
     def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """(name in the state, parameter) of this layer, without those of layers inside."""
+        _check.built(type(self).__name__, self.built)
         for name, value in self._attributes():
             if isinstance(value, Parameter):
                 yield self.state_names.get(name, name), value
@@ -512,12 +518,12 @@ class Module:
         False leaves them as they are, and a batch normalization normalizes with its running
         statistics, in training mode too.
         """
-        own = all(parameter.trainable for _, parameter in Module.own_parameters(self))
+        own = all(parameter.trainable for _, parameter in self.own_parameters())
         return own and all(child.trainable for _, child in self.children())
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        for _, parameter in Module.own_parameters(self):
+        for _, parameter in self.own_parameters():
             parameter.trainable = value
             if not value:
                 parameter.grad = None

@@ -44,6 +44,14 @@ def dy(layer: str, value: Array, kept: Any) -> None:
         raise TypeError(f"{name} must be {kept[1]} as the output, got {value.dtype}")
 
 
+def built(layer: str, is_built: bool) -> None:
+    if not is_built:
+        raise RuntimeError(
+            f"{layer} must be built before its parameters are asked for: run one batch through "
+            "the model, or call model.build(input_shape)"
+        )
+
+
 def mapping(name: str, value: object) -> None:
     if not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a mapping of names to arrays, got {type(value).__name__}")
@@ -382,6 +390,11 @@ def at_least(name: str, value: object, low: float) -> None:
 def positive_int(name: str, value: object) -> None:
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def optional_positive_int(name: str, value: object) -> None:
+    if value is not None:
+        positive_int(name, value)
 
 
 def missing_package(user: str, package: str) -> str:

@@ -61,9 +61,9 @@ def pool_pixels(height: int, width: int) -> None:
         )
 
 
-def groups(value: int, in_channels: int, out_channels: int) -> None:
+def groups(value: int, in_channels: int | None, out_channels: int) -> None:
     positive_int("groups", value)
-    if in_channels % value or out_channels % value:
+    if (in_channels or 0) % value or out_channels % value:
         raise ValueError(
             f"groups must divide in_channels {in_channels} and out_channels {out_channels}, "
             f"got {value}"
@@ -97,9 +97,10 @@ def pixels_at_least(layer: str, size: tuple[int, int], smallest: tuple[int, int]
         raise ValueError(f"{layer} takes images of at least {smallest} pixels, got {size}")
 
 
-def feature_count(layer: str, shape: tuple[int, ...], features: int) -> None:
-    if not shape or shape[-1] != features:
-        raise ValueError(f"{layer} takes {features} features on the last axis, got shape {shape}")
+def feature_count(layer: str, shape: tuple[int, ...], features: int | None) -> None:
+    if not shape or shape[-1] != (features or shape[-1]):
+        number = "" if features is None else f"{features} "
+        raise ValueError(f"{layer} takes {number}features on the last axis, got shape {shape}")
 
 
 def has_axis(layer: str, axis: int, shape: Sequence[int | None]) -> int:

@@ -253,13 +253,9 @@ class BatchNorm(Module):
         )
         return self
 
-    def own_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        if self.num_features is None:
-            raise RuntimeError(
-                f"{type(self).__name__} must be built before its parameters are asked for: "
-                "run one batch through the model, or call model.build(input_shape)"
-            )
-        return super().own_parameters()
+    @property
+    def built(self) -> bool:
+        return self.num_features is not None
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.unbatched_channels(input_shape, self.axis, self.num_features)

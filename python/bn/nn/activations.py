@@ -18,12 +18,20 @@ class ReLU(Elementwise):
 
     Only y is kept for backward, which takes no extra memory where the next layer keeps its input.
 
+    Parameters
+    ----------
+    inplace : bool
+        PyTorch's argument; it is taken and ignored.
+
     Examples
     --------
     >>> relu = ReLU()
     >>> relu(np.array([-1.0, 0.0, 2.0])), relu.backward(np.ones(3))
     (array([0., 0., 2.]), array([0., 0., 1.]))
     """
+
+    def __init__(self, inplace: bool = False) -> None:
+        pass
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of ReLU", x)
@@ -43,6 +51,8 @@ class LeakyReLU(Elementwise):
     ----------
     negative_slope : float
         The slope below 0; the default is PyTorch's.
+    inplace : bool
+        PyTorch's argument; it is taken and ignored.
 
     Raises
     ------
@@ -55,7 +65,7 @@ class LeakyReLU(Elementwise):
     array([-0.5,  2. ])
     """
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         _check.finite("negative_slope", negative_slope)
         self.negative_slope = float(negative_slope)
 

@@ -9,15 +9,15 @@ from numpy.typing import DTypeLike
 
 from bn import _check
 from bn._core import core
-from bn.module import Module
 from bn.nn.conv_strategy import strategy
-from bn.nn.init import Rng, weight_and_bias
+from bn.nn.init import Rng
 from bn.nn.memory_order import empty_channels_last
+from bn.nn.weighted import Weighted
 from bn.nn.window import Pair, Window
 from bn.types import Array, Gradient, Shape
 
 
-class Conv2d(Module):
+class Conv2d(Weighted):
     r"""Convolution of images (a cross-correlation, as is usual in deep learning).
 
     .. math:: y_{n,o,i,j} = b_o + \sum_{c,k,l} w_{o,c,k,l} \,
@@ -25,8 +25,10 @@ class Conv2d(Module):
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Channels of x and of y.
+    in_channels : int or None
+        Channels of x; None learns them from the first x or from `build`.
+    out_channels : int
+        Channels of y.
     kernel_size : int or pair of int
         Height and width of the kernel, in pixels.
     stride : int or pair of int
@@ -82,7 +84,7 @@ class Conv2d(Module):
 
     def __init__(
         self,
-        in_channels: int,
+        in_channels: int | None,
         out_channels: int,
         kernel_size: int | Pair,
         stride: int | Pair = 1,
@@ -95,8 +97,8 @@ class Conv2d(Module):
         dtype: DTypeLike = np.float32,
         rng: Rng = None,
     ) -> None:
-        for name, value in ("in_channels", in_channels), ("out_channels", out_channels):
-            _check.positive_int(name, value)
+        _check.optional_positive_int("in_channels", in_channels)
+        _check.positive_int("out_channels", out_channels)
         _check.groups(groups, in_channels, out_channels)
         _check.channel_axis(axis)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
@@ -105,8 +107,17 @@ class Conv2d(Module):
         self.dilation = _check.pair("dilation", dilation, 1)
         self.padding = _check.padding(padding, self.stride)
         self.axis = axis
-        shape = (out_channels, in_channels // groups, *self.kernel_size)
-        self.weight, self.bias, self.dtype = weight_and_bias(rng, shape, bias, dtype)
+        super().__init__(out_channels, bias, dtype, rng)
+        if in_channels is not None:
+            self.create((in_channels // groups, *self.kernel_size))
+
+    def build(self, input_shape: Shape) -> None:
+        self.output_shape(input_shape)
+        if self.built:
+            return
+        channels = input_shape[0 if self.axis == 1 else 2]
+        _check.groups(self.groups, channels, self.out_channels)
+        self.create((channels // self.groups, *self.kernel_size), in_channels=channels)
 
     @property
     def window(self) -> Window:
@@ -137,6 +148,8 @@ class Conv2d(Module):
     def forward(self, x: Array) -> Array:
         _check.images("Conv2d", x, self.axis, self.in_channels)
         shape, images = (x.shape[0], *self.output_shape(x.shape[1:])), self._channels_first(x)
+        if not self.built:
+            self.build(x.shape[1:])
         y = empty_channels_last(shape, x.dtype) if self.axis == 1 else core.empty(shape, x.dtype)
         weight, bias = self._parameters(x.dtype)
         strategy().convolve(images, weight, bias, self.window, self._channels_first(y))
@@ -184,5 +197,5 @@ class Conv2d(Module):
         text += f", padding={self.padding}" * (self.padding != (0, 0))
         text += f", dilation={self.dilation}" * (self.dilation != (1, 1))
         text += f", groups={self.groups}" * (self.groups != 1)
-        text += ", bias=False" * (self.bias is None)
+        text += ", bias=False" * (not self.has_bias)
         return text + f", axis={self.axis}" * (self.axis != 1)

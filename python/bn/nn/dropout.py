@@ -22,6 +22,8 @@ class Dropout(Elementwise):
     ----------
     p : float
         The probability, from 0 to 1.
+    inplace : bool
+        PyTorch's argument; it is taken and ignored.
     rng : int, Generator or None
         The generator that chooses the zeros, or its seed.
 
@@ -42,14 +44,27 @@ class Dropout(Elementwise):
     ([0.0, 2.0], True)
     """
 
-    def __init__(self, p: float = 0.5, *, rng: Rng = None) -> None:
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Rng = None) -> None:
         _check.interval("p", p, 0, 1)
         self.p = float(p)
         self.rng = generator(rng)
 
-    def forward(self, x: Array) -> Array:
+    def forward(self, x: Array, *, training: bool | None = None) -> Array:
+        """The output for x.
+
+        Parameters
+        ----------
+        x : ndarray
+        training : bool, optional
+            For this call, instead of the layer's mode.
+
+        Returns
+        -------
+        ndarray
+        """
         _check.floating("x of Dropout", x)
-        if not self.training or self.p == 0:
+        training = self.training if training is None else training
+        if not training or self.p == 0:
             self.keep(x, None)
             return x
         seed = int(self.rng.integers(2**64, dtype=np.uint64))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.module import Parameter
 from bn.types import Array, Shape
 
 Rng: TypeAlias = int | np.random.Generator | None
@@ -71,37 +70,3 @@ def uniform_fan_in(rng: np.random.Generator, shape: Shape, fan_in: int, dtype: D
     bound = fan_in**-0.5
     values: Array = rng.uniform(-bound, bound, shape)
     return values.astype(dtype)
-
-
-def weight_and_bias(
-    rng: Rng, weight_shape: Shape, bias: bool, dtype: DTypeLike
-) -> tuple[Parameter, Parameter | None, np.dtype[Any]]:
-    """Draw the parameters of a new Linear or Conv2d: a weight, and a bias for each output.
-
-    Parameters
-    ----------
-    rng : int, Generator or None
-    weight_shape : tuple of int
-        The number of outputs comes first; the product of the other sizes is the fan-in.
-    bias : bool
-        Whether the layer has a bias.
-    dtype : dtype_like
-        float32 or float64.
-
-    Returns
-    -------
-    (Parameter, Parameter or None, dtype)
-
-    Examples
-    --------
-    >>> weight, bias, dtype = weight_and_bias(0, (3, 5), True, np.float32)
-    >>> weight.shape, bias.shape
-    ((3, 5), (3,))
-    """
-    dtype = _check.floating_dtype(dtype)
-    rng = generator(rng)
-    fan_in = int(np.prod(weight_shape[1:]))
-    weight = Parameter(uniform_fan_in(rng, weight_shape, fan_in, dtype))
-    if not bias:
-        return weight, None, dtype
-    return weight, Parameter(uniform_fan_in(rng, weight_shape[:1], fan_in, dtype)), dtype

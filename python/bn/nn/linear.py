@@ -9,19 +9,21 @@ from numpy.typing import DTypeLike
 
 from bn import _check
 from bn._core import core
-from bn.module import Module
-from bn.nn.init import Rng, weight_and_bias
+from bn.nn.init import Rng
 from bn.nn.products import input_gradient, outputs, weight_gradient
+from bn.nn.weighted import Weighted
 from bn.types import Array, Gradient, Shape
 
 
-class Linear(Module):
+class Linear(Weighted):
     r"""The affine map :math:`y = x W^T + b` of the last axis.
 
     Parameters
     ----------
-    in_features, out_features : int
-        Lengths of the last axis of x and of y.
+    in_features : int or None
+        Length of the last axis of x; None learns it from the first x or from `build`.
+    out_features : int
+        Length of the last axis of y.
     bias : bool
         Whether to add b.
     dtype : dtype_like
@@ -57,18 +59,24 @@ class Linear(Module):
 
     def __init__(
         self,
-        in_features: int,
+        in_features: int | None,
         out_features: int,
         bias: bool = True,
         *,
         dtype: DTypeLike = np.float32,
         rng: Rng = None,
     ) -> None:
-        _check.positive_int("in_features", in_features)
+        _check.optional_positive_int("in_features", in_features)
         _check.positive_int("out_features", out_features)
+        super().__init__(out_features, bias, dtype, rng)
         self.in_features, self.out_features = in_features, out_features
-        shape = (out_features, in_features)
-        self.weight, self.bias, self.dtype = weight_and_bias(rng, shape, bias, dtype)
+        if in_features is not None:
+            self.create((in_features,))
+
+    def build(self, input_shape: Shape) -> None:
+        self.output_shape(input_shape)
+        if not self.built:
+            self.create((input_shape[-1],), in_features=input_shape[-1])
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.feature_count("Linear", input_shape, self.in_features)
@@ -92,6 +100,8 @@ class Linear(Module):
         _check.floating("x of Linear", x)
         shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
         out = self.output_shape(shape)
+        if not self.built:
+            self.build(shape)
         order = self._order(x) if flatten else None
         weight = self._weight_in(x, order)
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
@@ -151,7 +161,7 @@ class Linear(Module):
     def extra_repr(self) -> str:
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
+            f"bias={self.has_bias}"
         )
 
 

@@ -256,7 +256,7 @@ def _fold_pair(
         return NO_LAYER
     if shared or before.path not in alone or path not in alone:
         return SHARED
-    if norm.num_features is None:
+    if not (norm.built and layer.built):
         return NOT_BUILT
     ndim = _common_rank(layer, norm)
     if ndim is None:
@@ -312,13 +312,14 @@ def _merge(layer: Conv2d | Linear, norm: BatchNorm, ndim: int, pair: str) -> flo
 def _small_shape(layer: Conv2d | Linear, ndim: int) -> Shape:
     """The shape of a small input; of images that give a convolution two places on each axis."""
     if isinstance(layer, Linear):
-        return (*(2,) * (ndim - 1), layer.in_features)
+        return (*(2,) * (ndim - 1), layer.weight.shape[1])
     kernel, stride, before, after, dilation = layer.window
     sides = (
         max(1, d * (k - 1) + 1 + s - p - q)
         for k, s, p, q, d in zip(kernel, stride, before, after, dilation, strict=True)
     )
-    return (2, layer.in_channels, *sides) if layer.axis == 1 else (2, *sides, layer.in_channels)
+    channels = layer.weight.shape[1] * layer.groups
+    return (2, channels, *sides) if layer.axis == 1 else (2, *sides, channels)
 
 
 def _difference(y: Array, expected: Array) -> float:

@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 def steps(model: Module, input_shape: Shape | None) -> list[Step]:
-    """What happens in a model's forward pass, as far as it is known; the last step takes the output.
+    """What happens in a model's forward pass, as far as it is known; at last, the output is taken.
 
     Parameters
     ----------

@@ -1,0 +1,80 @@
+"""`Weighted`: a layer with a weight and a bias, made when the number of its inputs is known."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from bn import _check
+from bn.module import Module, Parameter
+from bn.nn.init import Rng, generator, uniform_fan_in
+from bn.types import Shape
+
+
+class Weighted(Module):
+    """What `Conv2d` and `Linear` share.
+
+    Parameters
+    ----------
+    outputs : int
+        Output channels or features.
+    bias : bool
+        Whether there is one.
+    dtype : dtype_like
+        Of the parameters, float32 or float64.
+    rng : int, Generator or None
+        The generator that draws the parameters, or its seed.
+
+    Attributes
+    ----------
+    weight : Parameter
+        Its first axis is the outputs. A layer that has yet to learn the number of its inputs has
+        no weight and no bias.
+    bias : Parameter or None
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> layer = nn.Linear(None, 3, rng=0)
+    >>> layer.built, layer(np.ones((2, 5), np.float32)).shape, layer.built, layer.weight.shape
+    (False, (2, 3), True, (3, 5))
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(self, outputs: int, bias: bool, dtype: DTypeLike, rng: Rng) -> None:
+        self.dtype: np.dtype[Any] = _check.floating_dtype(dtype)
+        self._generator: np.random.Generator | None = generator(rng)  # until it has drawn
+        self._outputs, self._wants_bias = outputs, bias
+
+    @property
+    def built(self) -> bool:
+        return "weight" in vars(self)
+
+    @property
+    def has_bias(self) -> bool:
+        """Whether there is a bias, or will be."""
+        return self.bias is not None if self.built else self._wants_bias
+
+    def create(self, shape: Shape, **learned: int) -> None:
+        """Draw the parameters.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Of the weight, without the outputs; their product is the number of inputs that each
+            output is a weighted sum of.
+        **learned : int
+            Attributes that are set with them.
+        """
+        rng, fan_in = self._generator, math.prod(shape)
+        assert rng is not None
+        weight = Parameter(uniform_fan_in(rng, (self._outputs, *shape), fan_in, self.dtype))
+        made: dict[str, object] = {**learned, "weight": weight, "bias": None, "_generator": None}
+        if self._wants_bias:
+            made["bias"] = Parameter(uniform_fan_in(rng, (self._outputs,), fan_in, self.dtype))
+        vars(self).update(made)  # all at once, whatever interrupts it
