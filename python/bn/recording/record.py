@@ -39,19 +39,16 @@ class Call:
         The number of the value that came out.
     """
 
-    __slots__ = ("frame", "gradients", "layer", "name", "operands", "output", "owners")
+    __slots__ = ("frame", "gradients", "inputs", "layer", "name", "operands", "output", "owners")
 
     def __init__(self, name: str, operands: tuple[Any, ...], output: int) -> None:
         self.name, self.output = name, output
         self.operands = operands  # for each gradient the number of the value, a parameter, or None
+        self.inputs = tuple([operand for operand in operands if type(operand) is int])
         self.layer: Module | None = None
         self.owners: tuple[Module, ...] = ()  # the modules inside which it happened, and the layer
         self.frame: Frame | None = None  # what the layers of the call kept
         self.gradients: Gradients | None = None  # of an operation
-
-    @property
-    def inputs(self) -> tuple[int, ...]:
-        return tuple(operand for operand in self.operands if isinstance(operand, int))
 
     @property
     def path(self) -> str:
@@ -70,12 +67,10 @@ class Call:
         if self.layer is None:
             assert self.gradients is not None
             return self.gradients(dy)
-        assert self.frame is not None
-        with frame_of(self.frame):
-            if not wanted and takes_input_grad(type(self.layer).backward):
-                dx = self.layer.backward(dy, input_grad=False)
-            else:
-                dx = self.layer.backward(dy)
+        if not wanted and takes_input_grad(type(self.layer).backward):
+            dx = self.layer.backward(dy, input_grad=False)
+        else:
+            dx = self.layer.backward(dy)
         return dx if isinstance(dx, tuple) else (dx,)
 
 
@@ -227,23 +222,9 @@ class Record:
 
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
         """Add the gradients of all parameters; that of the input, or of each, if it is wanted."""
-        needed = self._needed(input_grad)
         gradients: dict[int, Array] = {self.result: dy}
-        while self.calls:
-            call = self.calls.pop()
-            grad = gradients.pop(call.output, None)
-            if grad is None or call.output not in needed:
-                continue
-            wanted = not needed.isdisjoint(call.inputs)
-            for operand, dx in zip(call.operands, call.backward(grad, wanted), strict=True):
-                if operand is None or dx is None:
-                    continue
-                if not isinstance(operand, int):
-                    operand.accumulate(dx)
-                elif operand in gradients:
-                    gradients[operand] = core.add(dx, gradients[operand])
-                else:
-                    gradients[operand] = dx
+        with frame_of(NOWHERE):
+            self._go_back(gradients, self._needed(input_grad))
         if not input_grad:
             return None
         dxs = [
@@ -251,6 +232,26 @@ class Record:
             for number, (shape, dtype) in zip(self.inputs, self._input_likes, strict=True)
         ]
         return dxs[0] if len(dxs) == 1 else tuple(dxs)
+
+    def _go_back(self, gradients: dict[int, Array], needed: set[int]) -> None:
+        """Go through the calls, last first, and add to the gradients of values and parameters."""
+        outer = current.get()[1]  # type: ignore[index]
+        while self.calls:
+            call = self.calls.pop()
+            grad = gradients.pop(call.output, None)
+            if grad is None or call.output not in needed:
+                continue
+            current.set((call.frame, outer))
+            wanted = not needed.isdisjoint(call.inputs)
+            for operand, dx in zip(call.operands, call.backward(grad, wanted), strict=True):
+                if operand is None or dx is None:
+                    continue
+                if type(operand) is not int:
+                    operand.accumulate(dx)
+                elif operand in gradients:
+                    gradients[operand] = core.add(dx, gradients[operand])
+                else:
+                    gradients[operand] = dx
 
     def _needed(self, input_grad: bool) -> set[int]:
         """The values whose gradients lead to a parameter, or to the input if that is wanted."""
