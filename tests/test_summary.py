@@ -94,6 +94,18 @@ def test_summary_builds_the_model_and_prints_the_table(capsys):
     assert len({len(line) for line in printed.splitlines() if line[0] in "┌│├└"}) == 1
 
 
+def test_summary_tells_the_costs_of_one_sample_if_it_is_asked(capsys):
+    net = nn.Sequential(
+        nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 25, 7)
+    )
+    net.summary((4, 5, 5), costs=True)
+    lines = capsys.readouterr().out.splitlines()
+    conv, linear = 25 * 6 * 2 * 9, 150 * 7
+    cells = [[cell.strip() for cell in line.split("│")[4:6]] for line in lines[4:8]]
+    assert cells == [[f"{conv:,}", "600"], ["", "600"], ["", ""], [f"{linear:,}", "28"]]
+    assert lines[-2:] == [f"Multiply-adds: {conv + linear:,}", "Output bytes: 1,228"]
+
+
 def test_summary_of_one_layer_has_one_line(capsys):
     nn.Linear(4, 3).summary([4])
     lines = capsys.readouterr().out.splitlines()

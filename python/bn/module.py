@@ -11,10 +11,9 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn._core import core
-from bn.recording.kept import Kept, now
+from bn.recording.kept import Kept, current, now
 from bn.recording.record import Record, takes_option
 from bn.recording.trace import output_shape, trace
-from bn.recording.value import Value
 from bn.summary import summary
 from bn.types import Array, Gradient, Shape
 
@@ -202,11 +201,9 @@ class Module:
         return gradient
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if args and type(args[0]) is Value:
-            return args[0].record.call(self, args, options)
-        running = now()
-        if isinstance(running, Record):  # an array in a recorded forward
-            return running.call(self, args, options)
+        running = current.get()
+        if running is not None and isinstance(running[0], Record):
+            return running[0].call(self, args, options)
         y = self._recorded(args, options) if self.records else self.forward(*args, **options)
         if self.hooks:
             self.call_hooks(args, y)
@@ -279,11 +276,11 @@ class Module:
         --------
         See `Module`.
         """
-        frame = now()
-        if frame is None:
+        running = current.get()
+        if running is None:
             self._kept = (y.shape, y.dtype, values)
         else:
-            frame[self] = (y.shape, y.dtype, values)
+            running[0][self] = (y.shape, y.dtype, values)
 
     def take(self, dy: Array) -> tuple[Any, ...]:
         """What forward kept, which serves one backward pass.
@@ -535,15 +532,22 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def summary(self, input_shape: Shape) -> None:
+    def multiply_adds(self, output_shape: Shape) -> int:
+        """The multiply-adds with weights for one output of this shape (without the batch axis)."""
+        return 0
+
+    def summary(self, input_shape: Shape, costs: bool = False) -> None:
         """Build the model and print its layers, output shapes and parameter counts.
 
         Parameters
         ----------
         input_shape : tuple of int
             The shape of one input, without the batch axis.
+        costs : bool
+            Also print, for one sample, each layer's multiply-adds with weights and the bytes of its
+            output in float32.
         """
-        print(summary(self, input_shape))
+        print(summary(self, input_shape, costs))
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of this layer's repr."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from bn import _check
@@ -13,17 +14,32 @@ if TYPE_CHECKING:
     from bn.module import Module
 
 TITLES = ("Layer (type)", "Output Shape", "Param #")
+COSTS = ("Multiply-adds", "Output bytes")
+FLOAT32 = 4  # bytes
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """One line of the table: a call of a layer or model."""
 
-    layer: str
-    shape: str
-    params: str
+    name: str
+    module: Module
+    output_shape: Shape
+
+    def cells(self) -> tuple[str, str, str]:
+        """Its text."""
+        kind, params = type(self.module).__name__, sum(counts(self.module))
+        name = f"{self.name} ({kind})" if self.name else kind
+        return name, f"{(None, *self.output_shape)}", f"{params:,}"
+
+    def costs(self) -> tuple[int, int]:
+        """Multiply-adds and bytes of the output for one sample; a model has none of its own."""
+        if self.module.records:
+            return 0, 0
+        size = math.prod(self.output_shape)
+        return self.module.multiply_adds(self.output_shape), size * FLOAT32
 
 
-def summary(model: Module, input_shape: Shape) -> str:
+def summary(model: Module, input_shape: Shape, costs: bool = False) -> str:
     """Build a model and describe its layers in a table.
 
     Parameters
@@ -31,6 +47,9 @@ def summary(model: Module, input_shape: Shape) -> str:
     model : Module
     input_shape : tuple of int
         The shape of one input, without the batch axis.
+    costs : bool
+        Also tell, for one sample, each layer's multiply-adds with weights and the bytes of its
+        output in float32.
 
     Returns
     -------
@@ -67,16 +86,26 @@ def summary(model: Module, input_shape: Shape) -> str:
     model.output_shape(input_shape)  # raises before any layer is built
     model.build(input_shape)
     rows = _rows(model, input_shape)
-    trainable, other = counts(model)
-    return "\n".join(
-        [
-            f"Model: {type(model).__name__}",
-            boxed(TITLES, rows, left=2),
-            f"Total params: {trainable + other:,}",
-            f"Trainable params: {trainable:,}",
-            f"Non-trainable params: {other:,}",
+    titles: tuple[str, ...] = TITLES
+    table: list[tuple[str, ...]] = [row.cells() for row in rows]
+    each = [row.costs() for row in rows]
+    if costs:
+        titles += COSTS
+        table = [
+            (*t, *(f"{n:,}" if n else "" for n in c)) for t, c in zip(table, each, strict=True)
         ]
-    )
+    trainable, other = counts(model)
+    lines = [
+        f"Model: {type(model).__name__}",
+        boxed(titles, table, left=2),
+        f"Total params: {trainable + other:,}",
+        f"Trainable params: {trainable:,}",
+        f"Non-trainable params: {other:,}",
+    ]
+    if costs:
+        multiply_adds, size = (sum(column) for column in zip(*each, strict=True))
+        lines += [f"Multiply-adds: {multiply_adds:,}", f"Output bytes: {size:,}"]
+    return "\n".join(lines)
 
 
 def counts(module: Module) -> tuple[int, int]:
@@ -106,19 +135,8 @@ def counts(module: Module) -> tuple[int, int]:
 def _rows(model: Module, input_shape: Shape) -> list[Row]:
     """A row for each call, in their order; a layer with nothing inside is a row of its own."""
     if not model.records:
-        return [_row(type(model).__name__, model, model.output_shape(input_shape))]
+        return [Row("", model, model.output_shape(input_shape))]
     first, *inside = trace(model, input_shape)
     if not inside:
-        return [_row(type(model).__name__, model, first.output_shape)]
-    return [
-        _row(
-            f"{'  ' * visit.depth}{visit.name} ({type(visit.module).__name__})",
-            visit.module,
-            visit.output_shape,
-        )
-        for visit in inside
-    ]
-
-
-def _row(name: str, module: Module, output_shape: Shape) -> Row:
-    return Row(name, f"{(None, *output_shape)}", f"{sum(counts(module)):,}")
+        return [Row("", model, first.output_shape)]
+    return [Row("  " * v.depth + v.name, v.module, v.output_shape) for v in inside]

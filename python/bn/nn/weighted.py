@@ -60,6 +60,9 @@ class Weighted(Module):
         """Whether there is a bias, or will be."""
         return self.bias is not None if self.built else self._wants_bias
 
+    def multiply_adds(self, output_shape: Shape) -> int:
+        return self.weight.size * math.prod(output_shape) // self._outputs
+
     def create(self, shape: Shape, **learned: int) -> None:
         """Draw the parameters.
 
