@@ -148,8 +148,10 @@ def test_the_sections_of_a_public_docstring_stand_in_numpydocs_order(name):
 
 # ---- pages ----
 
+PAGES = ["README.md", "docs/models.md", "docs/semantics.md", "docs/design.md"]
 
-@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+
+@pytest.mark.parametrize("page", ["README.md", "docs/models.md", "docs/design.md"])
 def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (README.parent / page).read_text(), re.DOTALL)
@@ -163,7 +165,7 @@ def test_the_quick_start_is_two_commands_of_one_line():
     assert [len(b.splitlines()) for b in blocks] == [1, 1]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/semantics.md", "docs/design.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_what_a_page_names_is_there(page):
     text = (README.parent / page).read_text()
     names = set(re.findall(r"`?\bbn\.([a-zA-Z_]\w*)", text)) - {"layers"}

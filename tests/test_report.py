@@ -248,7 +248,29 @@ def test_the_text_of_a_report_is_a_table_and_the_advice():
     assert row[:5] == ["1", "(BatchNorm1d)", "6", "64", f"{found.layers[0].z_max:.3g}"]
     assert row[-3:] == ["1", "0", "0"]
     assert lines[5:] == [f"- {line}" for line in found.advice]
-    assert found.advice[0].startswith("1: ") and any("(2) have |weight|" in a for a in found.advice)
+    far, tiny = found.advice
+    assert far.startswith("2 layers (1, 4.body.1): running statistics are not those of x, so eval")
+    assert tiny.startswith("1: 1 of 6 channels (2) have |weight|")
+
+
+def test_advice_for_many_layers_is_given_once_with_their_names():
+    model = nn.Sequential(*(bn.BatchNorm1d(3, dtype=np.float64) for _ in range(7)))
+    for layer in model[1:]:
+        layer.weight.data[0] = 0
+    model[6].weight.data[1] = 0
+    found = report(model.eval(), normal(15, 3))
+    few, tiny, far, constant = found.advice
+    assert few.startswith(
+        "7 layers (0, 1, 2, 3, 4, ...): fewer than 16 values per channel: batches of this size are"
+    )
+    assert tiny.startswith("6 layers (1, 2, 3, 4, 5, ...): channels have |weight| below 0.001: ")
+    assert far.startswith("5 layers (2, 3, 4, 5, 6): running statistics are not those of x, so ")
+    assert constant.startswith("5 layers (2, 3, 4, 5, 6): channels have a nearly constant input (")
+    assert all(len(layer.findings) > 1 for layer in found.layers[1:])
+    for layer in found.layers:  # each says what the advice says
+        for line in layer.findings:
+            remedy = line.partition(": ")[2]
+            assert any(each.endswith(f": {remedy}") for each in found.advice)
 
 
 def test_a_model_without_batch_normalization_has_an_empty_report():

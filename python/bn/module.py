@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -480,6 +480,75 @@ class Module:
         pairs = [(own[name], array) for name, array in cast.items()]
         copy_all([*pairs, *self._all_loading(set(arrays), "")])
         return self
+
+    def get_weights(self) -> list[Array]:
+        """Copies of all parameters and buffers, in the order of Keras's `get_weights`.
+
+        The order is that of `named_modules`, and for each layer its parameters, then its buffers: a
+        batch normalization has gamma, beta, moving_mean and moving_variance. An array that belongs
+        to several layers comes once, and ``num_batches_tracked``, which Keras has not, is left out.
+
+        Returns
+        -------
+        list of ndarray
+            In this package's layouts, which are PyTorch's: the kernel of a `bn.nn.Conv2d` is
+            (out, in, height, width), the weight of a `bn.nn.Linear` (out, in).
+
+        References
+        ----------
+        keras.Model.get_weights.
+
+        Examples
+        --------
+        >>> import bn
+        >>> from bn import nn
+        >>> model = nn.Sequential(nn.Linear(4, 3), bn.BatchNorm1d(3))
+        >>> [array.shape for array in model.get_weights()]
+        [(3, 4), (3,), (3,), (3,), (3,), (3,)]
+        """
+        arrays = {id(array): array for _, array in self._weights()}
+        return [array.copy() for array in arrays.values()]
+
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
+        """Copy arrays in, in the order of `get_weights`, or raise and change nothing.
+
+        Parameters
+        ----------
+        weights : sequence of array_like
+            Values are cast to the layer's dtype. A kernel of Keras's Conv2D, (height, width, in,
+            out), goes in as ``kernel.transpose(3, 2, 0, 1)``, that of a Dense layer as
+            ``kernel.T``.
+
+        Raises
+        ------
+        ValueError
+            There are more or fewer arrays than `get_weights` returns, or a shape differs.
+        TypeError
+            An array does not hold numbers.
+
+        References
+        ----------
+        keras.Model.set_weights.
+
+        Examples
+        --------
+        >>> from bn import nn
+        >>> one, other = nn.Linear(4, 3, rng=0), nn.Linear(4, 3, rng=1)
+        >>> other.set_weights(one.get_weights())
+        >>> bool(np.all(one.weight.data == other.weight.data))
+        True
+        """
+        own = list(self._weights())
+        arrays = dict.fromkeys(id(array) for _, array in own)
+        _check.weight_count(len(weights), len(arrays))
+        given = dict(zip(arrays, weights, strict=True))
+        self.load_state_dict({name: given[id(array)] for name, array in own})
+
+    def _weights(self) -> Iterator[tuple[str, Array]]:
+        """(name, array) of the state without the numbers of batches."""
+        for name, array in self.named_state():
+            if name.rpartition(".")[2] != "num_batches_tracked":
+                yield name, array
 
     def _all_loading(self, names: set[str], prefix: str) -> Iterator[tuple[Array, Array]]:
         own = (name for name, _ in (*self.own_parameters(), *self.own_buffers()))

@@ -79,6 +79,11 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
 
 
+def weight_count(given: int, own: int) -> None:
+    if given != own:
+        raise ValueError(f"weights must be the {own} arrays of get_weights, got {given}")
+
+
 def _fits_dtype(name: str, value: Array, dtype: np.dtype[Any]) -> None:
     """Check that no finite number becomes infinite in this dtype."""
     large = np.isfinite(value) & (abs(value) > np.finfo(dtype).max)

@@ -45,11 +45,6 @@ def renorm_clipping(clipping: dict[str, float]) -> None:
         raise ValueError(f"rmin must be at most rmax, got {clipping['rmin']} > {clipping['rmax']}")
 
 
-def as_many(name: str, values: Sequence[object], names: Sequence[str]) -> None:
-    if len(values) != len(names):
-        raise ValueError(f"{name} must be {len(names)} ({', '.join(names)}), got {len(values)}")
-
-
 def start(name: str, value: object) -> None:
     choice(name, value, ("plain", "debiased", "first", "cumulative"))
 

@@ -18,6 +18,7 @@ from bn._check.base import (
     is_half,
     is_integer,
     like,
+    plain_array,
     positive_int,
     shape,
 )
@@ -261,4 +262,21 @@ def no_module(name: str, value: object, kind: type) -> None:
     if isinstance(value, kind):
         raise TypeError(
             f"{name} must be parameters, got a {type(value).__name__}: use model.parameters()"
+        )
+
+
+def float64(name: str, value: object) -> None:
+    dtype = plain_array(name, value).dtype
+    if dtype != np.float64:
+        raise TypeError(
+            f"{name} must be float64, in which differences are exact enough, got {dtype}"
+        )
+
+
+def same_output(layer: str, y: Array, again: Array) -> None:
+    """Check that a second call gave what the first one did."""
+    if not np.allclose(y, again, equal_nan=True):
+        raise ValueError(
+            f"{layer} must give the same output for the same x each time, got two that differ by "
+            f"up to {abs(y - again).max():.3g}"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -246,16 +246,6 @@ class BatchNormalization(BatchNorm):
         """What the regularizers of gamma and beta add to the loss."""
         pairs = ((self.gamma_regularizer, self.weight), (self.beta_regularizer, self.bias))
         return sum(r(p.data) for r, p in pairs if r is not None and p is not None)
-
-    def get_weights(self) -> list[Array]:
-        """Copies of all arrays, in Keras's order: gamma, beta, moving_mean, moving_variance, ..."""
-        return list(self.state_dict().values())
-
-    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
-        """Copy arrays in, in the order of `get_weights`."""
-        names = list(self.state_dict())
-        _check.as_many("weights", weights, names)
-        self.load_state_dict(dict(zip(names, weights, strict=True)))
 
     def extra_repr(self) -> str:
         text = (

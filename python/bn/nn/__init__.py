@@ -7,6 +7,7 @@ from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
 from bn.nn.flatten import Flatten
+from bn.nn.gradcheck import gradcheck
 from bn.nn.identity import Identity
 from bn.nn.linear import Linear
 from bn.nn.losses import CrossEntropyLoss, MSELoss
@@ -48,6 +49,7 @@ __all__ = [
     "Value",
     "channels_last",
     "concatenate",
+    "gradcheck",
     "load",
     "metadata",
     "no_grad",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING
@@ -38,6 +38,40 @@ TITLES = (
     ("input", "not finite"),
     ("running", "not usable"),
 )
+
+
+# For each kind of finding: what is wrong, where it is said of several layers; what to do about it.
+KINDS = {
+    "no values": ("got no values, so nothing was measured", "is the layer used, is x empty?"),
+    "nonfinite input": (
+        "values of their input are NaN or infinite",
+        "look for where they come from, in x and in the layers before",
+    ),
+    "unusable running": (
+        "channels have running statistics that are NaN, infinite or negative",
+        "call bn.recalibrate(model, batches)",
+    ),
+    "far": (
+        "running statistics are not those of x, so eval mode gives other outputs than training",
+        "call bn.recalibrate(model, batches) with training data; if they stay apart, x is not like "
+        "the training data",
+    ),
+    "few values": (
+        f"fewer than {FEW_VALUES} values per channel",
+        "batches of this size are noisy to train with: take larger ones, take several as one "
+        "(bn.accumulate), use batch renormalization (renorm=True) or freeze the statistics "
+        "(bn.freeze)",
+    ),
+    "tiny weight": (
+        f"channels have |weight| below {TINY_WEIGHT:g}",
+        "remove them, or keep weight decay away from the weight (normal where training starts from "
+        "zeros)",
+    ),
+    "tiny var": (
+        f"channels have a nearly constant input (variance at most {TINY_VAR:g} eps)",
+        "remove them, or look for zero weights or a dead ReLU before",
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,50 +159,45 @@ class LayerReport:
     @property
     def findings(self) -> tuple[str, ...]:
         """One line for each thing that is wrong: what it is, and what to do about it."""
-        return tuple(self._findings())
+        return tuple(f"{wrong}: {KINDS[kind][1]}" for kind, wrong in self._findings())
 
-    def _findings(self) -> Iterator[str]:
+    def _findings(self) -> Iterator[tuple[str, str]]:
+        """(kind, what is wrong) of each finding; `KINDS` has what to do."""
         if self.values == 0:
-            yield "got no values, so nothing was measured: is the layer used, is x empty?"
+            yield "no values", "got no values, so nothing was measured"
         if self.nonfinite_input:
             yield (
-                f"{self.nonfinite_input} values of its input are NaN or infinite: look for where "
-                "they come from, in x and in the layers before"
+                "nonfinite input",
+                f"{self.nonfinite_input} values of its input are NaN or infinite",
             )
         if self.unusable_running:
             yield (
+                "unusable running",
                 f"{self._few('unusable_running')} have running statistics that are NaN, infinite "
-                "or negative: call bn.recalibrate(model, batches)"
+                "or negative",
             )
         elif self.far:
             yield (
+                "far",
                 f"running statistics are not those of x (mean off by up to {self.z_max:.3g} "
                 f"standard deviations, variance {_range(self.var_ratio)} times that of x), so eval "
-                "mode gives other outputs than training: call bn.recalibrate(model, batches) with "
-                "training data; if they stay apart, x is not like the training data"
+                "mode gives other outputs than training",
             )
         if 0 < self.values < FEW_VALUES:
-            yield (
-                f"{self.values} values per channel, fewer than {FEW_VALUES}: batches of this size "
-                "are noisy to train with: take larger ones, take several as one (bn.accumulate), "
-                "use batch renormalization (renorm=True) or freeze the statistics (bn.freeze)"
-            )
+            yield "few values", f"{self.values} values per channel, fewer than {FEW_VALUES}"
         if self.tiny_weight:
-            yield (
-                f"{self._few('tiny_weight')} have |weight| below {TINY_WEIGHT:g}: remove them, or "
-                "keep weight decay away from the weight (normal where training starts from zeros)"
-            )
+            yield "tiny weight", f"{self._few('tiny_weight')} have |weight| below {TINY_WEIGHT:g}"
         if self.tiny_var:
             yield (
+                "tiny var",
                 f"{self._few('tiny_var')} have a nearly constant input (variance at most "
-                f"{TINY_VAR:g} eps): remove them, or look for zero weights or a dead ReLU before"
+                f"{TINY_VAR:g} eps)",
             )
 
     def _few(self, field: str) -> str:
         """The first of a field's channels as text."""
         channels: tuple[int, ...] = getattr(self, field)
-        first = ", ".join(str(c) for c in channels[:5]) + ", ..." * (len(channels) > 5)
-        return f"{len(channels)} of {self.channels} channels ({first})"
+        return f"{len(channels)} of {self.channels} channels ({_first([*map(str, channels)])})"
 
     def _row(self) -> tuple[str, ...]:
         return (
@@ -211,8 +240,12 @@ class Report:
 
     @property
     def advice(self) -> list[str]:
-        """The findings of all layers, each with its layer's name."""
-        return [f"{layer.name}: {line}" for layer in self.layers for line in layer.findings]
+        """The findings of all layers: one line for each kind, with the names of its layers."""
+        kinds: dict[str, list[tuple[str, str]]] = {}
+        for layer in self.layers:
+            for kind, wrong in layer._findings():
+                kinds.setdefault(kind, []).append((layer.name, wrong))
+        return [_line(kind, found) for kind, found in kinds.items()]
 
     def __str__(self) -> str:
         lines = [f"Batch normalization in {self.model}, input {self.input_shape}"]
@@ -405,6 +438,20 @@ def _finite(values: Doubles) -> Doubles:
 
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3g}"
+
+
+def _line(kind: str, found: list[tuple[str, str]]) -> str:
+    """The advice for one kind of finding, given (layer's name, what is wrong)."""
+    of_several, remedy = KINDS[kind]
+    if len(found) == 1:
+        name, wrong = found[0]
+        return f"{name}: {wrong}: {remedy}"
+    return f"{len(found)} layers ({_first([name for name, _ in found])}): {of_several}: {remedy}"
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first five of some names as text."""
+    return ", ".join(names[:5]) + ", ..." * (len(names) > 5)
 
 
 def _range(values: Doubles) -> str:
