@@ -126,7 +126,16 @@ core = Extension(
 setup(
     # bncore is one extension module. Its folder has no __init__.py: with one, the folder in a
     # checkout would be imported in place of the installed module.
-    packages=["bn", "bn._check", "bn.cli", "bn.layers", "bn.nn", "bn.recording", "bn.tools"],
+    packages=[
+        "bn",
+        "bn._check",
+        "bn.cli",
+        "bn.layers",
+        "bn.nn",
+        "bn.nn.models",
+        "bn.recording",
+        "bn.tools",
+    ],
     package_dir={"bn": "python/bn"},
     package_data={"bn": ["py.typed"]},
     include_package_data=False,

@@ -19,7 +19,7 @@ import bn
 import bncore
 from bn import nn
 
-SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38]
+SPECIAL = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-40, -1e-40, 3e38, -3e38, 6.0]
 SIZES = [*range(71), 4095, 4096, 4097, 65535, 65536, 100_003]
 LARGE = (6, 5, 70, 71)  # enough values to be shared among threads, not a multiple of a vector
 DTYPES = [np.float32, np.float64]
@@ -27,6 +27,11 @@ DTYPES = [np.float32, np.float64]
 
 def relu(x, dy):
     return np.where(np.isnan(x), x, np.maximum(x, 0)), np.where(x <= 0, 0, dy)
+
+
+def relu6(x, dy):
+    y = np.where(np.isnan(x), x, np.clip(x, 0, 6))
+    return y, np.where((x <= 0) | (x >= 6), 0, dy)
 
 
 def leaky_relu(x, dy):
@@ -53,12 +58,13 @@ def residual(x, dy):
 
 LAYERS = [
     (nn.ReLU, relu),
+    (nn.ReLU6, relu6),
     (lambda: nn.LeakyReLU(0.3), leaky_relu),
     (nn.Sigmoid, sigmoid),
     (nn.Tanh, tanh),
     (lambda: nn.Residual(nn.Tanh()), residual),
 ]
-IDS = ["relu", "leaky_relu", "sigmoid", "tanh", "residual"]
+IDS = ["relu", "relu6", "leaky_relu", "sigmoid", "tanh", "residual"]
 with_layers = pytest.mark.parametrize(("make", "formulas"), LAYERS, ids=IDS)
 
 

@@ -135,6 +135,7 @@ LAYERS = [
     (nn.Flatten(), ones(1, 2, 2)),
     (nn.Dropout(0.5, rng=0), ones(1, 2)),
     (nn.ReLU(), ones(1, 2)),
+    (nn.ReLU6(), ones(1, 2)),
     (nn.LeakyReLU(), ones(1, 2)),
     (nn.Sigmoid(), ones(1, 2)),
     (nn.Tanh(), ones(1, 2)),

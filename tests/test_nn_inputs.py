@@ -52,6 +52,7 @@ LAYERS = {
     "Linear on the last of four axes": (lambda: nn.Linear(7, 5, rng=0), IMAGES),
     "Flatten": (nn.Flatten, IMAGES),
     "ReLU": (nn.ReLU, IMAGES),
+    "ReLU6": (nn.ReLU6, IMAGES),
     "LeakyReLU": (nn.LeakyReLU, IMAGES),
     "Sigmoid": (nn.Sigmoid, IMAGES),
     "Tanh": (nn.Tanh, IMAGES),
@@ -312,7 +313,7 @@ def test_a_shape_that_does_not_fit_is_told_with_the_layer_and_what_it_takes(name
 
 
 def test_every_layer_that_does_not_take_all_shapes_is_asked_for_a_wrong_one():
-    elementwise = {"ReLU", "LeakyReLU", "Sigmoid", "Tanh", "Dropout"}
+    elementwise = {"ReLU", "ReLU6", "LeakyReLU", "Sigmoid", "Tanh", "Dropout"}
     public = {kind for kind in vars(nn).values() if isinstance(kind, type)}
     layers = {kind.__name__ for kind in public if issubclass(kind, nn.Module)}
     layers -= {"Module", "ModuleList", "ModuleDict", "Identity"}  # which compute nothing

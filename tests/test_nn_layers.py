@@ -9,6 +9,7 @@ from bn import nn
 
 ELEMENTWISE = [
     nn.ReLU(),
+    nn.ReLU6(),
     nn.LeakyReLU(),
     nn.LeakyReLU(0.3),
     nn.LeakyReLU(-0.3),
@@ -84,13 +85,14 @@ def test_softmax_of_nothing_is_nothing(axis):
 def test_activations_have_their_values():
     x = np.array([-2.0, 0.0, 2.0])
     np.testing.assert_array_equal(nn.ReLU()(x), [0, 0, 2])
+    np.testing.assert_array_equal(nn.ReLU6()(3 * x), [0, 0, 6])
     np.testing.assert_array_equal(nn.LeakyReLU(0.5)(x), [-1, 0, 2])
     np.testing.assert_allclose(nn.Sigmoid()(x), 1 / (1 + np.exp(-x)))
     np.testing.assert_array_equal(nn.Tanh()(x), np.tanh(x))
     np.testing.assert_allclose(nn.Softmax()(x), np.exp(x) / np.exp(x).sum())
 
 
-@pytest.mark.parametrize("layer", ELEMENTWISE[:5], ids=repr)
+@pytest.mark.parametrize("layer", ELEMENTWISE[:6], ids=repr)
 def test_nan_passes_through_activations(layer):
     assert np.isnan(layer(np.array([np.nan]))).all()
 
@@ -161,6 +163,7 @@ def test_a_channels_last_layer_says_so_in_its_repr():
 
 PAIRS = [
     ("ReLU", ()),
+    ("ReLU6", ()),
     ("LeakyReLU", ()),
     ("LeakyReLU", (0.3,)),
     ("Sigmoid", ()),

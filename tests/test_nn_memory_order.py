@@ -35,6 +35,7 @@ def f32(**more):
 # Each makes a layer for images of 4 channels.
 LAYERS = {
     "ReLU": nn.ReLU,
+    "ReLU6": nn.ReLU6,
     "LeakyReLU": nn.LeakyReLU,
     "Sigmoid": nn.Sigmoid,
     "Tanh": nn.Tanh,

@@ -1,7 +1,8 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
 from bn.module import Module, Parameter
-from bn.nn.activations import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from bn.nn import models
+from bn.nn.activations import LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
@@ -40,6 +41,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "ReLU",
+    "ReLU6",
     "Residual",
     "Sequential",
     "Sigmoid",
@@ -52,6 +54,7 @@ __all__ = [
     "gradcheck",
     "load",
     "metadata",
+    "models",
     "no_grad",
     "save",
 ]

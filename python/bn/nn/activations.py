@@ -44,6 +44,42 @@ class ReLU(Elementwise):
         return core.relu_dx(dy, y)  # where y is NaN, the gradient passes, as in PyTorch
 
 
+class ReLU6(Elementwise):
+    """y = min(max(x, 0), 6).
+
+    Only y is kept for backward. The gradient passes where x is between 0 and 6, and not at 0 or 6.
+    Where x is NaN, y is NaN and the gradient passes.
+
+    References
+    ----------
+    torch.nn.ReLU6. There the gradient at a NaN passes or not, depending on its place in memory.
+
+    Examples
+    --------
+    >>> relu6 = ReLU6()
+    >>> relu6(np.array([-1.0, 3.0, 6.0, 7.0])), relu6.backward(np.ones(4))
+    (array([0., 3., 6., 6.]), array([0., 1., 0., 0.]))
+    """
+
+    def forward(self, x: Array) -> Array:
+        _check.floating("x of ReLU6", x)
+        y = elementwise(_relu6, x)
+        self.keep(y, y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (y,) = self.take(dy)
+        return core.relu_dx(core.relu_dx(dy, y), elementwise(_below_6, y))
+
+
+def _relu6(x: Array, out: Array) -> None:
+    np.minimum(np.maximum(x, 0, out=out), 6, out=out)
+
+
+def _below_6(y: Array, out: Array) -> None:
+    np.subtract(6, y, out=out)
+
+
 class LeakyReLU(Elementwise):
     """y = x where x > 0, otherwise negative_slope * x.
 
