@@ -11,6 +11,7 @@ from bn import nn
 from bn.layers import BatchNorm1d, BatchNorm2d, BatchNormalization
 from bn.layers.batch_norm import BatchNorm
 from bn.layers.preset import preset
+from bn.nn import models
 from bn.tools.folding import fold, fold_arrays
 
 CONV = (4, 6, 3)
@@ -531,3 +532,20 @@ BAD = {
 def test_fold_arrays_refuses_arrays_that_do_not_fit(message):
     with pytest.raises((TypeError, ValueError), match=message):
         BAD[message]()
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(lambda: models.ResNet(models.BasicBlock, (2, 2, 2, 2), 3, width=4, rng=0), 20),
+     (lambda: models.mobilenet_v2(num_classes=3, rng=0), 52)],
+    ids=["resnet18", "mobilenet_v2"],
+)  # fmt: skip
+def test_the_models_are_folded_as_a_whole_and_keep_their_names(make, count):
+    model = make()
+    x = normal(2, 3, 64, 64, dtype=np.float32)
+    model(x)
+    names = {name for name, array in model.named_state() if array.ndim > 1}
+    result = fold(model.eval(), x.shape[1:])
+    assert len(result.folded) == count and not result.kept
+    assert {name for name, array in result.model.named_state() if array.ndim > 1} >= names
+    np.testing.assert_allclose(result.model(x), model(x), rtol=1e-3, atol=1e-3)
