@@ -606,3 +606,48 @@ def test_training_for_one_call_reaches_dropout():
     model, x = nn.Sequential(nn.Dropout(0.5, rng=0)), np.ones((20, 20))
     assert (model(x) == 0).any()
     np.testing.assert_array_equal(model(x, training=False), x)
+
+
+def test_a_value_of_another_pass_is_refused():
+    class Remembers(nn.Module):
+        last = None
+
+        def forward(self, x):
+            y = x if self.last is None else x + self.last
+            self.last = x
+            return y
+
+    model, x = Remembers(), normal(2, 2)
+    model(x)
+    with pytest.raises(RuntimeError, match="in the forward pass that it comes from"):
+        model(x)
+
+
+def test_the_forward_of_a_model_by_itself_is_not_recorded_and_backward_says_so():
+    model, x = nn.Sequential(nn.Tanh()), normal(2, 2)
+    model.forward(x)
+    with pytest.raises(RuntimeError, match=r"model\(x\) records it, model\.forward\(x\) does not"):
+        model.backward(x)
+
+
+def test_a_flattened_value_counts_as_a_use_of_what_it_was():
+    class Fork(nn.Module):
+        def __init__(self):
+            self.conv, self.norm = nn.Conv2d(2, 3, 1, rng=0), bn.BatchNorm2d(3)
+            self.head = nn.Linear(12, 2, rng=1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.head(y.flatten(1)) + self.norm(y).mean((1, 2, 3)).reshape(-1, 1)
+
+    model = Fork().eval()
+    x = normal(4, 2, 2, 2, dtype=np.float32)
+    for shape in (None, (2, 2, 2)):
+        model(x)
+        assert "used elsewhere" in bn.fold(model, shape).kept["norm"]
+
+
+def test_the_forward_of_a_layer_called_by_itself_in_a_model_is_an_error_with_a_hint():
+    model = forward_of(lambda x, layer: layer.forward(x), nn.Tanh())
+    with pytest.raises(TypeError, match=r"got Value \(call the layer, not its forward"):
+        model(normal(2, 2))

@@ -196,6 +196,8 @@ class Module:
         return self._backward(dy, *args, **options)
 
     def _backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        if self._kept is None and now() is None:
+            raise _check.not_recorded_model(type(self).__name__)
         (record,) = self.take(dy)
         gradient: Gradient = record.backward(dy, input_grad)
         return gradient

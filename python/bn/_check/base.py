@@ -44,6 +44,13 @@ def dy(layer: str, value: Array, kept: Any) -> None:
         raise TypeError(f"{name} must be {kept[1]} as the output, got {value.dtype}")
 
 
+def not_recorded_model(model: str) -> RuntimeError:
+    return RuntimeError(
+        f"{model}.backward must follow {model}'s forward, once for each call; model(x) records it, "
+        "model.forward(x) does not"
+    )
+
+
 def built(layer: str, is_built: bool) -> None:
     if not is_built:
         raise RuntimeError(
@@ -100,7 +107,10 @@ def array(name: str, value: ArrayLike) -> Array:
 
 def plain_array(name: str, x: object) -> Array:
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a numpy array, got {type(x).__name__} (see np.asarray)")
+        kind = type(x).__name__
+        recorded = "call the layer, not its forward, in the forward pass that the value comes from"
+        hint = recorded if kind == "Value" else "see np.asarray"
+        raise TypeError(f"{name} must be a numpy array, got {kind} ({hint})")
     return x
 
 

@@ -50,6 +50,13 @@ def recorded_output(model: str, y: object, kind: type) -> None:
         )
 
 
+def value_of_another_pass() -> RuntimeError:
+    return RuntimeError(
+        "a value must be used in the forward pass that it comes from, got one of another pass "
+        "(keep value.data if you need its numbers later)"
+    )
+
+
 def option_not_taken(model: str, name: str) -> TypeError:
     return TypeError(f"no layer that {model} called takes the argument {name!r}")
 

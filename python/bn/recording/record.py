@@ -156,7 +156,7 @@ class Record:
         else:
             y = self._call_layer(layer, args, options)
         if layer.hooks:
-            layer.call_hooks(tuple(_array(a) for a in args), y.array)
+            layer.call_hooks(tuple(self.array_of(a) for a in args), y.array)
         return y
 
     def _call_layer(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
@@ -167,7 +167,7 @@ class Record:
         self._inside.append(layer)
         current.set((frame, self._outer))
         try:
-            array = layer.forward(*[a.array if type(a) is Value else a for a in args], **options)
+            array = layer.forward(*[self.array_of(a) for a in args], **options)
         except BaseException:
             self._note_failure()
             raise
@@ -197,7 +197,7 @@ class Record:
     def _operate(
         self, name: str, function: Callable[..., Result], operands: Sequence[Any], y: Value
     ) -> Array:
-        arrays = [_check.operand(name, _array(operand), operands) for operand in operands]
+        arrays = [_check.operand(name, self.array_of(operand), operands) for operand in operands]
         array, gradients = function(*arrays)
         y._array = array
         if self.keeps:
@@ -205,6 +205,14 @@ class Record:
             call.gradients, call.owners = gradients, tuple(self._inside)
             self.calls.append(call)
         return array
+
+    def array_of(self, operand: Any) -> Any:
+        """The array of a value or of a parameter; anything else as it is."""
+        if type(operand) is Value:
+            if operand.record is not self:
+                raise _check.value_of_another_pass()
+            return operand.array
+        return operand.data if _is_parameter(operand) else operand
 
     def _as_value(self, argument: Any) -> Any:
         return self.new_value(argument) if isinstance(argument, np.ndarray) else argument
@@ -295,13 +303,6 @@ def takes_option(forward: Callable[..., Any], name: str) -> bool:
 def takes_input_grad(backward: Callable[..., Any]) -> bool:
     """Whether a layer can leave out the gradient of its input."""
     return "input_grad" in signature(backward).parameters
-
-
-def _array(operand: Any) -> Any:
-    if type(operand) is Value:
-        return operand.array
-    data = getattr(operand, "data", None)  # of a parameter
-    return data if _is_parameter(operand) else operand
 
 
 def _is_parameter(operand: Any) -> bool:

@@ -60,6 +60,8 @@ class Trace(Record):
         return y
 
     def _call_layer(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
+        for a in args:
+            self.array_of(a)  # what waits as a flattened value is recorded now
         visit = self._visit(layer, args)
         self._inside.append(layer)
         try:
