@@ -315,7 +315,7 @@ def test_an_attribute_of_arrays_that_values_lack_is_named():
 
 @pytest.mark.parametrize("output", [None, np.ones(2), [1]])
 def test_a_forward_must_return_what_its_layers_gave(output):
-    with pytest.raises(TypeError, match=r"Model\.forward must return a value that its layers"):
+    with pytest.raises(TypeError, match=r"Model\.forward must return one value that its layers"):
         forward_of(lambda x: output)(normal(2, 2))
 
 
@@ -626,7 +626,7 @@ def test_a_value_of_another_pass_is_refused():
 def test_the_forward_of_a_model_by_itself_is_not_recorded_and_backward_says_so():
     model, x = nn.Sequential(nn.Tanh()), normal(2, 2)
     model.forward(x)
-    with pytest.raises(RuntimeError, match=r"model\(x\) records it, model\.forward\(x\) does not"):
+    with pytest.raises(RuntimeError, match=r"model\(x\), is recorded, model\.forward\(x\) is not"):
         model.backward(x)
 
 
@@ -651,3 +651,55 @@ def test_the_forward_of_a_layer_called_by_itself_in_a_model_is_an_error_with_a_h
     model = forward_of(lambda x, layer: layer.forward(x), nn.Tanh())
     with pytest.raises(TypeError, match=r"got Value \(call the layer, not its forward"):
         model(normal(2, 2))
+
+
+def test_parts_of_parameters_and_layers_of_parameters_get_gradients():
+    class Positions(nn.Module):
+        def __init__(self):
+            self.table = nn.Parameter(normal(1, 6, 3))
+            self.query, self.layer = nn.Parameter(normal(1, 3)), nn.Linear(3, 3, **f64())
+
+        def forward(self, x):
+            return (x + self.table[:, : x.shape[1]]) * self.layer(self.query)
+
+    gradcheck(Positions(), normal(2, 4, 3))
+    outside = nn.Parameter(normal(3))
+    np.testing.assert_array_equal(outside[1:], outside.data[1:])
+    with pytest.raises(TypeError, match="making an array of a parameter is not recorded"):
+        forward_of(lambda x: x * np.exp(outside))(normal(2, 3))
+
+
+def test_values_given_to_a_layer_by_name_are_refused():
+    with pytest.raises(
+        TypeError, match=r"^in layers\.0: recorded values must be given by position"
+    ):
+        forward_of(lambda x, layer: layer(x=x), nn.Tanh())(normal(2, 2))
+    with pytest.raises(TypeError, match="takes an array as its first argument"):
+        nn.Sequential(nn.Tanh())(x=normal(2, 2))
+
+
+def test_a_class_with_a_backward_is_told_that_it_is_not_recorded():
+    class Clipped(nn.Module):
+        def forward(self, x):
+            return x
+
+        def backward(self, dy):
+            return super().backward(np.clip(dy, -1, 1))
+
+    model = Clipped()
+    with pytest.raises(
+        NotImplementedError, match=r"Clipped\.backward: a class that defines backward"
+    ):
+        model.backward(model(normal(2, 2)))
+
+
+def test_looking_at_numbers_counts_as_a_use_when_a_model_is_folded():
+    class Looks(nn.Module):
+        def __init__(self):
+            self.layer, self.norm = nn.Linear(3, 3, rng=0), bn.BatchNorm1d(3)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return self.norm(y) * float(y.data.mean())
+
+    assert "used elsewhere" in bn.fold(Looks().eval(), (3,)).kept["norm"]

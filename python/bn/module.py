@@ -78,18 +78,30 @@ class Parameter:
         return self.data.dtype
 
     def __getitem__(self, index: Any) -> Any:
+        """A part of the data; in a model's forward a value, so that it gets a gradient."""
+        record = _running_record()
+        if record is not None:
+            return record.part(self, index)
         return self.data[index]
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
         self.data[index] = value
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if _running_record() is not None:
+            raise _check.not_recorded("making an array of a parameter")
         if dtype is None or np.dtype(dtype) == self.data.dtype:
             return self.data.copy() if copy else self.data
         return self.data.astype(dtype)
 
     def __repr__(self) -> str:
         return f"Parameter({self.data!r})"
+
+
+def _running_record() -> Record | None:
+    """The record of the model whose forward runs, if it is not a layer's that runs."""
+    running = now()
+    return running if isinstance(running, Record) else None
 
 
 class Module:
@@ -192,7 +204,10 @@ class Module:
             dy has not the shape and dtype of the output.
         """
         if not self.records:
-            raise NotImplementedError(f"{type(self).__name__}.backward")
+            raise NotImplementedError(
+                f"{type(self).__name__}.backward: a class that defines backward is a layer, whose "
+                "forward is not recorded, so it must compute the gradient itself"
+            )
         return self._backward(dy, *args, **options)
 
     def _backward(self, dy: Array, input_grad: bool = True) -> Gradient:

@@ -46,8 +46,8 @@ def dy(layer: str, value: Array, kept: Any) -> None:
 
 def not_recorded_model(model: str) -> RuntimeError:
     return RuntimeError(
-        f"{model}.backward must follow {model}'s forward, once for each call; model(x) records it, "
-        "model.forward(x) does not"
+        f"{model}.backward must follow {model}'s forward, once for each call; a call of the model "
+        "itself, model(x), is recorded, model.forward(x) is not"
     )
 
 
@@ -108,7 +108,7 @@ def array(name: str, value: ArrayLike) -> Array:
 def plain_array(name: str, x: object) -> Array:
     if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
         kind = type(x).__name__
-        recorded = "call the layer, not its forward, in the forward pass that the value comes from"
+        recorded = "call the layer, not its forward, in the forward and thread that the value is of"
         hint = recorded if kind == "Value" else "see np.asarray"
         raise TypeError(f"{name} must be a numpy array, got {kind} ({hint})")
     return x

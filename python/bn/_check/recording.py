@@ -30,14 +30,14 @@ def operand(name: str, value: Any, all_of_them: Sequence[Any]) -> Array:
     if isinstance(value, np.ndarray):
         return value
     if is_number(value):
-        dtype = next(o.dtype for o in all_of_them if hasattr(o, "record"))
+        dtype = next(o.dtype for o in all_of_them if hasattr(o, "record") or hasattr(o, "grad"))
         return np.asarray(value, dtype)
     raise TypeError(f"{name} takes recorded values, arrays and numbers, got {type(value).__name__}")
 
 
 def model_input(model: str, args: tuple[Any, ...]) -> None:
     if not args:
-        raise TypeError(f"{model} takes an array, got no argument")
+        raise TypeError(f"{model} takes an array as its first argument, got none by position")
     if not is_half(args[0]):
         floating(f"x of {model}", args[0])
 
@@ -45,7 +45,7 @@ def model_input(model: str, args: tuple[Any, ...]) -> None:
 def recorded_output(model: str, y: object, kind: type) -> None:
     if not isinstance(y, kind):
         raise TypeError(
-            f"{model}.forward must return a value that its layers or operations gave, "
+            f"{model}.forward must return one value that its layers or operations gave, "
             f"got {type(y).__name__}"
         )
 
@@ -55,6 +55,12 @@ def value_of_another_pass() -> RuntimeError:
         "a value must be used in the forward pass that it comes from, got one of another pass "
         "(keep value.data if you need its numbers later)"
     )
+
+
+def values_by_position(options: dict[str, Any], kind: type) -> None:
+    for name, value in options.items():
+        if isinstance(value, kind) or hasattr(value, "accumulate"):
+            raise TypeError(f"recorded values must be given by position, got {name}=...")
 
 
 def option_not_taken(model: str, name: str) -> TypeError:

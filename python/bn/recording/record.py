@@ -14,7 +14,7 @@ import numpy as np
 from bn import _check
 from bn._core import core
 from bn.recording.kept import NOWHERE, Frame, current, frame_of, now
-from bn.recording.operations import Gradients, Result, reshape
+from bn.recording.operations import Gradients, Result, part, reshape
 from bn.recording.value import Value
 from bn.types import Array, Gradient, Shape
 
@@ -35,16 +35,29 @@ class Call:
         The layer's dotted path in the model, at this call.
     inputs : tuple of int
         The numbers of the values that went in; of arrays and parameters there is none.
+    parameters : list of Parameter
+        Those that went in.
     output : int
         The number of the value that came out.
     """
 
-    __slots__ = ("frame", "gradients", "inputs", "layer", "name", "operands", "output", "owners")
+    __slots__ = (
+        "frame",
+        "gradients",
+        "inputs",
+        "layer",
+        "name",
+        "operands",
+        "output",
+        "owners",
+        "parameters",
+    )
 
     def __init__(self, name: str, operands: tuple[Any, ...], output: int) -> None:
         self.name, self.output = name, output
         self.operands = operands  # for each gradient the number of the value, a parameter, or None
         self.inputs = tuple([operand for operand in operands if type(operand) is int])
+        self.parameters = [o for o in operands if type(o) is not int and o is not None]
         self.layer: Module | None = None
         self.owners: tuple[Module, ...] = ()  # the modules inside which it happened, and the layer
         self.frame: Frame | None = None  # what the layers of the call kept
@@ -56,11 +69,8 @@ class Call:
 
     def trains(self) -> bool:
         """Whether it has parameters that get gradients."""
-        if self.layer is not None:
-            parameters = self.layer.parameters()
-        else:
-            parameters = [o for o in self.operands if not isinstance(o, int) and o is not None]
-        return any([parameter.trainable for parameter in parameters])
+        inside = [] if self.layer is None else self.layer.parameters()
+        return any([parameter.trainable for parameter in (*self.parameters, *inside)])
 
     def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
         """The gradients of the operands; without `wanted`, only parameters get theirs."""
@@ -167,6 +177,7 @@ class Record:
         self._inside.append(layer)
         current.set((frame, self._outer))
         try:
+            _check.values_by_position(options, Value)
             array = layer.forward(*[self.array_of(a) for a in args], **options)
         except BaseException:
             self._note_failure()
@@ -177,7 +188,7 @@ class Record:
             self._inside.pop()
         y = self.new_value(array)
         if self.keeps:
-            operands = tuple(a.index if type(a) is Value else None for a in args)
+            operands = tuple(_target(a) for a in args)
             call = Call(type(layer).__name__, operands, y.index)
             call.layer, call.owners, call.frame = layer, owners, frame
             self.calls.append(call)
@@ -188,6 +199,18 @@ class Record:
         y = self.new_value(None)
         self._operate(name, function, operands, y)
         return y
+
+    def part(self, operand: Any, index: Any) -> Value:
+        """A part of a value or a parameter."""
+        _check.basic_index(index)
+        return self.operate("index", lambda a: part(a, index), operand)
+
+    def note_look(self, value: Value) -> None:
+        """Note that somebody looks at the numbers of a value, which leads to no gradient."""
+        if self.keeps:
+            call = Call("data", (value.index,), self.new_value(None).index)
+            call.owners = tuple(self._inside)
+            self.calls.append(call)
 
     def finish(self, value: Value, unflattened: Value) -> Array:
         """Make the copy of a value that is flattened."""
@@ -250,7 +273,7 @@ class Record:
             if grad is None or call.output not in needed:
                 continue
             current.set((call.frame, outer))
-            wanted = not needed.isdisjoint(call.inputs)
+            wanted = bool(call.parameters) or not needed.isdisjoint(call.inputs)
             for operand, dx in zip(call.operands, call.backward(grad, wanted), strict=True):
                 if operand is None or dx is None:
                     continue

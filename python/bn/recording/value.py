@@ -36,7 +36,7 @@ class Value:
     Attributes
     ----------
     data : ndarray
-        The values, to look at: what depends on them otherwise is not recorded. Read-only.
+        The numbers, to look at. In the backward pass they are constants. Read-only.
     shape, dtype, ndim, size
         As an array's.
 
@@ -78,6 +78,7 @@ class Value:
 
     @property
     def data(self) -> Array:
+        self.record.note_look(self)
         view = self.array.view()
         view.flags.writeable = False
         return view
@@ -138,8 +139,7 @@ class Value:
         return self.record.operate("negative", operations.negative, self)
 
     def __getitem__(self, index: Any) -> Value:
-        _check.basic_index(index)
-        return self.record.operate("index", lambda a: operations.part(a, index), self)
+        return self.record.part(self, index)
 
     def reshape(self, *shape: Any) -> Value:
         """The values in C order in another shape; -1 stands for what is left."""

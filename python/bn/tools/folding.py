@@ -184,6 +184,10 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
 
     Notes
     -----
+    What follows what is taken from one forward pass. A model whose forward goes other ways for
+    other data or arguments, or reads the parameters of its layers, may give other outputs on those
+    ways when it is folded.
+
     A `Linear` has its channels on the last axis. A `BatchNorm1d` after it with channels on axis 1
     is taken to get (N, C), as it does after `Flatten`. With (N, L, C) it would normalize L, and
     must not be folded; the layers themselves do not say which of the two they will get. A layer
