@@ -549,3 +549,32 @@ def test_the_models_are_folded_as_a_whole_and_keep_their_names(make, count):
     assert len(result.folded) == count and not result.kept
     assert {name for name, array in result.model.named_state() if array.ndim > 1} >= names
     np.testing.assert_allclose(result.model(x), model(x), rtol=1e-3, atol=1e-3)
+
+
+def test_a_flattened_value_counts_as_a_use_of_what_it_was():
+    class Fork(nn.Module):
+        def __init__(self):
+            self.conv, self.norm = nn.Conv2d(2, 3, 1, rng=0), BatchNorm2d(3)
+            self.head = nn.Linear(12, 2, rng=1)
+
+        def forward(self, x):
+            y = self.conv(x)
+            return self.head(y.flatten(1)) + self.norm(y).mean((1, 2, 3)).reshape(-1, 1)
+
+    model = Fork().eval()
+    x = normal(4, 2, 2, 2, dtype=np.float32)
+    for shape in (None, (2, 2, 2)):
+        model(x)
+        assert "used elsewhere" in fold(model, shape).kept["norm"]
+
+
+def test_looking_at_numbers_counts_as_a_use_when_a_model_is_folded():
+    class Looks(nn.Module):
+        def __init__(self):
+            self.layer, self.norm = nn.Linear(3, 3, rng=0), BatchNorm1d(3)
+
+        def forward(self, x):
+            y = self.layer(x)
+            return self.norm(y) * float(y.data.mean())
+
+    assert "used elsewhere" in fold(Looks().eval(), (3,)).kept["norm"]

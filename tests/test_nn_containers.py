@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 from arrays import normal
 from gradcheck import gradcheck
+from recorded import f64
 
 import bn
 from bn import nn
 from bn.summary import counts
-
-
-def f64(**more):
-    return {"dtype": np.float64, "rng": 0, **more}
 
 
 def small_cnn():
@@ -319,3 +316,54 @@ def test_the_first_layer_with_parameters_need_not_know_input_grad():
     x = normal(2, 3)
     _, grads = gradients(nn.Sequential(Scale()), x, False)
     np.testing.assert_array_equal(grads[0], [x.sum()])
+
+
+# ---- lists and dicts of layers ----
+
+
+def test_lists_and_dicts_of_layers_are_part_of_a_model():
+    class Net(nn.Module):
+        def __init__(self):
+            self.blocks = nn.ModuleList([nn.Linear(2, 2, rng=0)])
+            self.heads = nn.ModuleDict({"a": nn.Linear(2, 1, rng=0)})
+
+        def forward(self, x):
+            for block in self.blocks:
+                x = block(x)
+            return self.heads["a"](x)
+
+    net = Net()
+    names = ["blocks.0.weight", "blocks.0.bias", "heads.a.weight", "heads.a.bias"]
+    assert list(net.state_dict()) == names
+    assert net(np.ones((3, 2), np.float32)).shape == (3, 1)
+
+
+def test_a_list_of_layers_behaves_as_a_list():
+    a, b, c = nn.ReLU(), nn.Tanh(), nn.Sigmoid()
+    layers = nn.ModuleList([a]).append(b).insert(0, c)
+    assert list(layers) == [c, a, b] and len(layers) == 3 and layers[-1] is b
+    assert list(layers[1:]) == [a, b] and isinstance(layers[1:], nn.ModuleList)
+    layers[0] = b
+    assert list(layers.extend([a])) == [b, a, b, a]
+    assert list(nn.Sequential(a, b).insert(1, c)) == [a, c, b]
+    for use in (layers.append, lambda x: layers.insert(0, x), nn.Sequential().append):
+        with pytest.raises(TypeError, match="every layer must be of type Module, got int"):
+            use(3)
+    with pytest.raises(NotImplementedError, match=r"ModuleList\.forward"):
+        layers(normal(2, 2))
+
+
+def test_a_dict_of_layers_behaves_as_a_dict():
+    a, b = nn.ReLU(), nn.Tanh()
+    layers = nn.ModuleDict({"a": a})
+    layers["b"] = b
+    assert list(layers) == list(layers.keys()) == ["a", "b"] and "a" in layers
+    assert list(layers.values()) == [a, b] and next(iter(layers.items())) == ("a", a)
+    del layers["a"]
+    assert len(layers.update({"c": a})) == 2
+    with pytest.raises(ValueError, match=r"name must be a word without a dot, got 'a\.b'"):
+        layers["a.b"] = a
+    with pytest.raises(TypeError, match="name must be a string, got 3"):
+        layers[3] = a
+    with pytest.raises(TypeError, match="every layer must be of type Module"):
+        layers["d"] = np.tanh

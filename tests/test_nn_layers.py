@@ -5,6 +5,7 @@ import pytest
 from arrays import normal
 from gradcheck import gradcheck
 
+import bn
 from bn import nn
 
 ELEMENTWISE = [
@@ -230,3 +231,48 @@ def test_relu_lets_nan_pass_and_stops_an_infinite_gradient():
     relu = nn.ReLU()
     relu(np.array([-1.0, np.nan, 2.0]))
     np.testing.assert_array_equal(relu.backward(np.array([np.inf, 1.0, 3.0])), [0, 1, 3])
+
+
+def test_layers_learn_the_number_of_their_inputs_from_the_first_batch_or_from_build():
+    def lazy():
+        return nn.Sequential(
+            nn.Conv2d(None, 4, 3, groups=2, rng=0), bn.BatchNormalization(axis=1), nn.Flatten(),
+            nn.Linear(None, 5, rng=1),
+        )  # fmt: skip
+
+    known = nn.Sequential(
+        nn.Conv2d(2, 4, 3, groups=2, rng=0), bn.BatchNormalization(axis=1), nn.Flatten(),
+        nn.Linear(16, 5, rng=1),
+    )  # fmt: skip
+    x = normal(6, 2, 4, 4, dtype=np.float32)
+    called, built = lazy(), lazy()
+    with pytest.raises(RuntimeError, match="Conv2d must be built before its parameters are asked"):
+        called.parameters()
+    assert "Conv2d(None, 4" in repr(called)
+    built.build((2, 4, 4))
+    for model in (called, built):
+        np.testing.assert_array_equal(model(x), known(x))
+        assert model[0].in_channels == 2 and model[3].in_features == 16
+    assert list(called.state_dict()) == list(known.state_dict())
+
+
+def test_a_layer_that_learned_its_inputs_takes_no_others():
+    conv, linear = nn.Conv2d(None, 4, 3, groups=2), nn.Linear(None, 3)
+    assert conv.output_shape((5, 4, 4)) == (4, 2, 2) and linear.output_shape((7,)) == (3,)
+    with pytest.raises(ValueError, match="groups must divide in_channels 3"):
+        conv(normal(1, 3, 4, 4, dtype=np.float32))
+    assert not conv.built
+    conv.build((2, 4, 4)), linear.build((7,))
+    with pytest.raises(ValueError, match="Conv2d takes 2 channels"):
+        conv(normal(1, 3, 4, 4, dtype=np.float32))
+    with pytest.raises(ValueError, match="Linear takes 7 features"):
+        linear.build((8,))
+    with pytest.raises(ValueError, match="in_features must be a positive integer, got 0"):
+        nn.Linear(0, 1)
+
+
+def test_harmless_arguments_of_pytorch_are_taken():
+    layers = (nn.ReLU(inplace=True), nn.LeakyReLU(0.1, inplace=True), nn.Dropout(0.5, True))
+    model = nn.Sequential(*layers, nn.Flatten(1), nn.Identity(54, unused=0.1))
+    assert model.eval()(normal(2, 3, 4)).shape == (2, 12)
+    model.zero_grad(set_to_none=True)

@@ -8,106 +8,10 @@ import numpy as np
 import pytest
 from arrays import normal, same_state, state
 from gradcheck import gradcheck
+from recorded import f64, forward_of
 
 import bn
 from bn import nn
-
-
-def f64(**more):
-    return {"dtype": np.float64, "rng": 0, **more}
-
-
-def forward_of(function, *layers):
-    """A model whose forward is function(x, *layers)."""
-
-    class Model(nn.Module):
-        def __init__(self):
-            self.layers = nn.ModuleList(layers)
-
-        def forward(self, x):
-            return function(x, *self.layers)
-
-    return Model()
-
-
-# ---- operations ----
-
-ROW, IMAGE = normal(1, 4), normal(3, 2, 1, 1)
-
-OPERATIONS = {
-    "x + x": lambda x: x + x,
-    "x + array": lambda x: x + IMAGE,
-    "array + x": lambda x: IMAGE + x,
-    "x + number": lambda x: 1 + x + 2.0,
-    "x - array": lambda x: x - IMAGE,
-    "array - x": lambda x: IMAGE - x,
-    "x - x": lambda x: x - x * 3,
-    "-x": lambda x: -x,
-    "x * x": lambda x: x * x,
-    "x * array": lambda x: x * IMAGE,
-    "array * x": lambda x: IMAGE * x,
-    "x * number": lambda x: x * 3,
-    "x * its mean": lambda x: x * x.mean((2, 3), keepdims=True),
-    "x / number": lambda x: x / 3,
-    "x / x": lambda x: x / (x * x + 1),
-    "number / x": lambda x: 2 / (x * x + 1),
-    "reshape": lambda x: x.reshape(2, 3, -1) * x.reshape((2, 3, 8)),
-    "reshape of samples": lambda x: x.reshape(len(x), -1) * x.reshape(3, 16),
-    "flatten": lambda x: x.flatten(),
-    "flatten samples": lambda x: x.flatten(1) * 2,
-    "flatten pixels": lambda x: x.flatten(2, 3) * 2,
-    "transpose": lambda x: x.transpose(0, 2, 3, 1) * normal(3, 4, 2, 2),
-    "transpose all": lambda x: x.transpose() * normal(2, 4, 2, 3),
-    "mean": lambda x: x.mean() + x,
-    "mean of an axis": lambda x: x.mean(1) * normal(3, 4, 2),
-    "mean of pixels": lambda x: x.mean((2, 3)) * normal(3, 2),
-    "mean of the last axes": lambda x: x.mean((-1, 1)) * normal(3, 4),
-    "slices": lambda x: x[:, :1] * x[:, 1:],
-    "strides": lambda x: x[:, :, ::2, ::-1] * 2,
-    "an index": lambda x: x[1] * x[0] + x[-1, ..., None, 0],
-    "concatenate": lambda x: nn.concatenate([x, x * 2, IMAGE * x], axis=1),
-    "concatenate samples": lambda x: nn.concatenate([x, x * x]),
-}
-
-
-@pytest.mark.parametrize("order", ["C", "channels-last"])
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_each_operation_gives_numpys_numbers_and_the_right_gradients(name, order):
-    x = normal(3, 2, 4, 2)
-    if order == "channels-last":
-        x = nn.channels_last(x)
-    model = forward_of(OPERATIONS[name])
-    y = model(x)
-    if name not in ("flatten samples", "flatten pixels", "concatenate", "concatenate samples"):
-        np.testing.assert_allclose(y, OPERATIONS[name](x), rtol=1e-14)
-    gradcheck(model, x)
-
-
-def test_operations_that_numpy_has_not():
-    x = normal(3, 2, 4, 2)
-    np.testing.assert_array_equal(forward_of(lambda x: x.flatten(1))(x), x.reshape(3, 16))
-    np.testing.assert_array_equal(forward_of(lambda x: x.flatten(2))(x), x.reshape(3, 2, 8))
-    joined = forward_of(lambda x: nn.concatenate([x, -x], axis=-1))(x)
-    np.testing.assert_array_equal(joined, np.concatenate([x, -x], axis=-1))
-    np.testing.assert_array_equal(nn.concatenate([x, -x], axis=-1), joined)
-
-
-def test_a_parameter_in_an_operation_gets_its_gradient():
-    class Scaled(nn.Module):
-        def __init__(self):
-            self.scale, self.shift = nn.Parameter(normal(4)), nn.Parameter(normal(3, 1))
-
-        def forward(self, x):
-            return self.scale * x + self.shift * x - self.shift
-
-    gradcheck(Scaled(), normal(3, 4))
-
-
-def test_an_operation_keeps_the_dtype_of_its_value():
-    x = normal(2, 3, dtype=np.float32)
-    model = forward_of(lambda x: (x * 2.0 + 1 - np.float64(3)) / 2 + x.mean())
-    assert model(x).dtype == model.backward(x).dtype == np.float32
-
 
 # ---- models ----
 
@@ -272,69 +176,6 @@ def test_trainable_of_a_model_holds_for_all_layers_inside():
     assert all(p.grad is None for p in model.parameters())
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
-
-
-# ---- what is not recorded ----
-
-REFUSED = {
-    r"numpy\.exp": np.exp,
-    r"numpy\.maximum": lambda x: np.maximum(x, 0),
-    r"numpy\.concatenate": lambda x: np.concatenate([x, x]),
-    r"numpy\.mean": np.mean,
-    "making an array": np.asarray,
-    r"\+=": lambda x: x.__iadd__(1),
-    r"\*=": lambda x: x.__imul__(1),
-    "assigning to parts": lambda x: x.__setitem__(0, 1),
-    "whether it is true": bool,
-    "iterating": list,
-    r"\*\*": lambda x: x**2,
-    "@": lambda x: x @ x,
-    ">": lambda x: x > 0,
-    "==": lambda x: x == 0,
-    "float": float,
-    "indexing by ndarray": lambda x: x[np.array([0])],
-    "indexing by list": lambda x: x[[0]],
-}
-
-
-@pytest.mark.parametrize("operation", REFUSED)
-def test_anything_else_is_an_error_that_names_it_and_the_way_out(operation):
-    model = forward_of(REFUSED[operation])
-    with pytest.raises(
-        TypeError, match=f"{operation}.* not recorded: .* with forward and backward"
-    ):
-        model(normal(2, 2))
-
-
-def test_an_attribute_of_arrays_that_values_lack_is_named():
-    with pytest.raises(
-        AttributeError, match=r"a recorded value has no sum: .* forward and backward"
-    ):
-        forward_of(lambda x: x.sum())(normal(2, 2))
-
-
-@pytest.mark.parametrize("output", [None, np.ones(2), [1]])
-def test_a_forward_must_return_what_its_layers_gave(output):
-    with pytest.raises(TypeError, match=r"Model\.forward must return one value that its layers"):
-        forward_of(lambda x: output)(normal(2, 2))
-
-
-@pytest.mark.parametrize(
-    ("operation", "message"),
-    [
-        (lambda x: x.reshape(5, -1), r"reshape must keep the 12 values of shape \(3, 4\), got"),
-        (lambda x: x.reshape(-1, -1), r"reshape must keep the 12 values"),
-        (lambda x: x.transpose(0, 0), r"transpose must get each of 2 axes once, got \(0, 0\)"),
-        (lambda x: x.mean((0, 0)), "each axis must be given once"),
-        (lambda x: x.mean(2), "axis"),
-        (lambda x: nn.concatenate([x, x[:, :2]]), "shapes differ on axis 0 only"),
-        (lambda x: nn.concatenate([]), "at least one array"),
-        (lambda x: x + normal(3, 3), "broadcast"),
-    ],
-)
-def test_operations_say_what_does_not_fit(operation, message):
-    with pytest.raises(ValueError, match=message):
-        forward_of(operation)(normal(3, 4))
 
 
 # ---- errors, modes, threads ----
@@ -503,124 +344,10 @@ def test_copies_of_a_model_have_no_record():
     model.backward(y)
 
 
-# ---- containers ----
-
-
-def test_lists_and_dicts_of_layers_are_part_of_a_model():
-    class Net(nn.Module):
-        def __init__(self):
-            self.blocks = nn.ModuleList([nn.Linear(2, 2, rng=0)])
-            self.heads = nn.ModuleDict({"a": nn.Linear(2, 1, rng=0)})
-
-        def forward(self, x):
-            for block in self.blocks:
-                x = block(x)
-            return self.heads["a"](x)
-
-    net = Net()
-    names = ["blocks.0.weight", "blocks.0.bias", "heads.a.weight", "heads.a.bias"]
-    assert list(net.state_dict()) == names
-    assert net(np.ones((3, 2), np.float32)).shape == (3, 1)
-
-
-def test_a_list_of_layers_behaves_as_a_list():
-    a, b, c = nn.ReLU(), nn.Tanh(), nn.Sigmoid()
-    layers = nn.ModuleList([a]).append(b).insert(0, c)
-    assert list(layers) == [c, a, b] and len(layers) == 3 and layers[-1] is b
-    assert list(layers[1:]) == [a, b] and isinstance(layers[1:], nn.ModuleList)
-    layers[0] = b
-    assert list(layers.extend([a])) == [b, a, b, a]
-    assert list(nn.Sequential(a, b).insert(1, c)) == [a, c, b]
-    for use in (layers.append, lambda x: layers.insert(0, x), nn.Sequential().append):
-        with pytest.raises(TypeError, match="every layer must be of type Module, got int"):
-            use(3)
-    with pytest.raises(NotImplementedError, match=r"ModuleList\.forward"):
-        layers(normal(2, 2))
-
-
-def test_a_dict_of_layers_behaves_as_a_dict():
-    a, b = nn.ReLU(), nn.Tanh()
-    layers = nn.ModuleDict({"a": a})
-    layers["b"] = b
-    assert list(layers) == list(layers.keys()) == ["a", "b"] and "a" in layers
-    assert list(layers.values()) == [a, b] and next(iter(layers.items())) == ("a", a)
-    del layers["a"]
-    assert len(layers.update({"c": a})) == 2
-    with pytest.raises(ValueError, match=r"name must be a word without a dot, got 'a\.b'"):
-        layers["a.b"] = a
-    with pytest.raises(TypeError, match="name must be a string, got 3"):
-        layers[3] = a
-    with pytest.raises(TypeError, match="every layer must be of type Module"):
-        layers["d"] = np.tanh
-
-
-# ---- layers that learn the number of their inputs ----
-
-
-def test_layers_learn_the_number_of_their_inputs_from_the_first_batch_or_from_build():
-    def lazy():
-        return nn.Sequential(
-            nn.Conv2d(None, 4, 3, groups=2, rng=0), bn.BatchNormalization(axis=1), nn.Flatten(),
-            nn.Linear(None, 5, rng=1),
-        )  # fmt: skip
-
-    known = nn.Sequential(
-        nn.Conv2d(2, 4, 3, groups=2, rng=0), bn.BatchNormalization(axis=1), nn.Flatten(),
-        nn.Linear(16, 5, rng=1),
-    )  # fmt: skip
-    x = normal(6, 2, 4, 4, dtype=np.float32)
-    called, built = lazy(), lazy()
-    with pytest.raises(RuntimeError, match="Conv2d must be built before its parameters are asked"):
-        called.parameters()
-    assert "Conv2d(None, 4" in repr(called)
-    built.build((2, 4, 4))
-    for model in (called, built):
-        np.testing.assert_array_equal(model(x), known(x))
-        assert model[0].in_channels == 2 and model[3].in_features == 16
-    assert list(called.state_dict()) == list(known.state_dict())
-
-
-def test_a_layer_that_learned_its_inputs_takes_no_others():
-    conv, linear = nn.Conv2d(None, 4, 3, groups=2), nn.Linear(None, 3)
-    assert conv.output_shape((5, 4, 4)) == (4, 2, 2) and linear.output_shape((7,)) == (3,)
-    with pytest.raises(ValueError, match="groups must divide in_channels 3"):
-        conv(normal(1, 3, 4, 4, dtype=np.float32))
-    assert not conv.built
-    conv.build((2, 4, 4)), linear.build((7,))
-    with pytest.raises(ValueError, match="Conv2d takes 2 channels"):
-        conv(normal(1, 3, 4, 4, dtype=np.float32))
-    with pytest.raises(ValueError, match="Linear takes 7 features"):
-        linear.build((8,))
-    with pytest.raises(ValueError, match="in_features must be a positive integer, got 0"):
-        nn.Linear(0, 1)
-
-
-def test_harmless_arguments_of_pytorch_are_taken():
-    layers = (nn.ReLU(inplace=True), nn.LeakyReLU(0.1, inplace=True), nn.Dropout(0.5, True))
-    model = nn.Sequential(*layers, nn.Flatten(1), nn.Identity(54, unused=0.1))
-    assert model.eval()(normal(2, 3, 4)).shape == (2, 12)
-    model.zero_grad(set_to_none=True)
-
-
 def test_training_for_one_call_reaches_dropout():
     model, x = nn.Sequential(nn.Dropout(0.5, rng=0)), np.ones((20, 20))
     assert (model(x) == 0).any()
     np.testing.assert_array_equal(model(x, training=False), x)
-
-
-def test_a_value_of_another_pass_is_refused():
-    class Remembers(nn.Module):
-        last = None
-
-        def forward(self, x):
-            y = x if self.last is None else x + self.last
-            self.last = x
-            return y
-
-    model, x = Remembers(), normal(2, 2)
-    model(x)
-    with pytest.raises(RuntimeError, match="in the forward pass that it comes from"):
-        model(x)
 
 
 def test_the_forward_of_a_model_by_itself_is_not_recorded_and_backward_says_so():
@@ -628,54 +355,6 @@ def test_the_forward_of_a_model_by_itself_is_not_recorded_and_backward_says_so()
     model.forward(x)
     with pytest.raises(RuntimeError, match=r"model\(x\), is recorded, model\.forward\(x\) is not"):
         model.backward(x)
-
-
-def test_a_flattened_value_counts_as_a_use_of_what_it_was():
-    class Fork(nn.Module):
-        def __init__(self):
-            self.conv, self.norm = nn.Conv2d(2, 3, 1, rng=0), bn.BatchNorm2d(3)
-            self.head = nn.Linear(12, 2, rng=1)
-
-        def forward(self, x):
-            y = self.conv(x)
-            return self.head(y.flatten(1)) + self.norm(y).mean((1, 2, 3)).reshape(-1, 1)
-
-    model = Fork().eval()
-    x = normal(4, 2, 2, 2, dtype=np.float32)
-    for shape in (None, (2, 2, 2)):
-        model(x)
-        assert "used elsewhere" in bn.fold(model, shape).kept["norm"]
-
-
-def test_the_forward_of_a_layer_called_by_itself_in_a_model_is_an_error_with_a_hint():
-    model = forward_of(lambda x, layer: layer.forward(x), nn.Tanh())
-    with pytest.raises(TypeError, match=r"got Value \(call the layer, not its forward"):
-        model(normal(2, 2))
-
-
-def test_parts_of_parameters_and_layers_of_parameters_get_gradients():
-    class Positions(nn.Module):
-        def __init__(self):
-            self.table = nn.Parameter(normal(1, 6, 3))
-            self.query, self.layer = nn.Parameter(normal(1, 3)), nn.Linear(3, 3, **f64())
-
-        def forward(self, x):
-            return (x + self.table[:, : x.shape[1]]) * self.layer(self.query)
-
-    gradcheck(Positions(), normal(2, 4, 3))
-    outside = nn.Parameter(normal(3))
-    np.testing.assert_array_equal(outside[1:], outside.data[1:])
-    with pytest.raises(TypeError, match="making an array of a parameter is not recorded"):
-        forward_of(lambda x: x * np.exp(outside))(normal(2, 3))
-
-
-def test_values_given_to_a_layer_by_name_are_refused():
-    with pytest.raises(
-        TypeError, match=r"^in layers\.0: recorded values must be given by position"
-    ):
-        forward_of(lambda x, layer: layer(x=x), nn.Tanh())(normal(2, 2))
-    with pytest.raises(TypeError, match="takes an array as its first argument"):
-        nn.Sequential(nn.Tanh())(x=normal(2, 2))
 
 
 def test_a_class_with_a_backward_is_told_that_it_is_not_recorded():
@@ -691,15 +370,3 @@ def test_a_class_with_a_backward_is_told_that_it_is_not_recorded():
         NotImplementedError, match=r"Clipped\.backward: a class that defines backward"
     ):
         model.backward(model(normal(2, 2)))
-
-
-def test_looking_at_numbers_counts_as_a_use_when_a_model_is_folded():
-    class Looks(nn.Module):
-        def __init__(self):
-            self.layer, self.norm = nn.Linear(3, 3, rng=0), bn.BatchNorm1d(3)
-
-        def forward(self, x):
-            y = self.layer(x)
-            return self.norm(y) * float(y.data.mean())
-
-    assert "used elsewhere" in bn.fold(Looks().eval(), (3,)).kept["norm"]

@@ -31,6 +31,7 @@ LEVELS = [
         "module",
         "onnx",
         "overlap",
+        "parameter",
         "recording",
         "statistics",
         "summary",

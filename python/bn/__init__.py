@@ -42,7 +42,8 @@ from bn.layers import (
     watching,
 )
 from bn.masking import position_weights
-from bn.module import Module, Parameter
+from bn.module import Module
+from bn.parameter import Parameter
 from bn.statistics import BackwardSums, Stats
 from bn.tools import Folded, LayerReport, Report, fold, fold_arrays, recalibrate, report
 

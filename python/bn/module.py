@@ -1,4 +1,4 @@
-"""`Module` and `Parameter`: what every layer is, in `bn` and in `bn.nn`."""
+"""`Module`: what every layer and model is, in `bn` and in `bn.nn`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.parameter import Parameter
 from bn.recording.kept import Kept, current, now
 from bn.recording.record import Record, takes_option
 from bn.recording.trace import output_shape, trace
@@ -23,85 +23,6 @@ if TYPE_CHECKING:
 
 COLLECTIONS = (list, tuple, dict, set)  # in which layers would not be found
 Hook = Callable[["Module", tuple[Any, ...], Array], object]
-
-
-class Parameter:
-    """A trainable array and its gradient.
-
-    Parameters
-    ----------
-    data : array_like
-        The initial value; it is not copied.
-
-    Attributes
-    ----------
-    data : ndarray
-        The value.
-    grad : ndarray or None
-        The accumulated gradient, None before the first `backward` and after `zero_grad`.
-    trainable : bool
-        False for a parameter that gets no gradients, so that optimizers leave it as it is.
-
-    Examples
-    --------
-    >>> p = Parameter(np.ones(2))
-    >>> p.accumulate(np.array([1.0, 2.0])); p.accumulate(np.array([1.0, 2.0])); p.grad
-    array([2., 4.])
-    """
-
-    __slots__ = ("data", "grad", "trainable")
-
-    def __init__(self, data: ArrayLike) -> None:
-        self.data: Array = _check.array("data", data)
-        self.grad: Array | None = None
-        self.trainable = True
-
-    def accumulate(self, grad: Array) -> None:
-        """Add to the gradient (the first one is kept in the parameter's dtype)."""
-        if not self.trainable:
-            return
-        if self.grad is None:
-            self.grad = grad.astype(self.data.dtype)  # a copy: the caller keeps its own
-        else:
-            self.grad += grad
-
-    @property
-    def shape(self) -> Shape:
-        return self.data.shape
-
-    @property
-    def size(self) -> int:
-        return self.data.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.data.dtype
-
-    def __getitem__(self, index: Any) -> Any:
-        """A part of the data; in a model's forward a value, so that it gets a gradient."""
-        record = _running_record()
-        if record is not None:
-            return record.part(self, index)
-        return self.data[index]
-
-    def __setitem__(self, index: Any, value: ArrayLike) -> None:
-        self.data[index] = value
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        if _running_record() is not None:
-            raise _check.not_recorded("making an array of a parameter")
-        if dtype is None or np.dtype(dtype) == self.data.dtype:
-            return self.data.copy() if copy else self.data
-        return self.data.astype(dtype)
-
-    def __repr__(self) -> str:
-        return f"Parameter({self.data!r})"
-
-
-def _running_record() -> Record | None:
-    """The record of the model whose forward runs, if it is not a layer's that runs."""
-    running = now()
-    return running if isinstance(running, Record) else None
 
 
 class Module:
@@ -134,6 +55,7 @@ class Module:
     --------
     A layer of one's own, which scales its input by one trainable number:
 
+    >>> import numpy as np
     >>> class Scale(Module):
     ...     def __init__(self):
     ...         self.weight = Parameter(np.array([2.0]))
@@ -255,6 +177,7 @@ class Module:
 
         Examples
         --------
+        >>> import numpy as np
         >>> from bn import nn
         >>> model = nn.Sequential(nn.Flatten(), nn.ReLU())
         >>> remove = model[0].register_forward_hook(lambda layer, inputs, y: print(y.shape))
@@ -549,6 +472,7 @@ class Module:
 
         Examples
         --------
+        >>> import numpy as np
         >>> from bn import nn
         >>> one, other = nn.Linear(4, 3, rng=0), nn.Linear(4, 3, rng=1)
         >>> other.set_weights(one.get_weights())

@@ -25,12 +25,11 @@ def no_attribute(name: str) -> AttributeError:
     return AttributeError(f"a recorded value has no {name}: {WAY_OUT}")
 
 
-def operand(name: str, value: Any, all_of_them: Sequence[Any]) -> Array:
-    """Check an operand of an operation; numbers take the dtype of the value beside them."""
+def operand(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
+    """Check an operand of an operation; a number takes the dtype of the value beside it."""
     if isinstance(value, np.ndarray):
         return value
     if is_number(value):
-        dtype = next(o.dtype for o in all_of_them if hasattr(o, "record") or hasattr(o, "grad"))
         return np.asarray(value, dtype)
     raise TypeError(f"{name} takes recorded values, arrays and numbers, got {type(value).__name__}")
 
@@ -57,9 +56,9 @@ def value_of_another_pass() -> RuntimeError:
     )
 
 
-def values_by_position(options: dict[str, Any], kind: type) -> None:
+def by_position(options: dict[str, Any], kinds: tuple[type, ...]) -> None:
     for name, value in options.items():
-        if isinstance(value, kind) or hasattr(value, "accumulate"):
+        if isinstance(value, kinds):
             raise TypeError(f"recorded values must be given by position, got {name}=...")
 
 

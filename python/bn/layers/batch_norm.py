@@ -19,7 +19,8 @@ from bn.layers.correction import Correction
 from bn.layers.running_stats import RunningStats, updates_allowed, warn
 from bn.layers.watching import is_watched, tell_watchers
 from bn.masking import clean, position_weights
-from bn.module import Module, Parameter, copy_all
+from bn.module import Module, copy_all
+from bn.parameter import Parameter
 from bn.statistics import BackwardSums, Stats
 from bn.types import Array, Doubles, Shape
 

@@ -15,7 +15,7 @@ from bn.layers.correction import Correction
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
 from bn.layers.running_stats import RunningStats
-from bn.module import Parameter
+from bn.parameter import Parameter
 from bn.statistics import Stats
 from bn.types import Array, Shape
 

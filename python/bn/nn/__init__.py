@@ -1,6 +1,6 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
-from bn.module import Module, Parameter
+from bn.module import Module
 from bn.nn import models
 from bn.nn.activations import LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.checkpoint import load, metadata, save
@@ -16,6 +16,7 @@ from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from bn.nn.schedules import CosineAnnealingLR, StepLR
+from bn.parameter import Parameter
 from bn.recording.kept import no_grad
 from bn.recording.value import Value, concatenate
 

@@ -12,7 +12,80 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Sequential(Module):
+class Layers(Module):
+    """What `Sequential` and `ModuleList` share: layers in order, whose names are "0", "1", ....
+
+    Parameters
+    ----------
+    layers : iterable of Module
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> layers = Layers([nn.ReLU(), nn.Tanh()])
+    >>> [name for name, _ in layers.children()], len(layers)
+    (['0', '1'], 2)
+    """
+
+    def __init__(self, layers: Iterable[Module]) -> None:
+        self._layers = _modules(layers)
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        for i, layer in enumerate(self._layers):
+            yield str(i), layer
+        yield from super().children()
+
+    def _attributes(self) -> Iterator[tuple[str, object]]:
+        return (item for item in super()._attributes() if item[0] != "_layers")
+
+    def replace_child(self, name: str, layer: Module) -> None:
+        if name.isdigit():
+            self[int(name)] = layer
+        else:
+            super().replace_child(name, layer)
+
+    def append(self, layer: Module) -> Self:
+        """Add a layer at the end."""
+        self._layers += _modules([layer])
+        return self
+
+    def extend(self, layers: Iterable[Module]) -> Self:
+        """Add layers at the end."""
+        self._layers += _modules(layers)
+        return self
+
+    def insert(self, index: int, layer: Module) -> Self:
+        """Put a layer in front of the one at this index."""
+        self._layers[index:index] = _modules([layer])
+        return self
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers)
+
+    @overload
+    def __setitem__(self, index: int, value: Module) -> None: ...
+    @overload
+    def __setitem__(self, index: slice, value: Iterable[Module]) -> None: ...
+    def __setitem__(self, index: int | slice, value: Module | Iterable[Module]) -> None:
+        """Replace one layer, or a slice by any number of layers."""
+        if isinstance(index, slice):
+            self._layers[index] = _modules(cast("Iterable[Module]", value))
+        else:
+            (self._layers[index],) = _modules([cast("Module", value)])
+
+
+def _modules(layers: Iterable[Module]) -> list[Module]:
+    """The layers, all of which must be modules."""
+    checked = list(layers)
+    for layer in checked:
+        _check.instance("every layer", layer, Module)
+    return checked
+
+
+class Sequential(Layers):
     """Layers that are applied one after the other.
 
     Their names are "0", "1", ..., as in PyTorch's container. The layers can be indexed, sliced,
@@ -46,65 +119,14 @@ class Sequential(Module):
     """
 
     def __init__(self, *layers: Module) -> None:
-        for layer in layers:
-            _check.instance("every layer", layer, Module)
-        self._layers = list(layers)
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        for i, layer in enumerate(self._layers):
-            yield str(i), layer
-        yield from super().children()
-
-    def _attributes(self) -> Iterator[tuple[str, object]]:
-        return (item for item in super()._attributes() if item[0] != "_layers")
-
-    def replace_child(self, name: str, layer: Module) -> None:
-        if name.isdigit():
-            self[int(name)] = layer
-        else:
-            super().replace_child(name, layer)
-
-    def append(self, layer: Module) -> Self:
-        """Add a layer at the end."""
-        _check.instance("every layer", layer, Module)
-        self._layers.append(layer)
-        return self
-
-    def insert(self, index: int, layer: Module) -> Self:
-        """Put a layer in front of the one at this index."""
-        _check.instance("every layer", layer, Module)
-        self._layers.insert(index, layer)
-        return self
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._layers)
+        super().__init__(layers)
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
     @overload
     def __getitem__(self, index: slice) -> Sequential: ...
     def __getitem__(self, index: int | slice) -> Module | Sequential:
-        if isinstance(index, slice):
-            return Sequential(*self._layers[index])
-        return self._layers[index]
-
-    @overload
-    def __setitem__(self, index: int, value: Module) -> None: ...
-    @overload
-    def __setitem__(self, index: slice, value: Iterable[Module]) -> None: ...
-    def __setitem__(self, index: int | slice, value: Module | Iterable[Module]) -> None:
-        """Replace one layer, or a slice by any number of layers."""
-        if isinstance(index, slice):
-            layers = list(cast("Iterable[Module]", value))
-            for layer in layers:
-                _check.instance("every layer", layer, Module)
-            self._layers[index] = layers
-        else:
-            _check.instance("every layer", value, Module)
-            self._layers[index] = cast("Module", value)
+        return Sequential(*self._layers[index]) if isinstance(index, slice) else self._layers[index]
 
     def forward(self, x: Any) -> Any:
         for layer in self._layers:
@@ -154,7 +176,7 @@ class Residual(Module):
         return y + other
 
 
-class ModuleList(Module):
+class ModuleList(Layers):
     """A list of layers, which the model that has it as an attribute finds.
 
     Their names are "0", "1", ..., as in PyTorch. It has no forward of its own: the model calls the
@@ -187,42 +209,7 @@ class ModuleList(Module):
     """
 
     def __init__(self, layers: Iterable[Module] = ()) -> None:
-        self._layers: list[Module] = []
-        self.extend(layers)
-
-    def children(self) -> Iterator[tuple[str, Module]]:
-        for i, layer in enumerate(self._layers):
-            yield str(i), layer
-
-    def _attributes(self) -> Iterator[tuple[str, object]]:
-        return iter(())
-
-    def replace_child(self, name: str, layer: Module) -> None:
-        self[int(name)] = layer
-
-    def append(self, layer: Module) -> Self:
-        """Add a layer at the end."""
-        _check.instance("every layer", layer, Module)
-        self._layers.append(layer)
-        return self
-
-    def extend(self, layers: Iterable[Module]) -> Self:
-        """Add layers at the end."""
-        for layer in layers:
-            self.append(layer)
-        return self
-
-    def insert(self, index: int, layer: Module) -> Self:
-        """Put a layer in front of the one at this index."""
-        _check.instance("every layer", layer, Module)
-        self._layers.insert(index, layer)
-        return self
-
-    def __len__(self) -> int:
-        return len(self._layers)
-
-    def __iter__(self) -> Iterator[Module]:
-        return iter(self._layers)
+        super().__init__(layers)
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -230,10 +217,6 @@ class ModuleList(Module):
     def __getitem__(self, index: slice) -> ModuleList: ...
     def __getitem__(self, index: int | slice) -> Module | ModuleList:
         return ModuleList(self._layers[index]) if isinstance(index, slice) else self._layers[index]
-
-    def __setitem__(self, index: int, layer: Module) -> None:
-        _check.instance("every layer", layer, Module)
-        self._layers[index] = layer
 
 
 class ModuleDict(Module):
@@ -270,12 +253,16 @@ class ModuleDict(Module):
 
     def children(self) -> Iterator[tuple[str, Module]]:
         yield from self._layers.items()
+        yield from super().children()
 
     def _attributes(self) -> Iterator[tuple[str, object]]:
-        return iter(())
+        return (item for item in super()._attributes() if item[0] != "_layers")
 
     def replace_child(self, name: str, layer: Module) -> None:
-        self[name] = layer
+        if name in self:
+            self[name] = layer
+        else:
+            super().replace_child(name, layer)
 
     def update(self, layers: Mapping[str, Module]) -> Self:
         """Add layers, or put them in the place of those of their names."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from bn import _check
 from bn.layers import no_stat_update
-from bn.module import Module, Parameter
+from bn.module import Module
+from bn.parameter import Parameter
 from bn.recording.kept import no_grad
 from bn.types import Array
 

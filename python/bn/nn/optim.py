@@ -9,7 +9,8 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn.module import Module, Parameter
+from bn.module import Module
+from bn.parameter import Parameter
 from bn.types import Array
 
 

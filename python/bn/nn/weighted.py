@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.module import Module, Parameter
+from bn.module import Module
 from bn.nn.init import Rng, generator, uniform_fan_in
+from bn.parameter import Parameter
 from bn.types import Shape
 
 

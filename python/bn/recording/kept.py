@@ -40,6 +40,18 @@ def now() -> Any:
     return None if state is None else state[0]
 
 
+def running_record() -> Any:
+    """The record whose forward runs; None while a layer inside of it runs, or without any.
+
+    Examples
+    --------
+    >>> running_record() is None
+    True
+    """
+    running = now()
+    return None if isinstance(running, dict) else running
+
+
 class no_grad(core.Setting):
     """Within it, calls keep nothing for a backward pass.
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.parameter import Parameter
 from bn.recording.kept import NOWHERE, Frame, current, frame_of, now
 from bn.recording.operations import Gradients, Result, part, reshape
 from bn.recording.value import Value
 from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
-    from bn.module import Module, Parameter
+    from bn.module import Module
 
 
 class Call:
@@ -57,7 +58,7 @@ class Call:
         self.name, self.output = name, output
         self.operands = operands  # for each gradient the number of the value, a parameter, or None
         self.inputs = tuple([operand for operand in operands if type(operand) is int])
-        self.parameters = [o for o in operands if type(o) is not int and o is not None]
+        self.parameters = [o for o in operands if isinstance(o, Parameter)]
         self.layer: Module | None = None
         self.owners: tuple[Module, ...] = ()  # the modules inside which it happened, and the layer
         self.frame: Frame | None = None  # what the layers of the call kept
@@ -121,7 +122,7 @@ class Record:
             try:
                 _check.model_input(type(self.model).__name__, args)
                 values = [self._input(a) if isinstance(a, np.ndarray) else a for a in args]
-                y = self.enter(self.model, values, options)
+                y = self.call(self.model, values, options)
                 for name in self.options:
                     if name not in self.used:
                         raise _check.option_not_taken(type(self.model).__name__, name)
@@ -143,56 +144,55 @@ class Record:
         self._values += 1
         return Value(self, self._values - 1, array)
 
-    def enter(self, module: Module, args: Sequence[Any], options: Mapping[str, Any]) -> Value:
-        """Run a module's own forward, whose calls are recorded."""
+    def call(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
+        """Call a layer or a model on recorded values."""
+        if self.options:
+            options = {**self._options_for(module), **options}
+        self._failed = ()  # an exception that came before was caught
         self._inside.append(module)
         try:
-            y: Value = module.forward(*args, **options)
-            _check.recorded_output(type(module).__name__, y, Value)
+            y = (self._forward if module.records else self._layer)(module, args, options)
         except BaseException:
-            self._note_failure()
+            if not self._failed:
+                self._failed = tuple(self._inside)
             raise
         finally:
             self._inside.pop()
+        if module.hooks and module is not self.model:  # the model tells its own when all is done
+            module.call_hooks(tuple(self.array_of(a) for a in args), y.array)
         return y
 
-    def call(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
-        """Call a module on recorded values."""
-        kind = type(layer)
-        if self.options:
-            options = {**self._options_for(kind), **options}
-        if layer.records:
-            y = self.enter(layer, [self._as_value(a) for a in args], options)
-        else:
-            y = self._call_layer(layer, args, options)
-        if layer.hooks:
-            layer.call_hooks(tuple(self.array_of(a) for a in args), y.array)
+    def _forward(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
+        """Run a model's own forward, whose calls are recorded."""
+        values = [self.new_value(a) if isinstance(a, np.ndarray) else a for a in args]
+        y: Value = module.forward(*values, **options)
+        _check.recorded_output(type(module).__name__, y, Value)
         return y
 
-    def _call_layer(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
+    def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
+        """Run a layer, and record the call."""
         first = args[0] if args else None
         if layer.takes_unflattened and type(first) is Value and first.unflattened is not None:
             args, options = (first.unflattened, *args[1:]), {**options, "flatten": True}
         frame: Frame = {} if self.keeps else NOWHERE
-        self._inside.append(layer)
-        current.set((frame, self._outer))
-        try:
-            _check.values_by_position(options, Value)
-            array = layer.forward(*[self.array_of(a) for a in args], **options)
-        except BaseException:
-            self._note_failure()
-            raise
-        finally:
-            current.set((self, self._outer))
-            owners = tuple(self._inside) if self.keeps else ()
-            self._inside.pop()
-        y = self.new_value(array)
+        y = self.new_value(self._output(layer, args, options, frame))
         if self.keeps:
-            operands = tuple(_target(a) for a in args)
-            call = Call(type(layer).__name__, operands, y.index)
-            call.layer, call.owners, call.frame = layer, owners, frame
+            call = Call(type(layer).__name__, tuple([_target(a) for a in args]), y.index)
+            call.layer, call.owners, call.frame = layer, tuple(self._inside), frame
             self.calls.append(call)
         return y
+
+    def _output(
+        self, layer: Module, args: Sequence[Any], options: dict[str, Any], frame: Frame
+    ) -> Array:
+        """What a layer computes; what it keeps goes into the frame."""
+        _check.by_position(options, (Value, Parameter))
+        current.set((frame, self._outer))
+        try:
+            array: Array = layer.forward(*[self.array_of(a) for a in args], **options)
+        finally:
+            current.set((self, self._outer))
+        return array
 
     def operate(self, name: str, function: Callable[..., Result], *operands: Any) -> Value:
         """Apply an operation to values, arrays, numbers and parameters."""
@@ -220,7 +220,8 @@ class Record:
     def _operate(
         self, name: str, function: Callable[..., Result], operands: Sequence[Any], y: Value
     ) -> Array:
-        arrays = [_check.operand(name, self.array_of(operand), operands) for operand in operands]
+        dtype = next(o.dtype for o in operands if isinstance(o, (Value, Parameter)))
+        arrays = [_check.operand(name, self.array_of(o), dtype) for o in operands]
         array, gradients = function(*arrays)
         y._array = array
         if self.keeps:
@@ -235,19 +236,13 @@ class Record:
             if operand.record is not self:
                 raise _check.value_of_another_pass()
             return operand.array
-        return operand.data if _is_parameter(operand) else operand
+        return operand.data if isinstance(operand, Parameter) else operand
 
-    def _as_value(self, argument: Any) -> Any:
-        return self.new_value(argument) if isinstance(argument, np.ndarray) else argument
-
-    def _options_for(self, kind: type[Module]) -> dict[str, Any]:
-        taken = {n: v for n, v in self.options.items() if takes_option(kind.forward, n)}
+    def _options_for(self, module: Module) -> dict[str, Any]:
+        forward = type(module).forward
+        taken = {n: v for n, v in self.options.items() if takes_option(forward, n)}
         self.used.update(taken)
         return taken
-
-    def _note_failure(self) -> None:
-        if not self._failed:
-            self._failed = tuple(self._inside)
 
     # ---- backward ----
 
@@ -328,12 +323,8 @@ def takes_input_grad(backward: Callable[..., Any]) -> bool:
     return "input_grad" in signature(backward).parameters
 
 
-def _is_parameter(operand: Any) -> bool:
-    return hasattr(operand, "accumulate")
-
-
 def _target(operand: Any) -> int | Parameter | None:
     """What gets the gradient of an operand."""
     if type(operand) is Value:
         return operand.index
-    return operand if _is_parameter(operand) else None
+    return operand if isinstance(operand, Parameter) else None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bn import _check
-from bn.recording.record import Call, Record, path_of
+from bn.recording.kept import Frame
+from bn.recording.record import Record, path_of
 from bn.recording.value import Value
 from bn.types import Array, Shape
 
@@ -50,37 +51,29 @@ class Trace(Record):
 
     def __init__(self, model: Module) -> None:
         super().__init__(model, {})
-        self.keeps = True
+        self.keeps = True  # within `no_grad` too: what a trace keeps are the calls
         self.visits: list[Visit] = []
 
-    def enter(self, module: Module, args: Any, options: Mapping[str, Any]) -> Value:
+    def _forward(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
         visit = self._visit(module, args)
-        y = super().enter(module, args, options)
+        y = super()._forward(module, args, options)
         visit.output_shape = y.shape[1:]
         return y
 
-    def _call_layer(self, layer: Module, args: tuple[Any, ...], options: dict[str, Any]) -> Value:
+    def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
         for a in args:
-            self.array_of(a)  # what waits as a flattened value is recorded now
-        visit = self._visit(layer, args)
-        self._inside.append(layer)
-        try:
-            visit.output_shape = layer.output_shape(visit.input_shape)
-        except BaseException:
-            self._note_failure()
-            raise
-        finally:
-            self._inside.pop()
-        y = self.new_value(zeros(visit.output_shape))
-        operands = tuple(a.index if isinstance(a, Value) else None for a in args)
-        call = Call(type(layer).__name__, operands, y.index)
-        call.layer, call.owners = layer, (*self._inside, layer)
-        self.calls.append(call)
-        return y
+            self.array_of(a)  # a flattened value that waits is recorded now
+        return super()._layer(layer, args, options)
 
-    def _visit(self, module: Module, args: Any) -> Visit:
-        owners = (*self._inside, module)
-        shape = tuple(args[0].shape[1:])
+    def _output(
+        self, layer: Module, args: Sequence[Any], options: dict[str, Any], frame: Frame
+    ) -> Array:
+        visit = self._visit(layer, args)
+        visit.output_shape = layer.output_shape(visit.input_shape)
+        return zeros(visit.output_shape)
+
+    def _visit(self, module: Module, args: Sequence[Any]) -> Visit:
+        shape, owners = tuple(args[0].shape[1:]), self._inside
         visit = Visit(path_of(owners), path_of(owners[-2:]), module, len(owners) - 2, shape)
         self.visits.append(visit)
         return visit

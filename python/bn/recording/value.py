@@ -54,7 +54,6 @@ class Value:
 
     __slots__ = ("_array", "_unflattened", "index", "record")
 
-    # What NumPy must not do by itself ends in `__array__` or in one of these.
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, record: Record, index: int, array: Array | None) -> None:

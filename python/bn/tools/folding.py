@@ -13,11 +13,12 @@ import numpy as np
 from bn import _check
 from bn._core import core
 from bn.layers.batch_norm import BatchNorm
-from bn.module import Module, Parameter
+from bn.module import Module
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.linear import Linear
-from bn.tools.rewriting import Step, steps, take_out, used_once
+from bn.parameter import Parameter
+from bn.tools.rewriting import Step, record_of, steps, take_out, used_once
 from bn.types import Array, Doubles, Shape
 
 LIMIT = 1e-9  # of the difference between a pair and its fold, in float64
@@ -214,40 +215,49 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
     )
     """
     _check.instance("model", model, Module)
-    order = steps(model, input_shape)
+    record = record_of(model, input_shape)
+    order = steps(model, record)
     once = used_once(model, order)
     alone = {path for path, layer in model.named_modules() if id(layer) in once}
     model = copy.deepcopy(model)
     layers = dict(model.named_modules(remove_duplicate=False))
-    known = any(isinstance(step.output, int) for step in order)
-    reason = NOT_CALLED if known else UNKNOWN
+    reason = UNKNOWN if record is None else NOT_CALLED
     kept = {path: reason for path, layer in layers.items() if isinstance(layer, BatchNorm)}
-    if "" in kept:
+    if "" in kept:  # the model is a batch normalization
         kept[""] = NO_LAYER
-    readers = Counter(value for step in order for value in step.inputs)
-    makers: dict[object, Step] = {}  # of each value the call that gave it
-    folded, error = [], 0.0
-    for step in order:
-        makers[step.output] = step
-        norm = layers[step.path] if step.layer is not None else None
-        if not isinstance(norm, BatchNorm):
-            continue
-        before = makers.get(step.inputs[0])
-        shared = readers[step.inputs[0]] > 1
-        outcome = _fold_pair(layers, before, step.path, alone, shared)
-        if isinstance(outcome, str):
-            kept[step.path] = outcome
-            continue
-        assert before is not None
-        makers[step.output] = before
-        folded.append((before.path, step.path))
-        error = max(error, outcome)
-        del kept[step.path]
+    folded, error = _fold_in_order(order, layers, alone, kept)
     take_out(model, {norm for _, norm in folded})
     unknown = sum(reason == UNKNOWN for reason in kept.values())
     if unknown:
         warnings.warn(_check.not_folded(unknown, UNKNOWN), UserWarning, stacklevel=2)
     return Folded(model, tuple(folded), kept, error)
+
+
+def _fold_in_order(
+    order: list[Step], layers: Mapping[str, Module], alone: set[str], kept: dict[str, str]
+) -> tuple[list[tuple[str, str]], float]:
+    """Fold each batch normalization that can be folded; the pairs of paths, and the largest error.
+
+    `kept` loses those that were folded, and gets the reasons for the others.
+    """
+    readers = Counter(value for step in order for value in step.inputs)
+    makers: dict[object, Step] = {}  # of each value the call that gave it
+    folded, error = [], 0.0
+    for step in order:
+        makers[step.output] = step
+        if step.layer is None or not isinstance(layers[step.path], BatchNorm):
+            continue
+        before, shared = makers.get(step.inputs[0]), readers[step.inputs[0]] > 1
+        outcome = _fold_pair(layers, before, step.path, alone, shared)
+        if isinstance(outcome, str):
+            kept[step.path] = outcome
+            continue
+        assert before is not None
+        makers[step.output] = before  # one more normalization may follow
+        folded.append((before.path, step.path))
+        error = max(error, outcome)
+        del kept[step.path]
+    return folded, error
 
 
 def _fold_pair(

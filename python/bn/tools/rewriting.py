@@ -35,31 +35,49 @@ class Step(NamedTuple):
     output: object
 
 
-def steps(model: Module, input_shape: Shape | None) -> list[Step]:
-    """What happens in a model's forward pass, as far as it is known; at last, the output is taken.
+def record_of(model: Module, input_shape: Shape | None) -> Record | None:
+    """The record of a forward pass.
 
     Parameters
     ----------
     model : Module
     input_shape : tuple of int or None
-        The shape of one input, without the batch axis. None takes the record of the last forward
-        pass that no backward pass has used; without one, only the order of the layers in each
-        `Sequential` is known.
+        The shape of one input, without the batch axis, for a forward pass on shapes alone. None
+        takes the record of the last forward pass, if no backward pass has used it.
 
     Examples
     --------
     >>> from bn import nn
-    >>> [step.path for step in steps(nn.Sequential(nn.ReLU(), nn.Tanh()), (3,))]
+    >>> [call.name for call in record_of(nn.Sequential(nn.ReLU(), nn.Tanh()), (3,)).calls]
+    ['ReLU', 'Tanh']
+    """
+    if input_shape is None or not model.records:
+        return model.last_record
+    record = Trace(model)
+    record.run(zeros(input_shape))
+    return record
+
+
+def steps(model: Module, record: Record | None) -> list[Step]:
+    """What happens in a model's forward pass, as far as it is known; at last, the output is taken.
+
+    Parameters
+    ----------
+    model : Module
+    record : Record or None
+        Of a forward pass. Without one, only the order of the layers in each `Sequential` is known.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> model = nn.Sequential(nn.ReLU(), nn.Tanh())
+    >>> [step.path for step in steps(model, record_of(model, (3,)))]
     ['0', '1', '']
     """
-    record: Record | None = model.last_record
-    if input_shape is not None and model.records:
-        record = Trace(model)
-        record.run(zeros(input_shape))
     if record is None:
         return list(_in_sequentials(model))
-    result = [Step("", None, (record.result,), "the output")]
-    return [Step(c.path, c.layer, c.inputs, c.output) for c in record.calls] + result
+    result = Step("", None, (record.result,), "the output")
+    return [*(Step(c.path, c.layer, c.inputs, c.output) for c in record.calls), result]
 
 
 def _in_sequentials(model: Module) -> Iterator[Step]:

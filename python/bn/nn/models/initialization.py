@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from bn.module import Module, Parameter
+from bn.module import Module
 from bn.nn.conv import Conv2d
 from bn.nn.linear import Linear
+from bn.parameter import Parameter
 
 
 def initialize(model: Module, rng: np.random.Generator, linear_std: float | None = None) -> None:
