@@ -23,8 +23,8 @@ class _Nowhere(Frame):
 
 NOWHERE = _Nowhere()
 
-# (what is going on, what went on before): a record whose forward runs, the frame of a call, or
-# nothing. A record sets it many times; `core.Setting` sees to it that all ends with the outermost.
+# A pair: what runs now, a record or the frame of a call, and the pair that was here before that.
+# The `core.Setting` of the outermost block puts the pair before it back, whatever was set inside.
 current: ContextVar[tuple[Any, Any] | None] = ContextVar("bn_recording", default=None)
 
 
