@@ -24,15 +24,13 @@ INTERRUPTIBLE = {
 X = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
 
 
-def wherever_a_signal_may_come(call, error=KeyboardInterrupt, prepare=lambda: None, every=1):
-    """Run `call` again and again, raising `error` at another of its places each time.
-
-    `every` leaves places out, where a call has so many that all of them would take too long.
+def wherever_a_signal_may_come(call, error=KeyboardInterrupt, prepare=lambda: None):
+    """Run `call` again and again, raising `error` at one more of its places each time.
 
     Python looks for signals when a function begins and after calls and jumps. Yields after each
     interrupted call how many such places it got past, until a call ends without an interrupt.
     """
-    for count in itertools.count(0, every):
+    for count in itertools.count():
         prepare()
         try:
             _raise_after(count, call, error)

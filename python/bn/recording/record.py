@@ -220,8 +220,8 @@ class Record:
     def _operate(
         self, name: str, function: Callable[..., Result], operands: Sequence[Any], y: Value
     ) -> Array:
-        dtype = next(o.dtype for o in operands if isinstance(o, (Value, Parameter)))
-        arrays = [_check.operand(name, self.array_of(o), dtype) for o in operands]
+        own, *_ = [o for o in operands if isinstance(o, (Value, Parameter))]
+        arrays = [_check.operand(name, self.array_of(o), own.dtype) for o in operands]
         array, gradients = function(*arrays)
         y._array = array
         if self.keeps:
