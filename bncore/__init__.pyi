@@ -100,6 +100,23 @@ def backward(
     activation: int = 0,
     negative_slope: float = 0,
 ) -> tuple[Array, Doubles, Doubles]: ...
+def gradient_pooled(
+    dy: Array,
+    positions: NDArray[uint8],
+    x: Array,
+    axis: int,
+    mean: Array,
+    var: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    count: Doubles,
+    sum_g: Doubles,
+    sum_g_xm: Doubles,
+    activation: int,
+    negative_slope: float,
+    kernel: tuple[int, int],
+) -> Array: ...
 def has_vectors() -> bool: ...
 def convolve(
     x: Array,
@@ -109,6 +126,21 @@ def convolve(
     stride: tuple[int, int],
     before: tuple[int, int],
     dilation: tuple[int, int],
+) -> None: ...
+def convolve_with(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    y: Array,
+    stride: tuple[int, int],
+    before: tuple[int, int],
+    dilation: tuple[int, int],
+    residual: Array | None,
+    activation: int,
+    negative_slope: float,
+    size: tuple[int, int] | None = None,
+    kernel: tuple[int, int] | None = None,
+    positions: NDArray[uint8] | None = None,
 ) -> None: ...
 def convolve_dx(
     dy: Array,
@@ -131,6 +163,15 @@ def pool_max(
     x: Array,
     y: Array,
     positions: Array,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+) -> None: ...
+def pool_extreme(
+    x: Array,
+    sign: Array,
+    y: Array,
+    positions: NDArray[uint8],
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int],

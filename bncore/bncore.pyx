@@ -23,10 +23,10 @@ cnp.import_array()
 
 include "binding/memory.pxi"
 include "binding/threads.pxi"
-include "binding/normalization.pxi"
 include "binding/images.pxi"
-include "binding/convolution.pxi"
+include "binding/normalization.pxi"
 include "binding/pooling.pxi"
+include "binding/convolution.pxi"
 include "binding/elementwise.pxi"
 include "binding/statistics.pxi"
 include "binding/change.pxi"

@@ -1,6 +1,11 @@
 # Convolutions.
 
 cdef extern from "driver/convolution.h" nogil:
+    ctypedef struct bn_conv_epilogue:
+        bn_images residual
+        bn_activation activation
+        double negative_slope
+        bn_pooling pooling
     ctypedef struct bn_convolution:
         const bn_conv_kernels *kernels
         int threads
@@ -9,6 +14,7 @@ cdef extern from "driver/convolution.h" nogil:
         void *weight
         ptrdiff_t groups
         bn_window window[2]
+        bn_conv_epilogue epilogue
     int bn_convolve(const bn_convolution *call, const void *bias)
     int bn_convolve_dx(const bn_convolution *call)
     int bn_convolve_dweight(const bn_convolution *call, void *dbias)
@@ -54,6 +60,31 @@ def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple strid
     cdef int found
     if bias is not None:
         bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
+    with nogil:
+        found = bn_convolve(&call, bias_data)
+    convolution_memory_found(found)
+
+
+def convolve_with(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
+                  tuple dilation, residual, int activation, double negative_slope, tuple size=None,
+                  tuple kernel=None, positions=None):
+    """activation(convolution + residual), into y; or the maxima of its windows, which lie side by side.
+
+    For the maxima, `size` is the height and width of the convolution, and `kernel` that of a window."""
+    cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
+    cdef const void *bias_data = NULL
+    cdef int found
+    if bias is not None:
+        bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
+    if residual is not None:
+        call.epilogue.residual = images_of(residual)
+    call.epilogue.activation = <bn_activation>activation
+    call.epilogue.negative_slope = negative_slope
+    if kernel is not None:
+        call.y.rows, call.y.columns = size
+        call.epilogue.pooling = pooling_of(x, y, kernel, kernel, (0, 0))
+        call.epilogue.pooling.positions = images_of(positions)
+        call.epilogue.pooling.position_bytes = 1
     with nogil:
         found = bn_convolve(&call, bias_data)
     convolution_memory_found(found)

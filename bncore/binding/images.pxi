@@ -7,6 +7,7 @@ cdef extern from "driver/images.h" nogil:
         ptrdiff_t image, channel, row, column
     ctypedef struct bn_window:
         ptrdiff_t kernel, stride, before, dilation
+    enum: BN_ROWS, BN_COLUMNS
 
 
 cdef bn_images images_of(cnp.ndarray array):

@@ -3,8 +3,9 @@
 cdef extern from "driver/layout.h" nogil:
     enum: BN_X, BN_RESIDUAL, BN_Y, BN_DY, BN_DX, BN_DRESIDUAL, BN_TENSORS
     ctypedef struct bn_tensor:
-        pass
+        char *data
     ctypedef struct bn_layout:
+        bint channels_last
         ptrdiff_t channels
     bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides)
     bint bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides,
@@ -15,6 +16,15 @@ cdef extern from "driver/partition.h" nogil:
         ptrdiff_t chunks
     bn_partition bn_cut(const bn_layout *layout)
 
+cdef extern from "driver/pooled.h" nogil:
+    ctypedef struct bn_pooled:
+        const bn_pool_kernels *kernels
+        ptrdiff_t kernel[2]
+        ptrdiff_t size[2]
+        ptrdiff_t outputs[2]
+        const char *dy
+        const unsigned char *positions
+
 cdef extern from "driver/operations.h" nogil:
     ctypedef struct bn_tensors:
         pass
@@ -24,6 +34,7 @@ cdef extern from "driver/operations.h" nogil:
         int threads
         bn_tensors tensors
         const ptrdiff_t *gathered[BN_TENSORS]
+        const bn_pooled *pooled
         bn_channel_values values
         bn_activation activation
         double negative_slope
@@ -271,3 +282,36 @@ def backward(cnp.ndarray dy, cnp.ndarray x, int axis, mean, var, weight, bias, d
         found = bn_backward(&call, s, p)
     memory_found(found)
     return arrays[BN_DX], sum_g, sum_g_xm
+
+
+# ---- the gradient behind a pooling ----
+
+def gradient_pooled(cnp.ndarray dy, cnp.ndarray positions, cnp.ndarray x, int axis, mean, var, weight,
+                    bias, double eps, count, sum_g, sum_g_xm, int activation, double negative_slope,
+                    tuple kernel):
+    """`gradient`, where dy and the positions are those of the maxima of windows side by side.
+
+    x is (N, C, H, W) or (N, H, W, C) with its channels last in memory, without gaps; dy and the positions
+    are (N, H, W, C) without gaps. A window has at most 256 pixels."""
+    cdef bn_call call
+    cdef bn_pooled pooled
+    cdef list arrays = [x, None, None, None, None]
+    cdef int found, i
+    start(&call, arrays, axis, BN_DX)
+    memset(&pooled, 0, sizeof(bn_pooled))
+    pooled.kernels = kernels_of(x).pooling
+    for i in range(2):
+        pooled.kernel[i] = kernel[i]
+        pooled.size[i] = cnp.PyArray_DIMS(x)[(2 if axis == 1 else 1) + i]
+        pooled.outputs[i] = cnp.PyArray_DIMS(dy)[1 + i]
+    pooled.dy = <const char *>cnp.PyArray_DATA(dy)
+    pooled.positions = <const unsigned char *>cnp.PyArray_DATA(positions)
+    (<bn_tensor *>&call.tensors)[BN_DY].data = <char *>pooled.dy
+    call.pooled = &pooled
+    vectors = fill(&call, mean, var, weight, bias, eps, activation, negative_slope)
+    call.values.count = vectors.of(count)
+    call.values.sum_g, call.values.sum_g_xm = vectors.of(sum_g), vectors.of(sum_g_xm)
+    with nogil:
+        found = bn_gradient(&call)
+    memory_found(found)
+    return arrays[BN_DX]

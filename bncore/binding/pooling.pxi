@@ -8,6 +8,7 @@ cdef extern from "driver/pooling.h" nogil:
         bn_images x, y, positions
         int position_bytes
         bn_window window[2]
+        const void *sign
         int count_padding
     void bn_pool_max(const bn_pooling *call)
     void bn_pool_max_gradient(const bn_pooling *call)
@@ -27,6 +28,7 @@ cdef bn_pooling pooling_of(cnp.ndarray x, cnp.ndarray y, tuple kernel, tuple str
     call.x, call.y = images_of(x), images_of(y)
     memset(&call.positions, 0, sizeof(bn_images))
     call.position_bytes = 0
+    call.sign = NULL
     call.count_padding = 0
     for i in range(2):
         call.window[i].kernel, call.window[i].stride = kernel[i], stride[i]
@@ -42,6 +44,19 @@ def pool_max(cnp.ndarray x, cnp.ndarray y, cnp.ndarray positions, tuple kernel, 
     cdef bn_pooling call = pooling_of(x, y, kernel, stride, padding)
     call.positions = images_of(positions)
     call.position_bytes = cnp.PyArray_ITEMSIZE(positions)
+    with nogil:
+        bn_pool_max(&call)
+
+
+def pool_extreme(cnp.ndarray x, cnp.ndarray sign, cnp.ndarray y, cnp.ndarray positions, tuple kernel,
+                 tuple stride, tuple padding):
+    """The value of each window whose product with its channel's sign (1, -1 or 0) is the largest.
+
+    x, y and the positions, of uint8, lie channels-last without gaps; the signs have x's dtype."""
+    cdef bn_pooling call = pooling_of(x, y, kernel, stride, padding)
+    call.positions = images_of(positions)
+    call.position_bytes = 1
+    call.sign = cnp.PyArray_DATA(sign)
     with nogil:
         bn_pool_max(&call)
 

@@ -73,15 +73,20 @@ static size_t to_bytes(const relation *r)
     return rows * r->to.columns * r->pitch * r->call->kernels->itemsize;
 }
 
-/* Items whose pixels stay in a core's cache, and at least `wanted` in all, if there are so many. */
+/* Whether the pixels of `to` are pooled before they are stored. */
+static int pools(const relation *r) { return !r->gradient && r->call->epilogue.pooling.kernels != NULL; }
+
+/* Items whose pixels stay in a core's cache, and at least `wanted` in all, if there are so many. No window
+   of a pooling is in two bands. */
 static void cut(relation *r, ptrdiff_t wanted)
 {
     const ptrdiff_t groups = r->groups[BN_ROWS], images = bn_max(1, r->call->images);
+    const ptrdiff_t unit = pools(r) ? r->call->epilogue.pooling.window[BN_ROWS].kernel : 1;
     r->band = 1;
     const ptrdiff_t fit = bn_max(1, WORK_BYTES / (ptrdiff_t)(from_bytes(r) + to_bytes(r)));
     const ptrdiff_t most = bn_max(1, groups / bn_ceil_div(wanted, images));
     r->bands = bn_ceil_div(groups, bn_min(fit, most));
-    r->band = bn_ceil_div(groups, r->bands);
+    r->band = bn_ceil_div(bn_ceil_div(groups, r->bands), unit) * unit;
     r->bands = bn_ceil_div(groups, r->band);
     r->batch = 1;
     if (r->bands == 1) {
@@ -270,27 +275,55 @@ static const char *load_from(const relation *r, item it, char *buffer, bn_grid *
 static char *place_to(const relation *r, item it, char *buffer, bn_grid *grid)
 {
     grid->y_image = r->to.image;
-    if (like_a_buffer(&r->to, r->to.columns, r->pitch))
+    if (!pools(r) && like_a_buffer(&r->to, r->to.columns, r->pitch))
         return pixel(r, &r->to, it.image, 0, it.group * r->step[BN_ROWS], 0);
     grid->y_image = to_bytes(r) / r->call->kernels->itemsize;
     return buffer;
 }
 
-/* Copy an item's pixels of `to`, some of their channels, from the buffer or into it. */
-static void copy_to(const relation *r, item it, char *buffer, int load, ptrdiff_t channel,
-                    ptrdiff_t channels)
+/* Copy an item's pixels, some of their channels, from the buffer to images that are like `to`, or into it. */
+static void copy_pixels(const relation *r, const bn_images *images, item it, char *buffer, int load,
+                        ptrdiff_t channel, ptrdiff_t channels)
 {
     const bn_conv_kernels *k = r->call->kernels;
-    const bn_pixel_steps inside = {r->pitch, 1}, outside = {r->to.column, r->to.channel};
+    const bn_pixel_steps inside = {r->pitch, 1}, outside = {images->column, images->channel};
     const ptrdiff_t begin = it.group * r->step[BN_ROWS];
     const ptrdiff_t rows = bn_min(it.groups * r->step[BN_ROWS], r->to.rows - begin);
     for (ptrdiff_t i = 0; i < it.images; i++)
         for (ptrdiff_t row = 0; row < rows; row++) {
-            char *place = pixel(r, &r->to, it.image + i, channel, begin + row, 0);
+            char *place = pixel(r, images, it.image + i, channel, begin + row, 0);
             char *at = buffer + i * to_bytes(r) + (row * r->to.columns * r->pitch + channel) * k->itemsize;
             if (load) k->copy_pixels(at, inside, place, outside, r->to.columns, channels);
             else k->copy_pixels(place, outside, at, inside, r->to.columns, channels);
         }
+}
+
+static void copy_to(const relation *r, item it, char *buffer, int load, ptrdiff_t channel,
+                    ptrdiff_t channels)
+{
+    copy_pixels(r, &r->to, it, buffer, load, channel, channels);
+}
+
+/* Pool an item's pixels, which are in the buffer. */
+static void pool_item(const relation *r, item it, char *buffer)
+{
+    const ptrdiff_t itemsize = r->call->kernels->itemsize, rows = bn_min(it.groups, r->to.rows - it.group);
+    bn_pooling call = r->call->epilogue.pooling;
+    const bn_images *y = &call.y, *positions = &call.positions;
+    const ptrdiff_t row = it.group / call.window[BN_ROWS].kernel;
+    call.threads = 1, call.images = it.images;
+    call.x = (bn_images){.data = buffer,
+                         .channels = r->to.channels,
+                         .rows = rows,
+                         .columns = r->to.columns,
+                         .image = to_bytes(r) / itemsize,
+                         .channel = 1,
+                         .row = r->to.columns * r->pitch,
+                         .column = r->pitch};
+    call.y.data += (it.image * y->image + row * y->row) * itemsize;
+    if (positions->data) call.positions.data += it.image * positions->image + row * positions->row;
+    call.y.rows = rows / call.window[BN_ROWS].kernel;
+    if (call.y.rows > 0) bn_pool_max(&call);
 }
 
 /* Bytes of a worker's two buffers. */
@@ -322,6 +355,18 @@ static void pack_blocks(const void *context, ptrdiff_t begin, ptrdiff_t end, int
     }
 }
 
+/* Put an item's pixels of the residual where those of `to` will be, which are added to them. */
+static void add_to(const relation *r, item it, char *to, ptrdiff_t to_image)
+{
+    const bn_images *residual = &r->call->epilogue.residual;
+    const ptrdiff_t step = to_image * r->call->kernels->itemsize;
+    for (ptrdiff_t i = 0; i < it.images; i++) {
+        item one = it;
+        one.image += i, one.images = 1;
+        copy_pixels(r, residual, one, to + i * step, 1, 0, r->to.channels);
+    }
+}
+
 static void convolve_item(const conv_operation *op, item it, char *buffer)
 {
     const relation *r = &op->r;
@@ -330,6 +375,12 @@ static void convolve_item(const conv_operation *op, item it, char *buffer)
     bn_grid steps = {0};
     const char *from = load_from(r, it, buffer, &steps);
     char *to = place_to(r, it, to_buffer, &steps);
+    const bn_conv_epilogue *epilogue = &r->call->epilogue;
+    const int adds = !r->gradient && epilogue->residual.data;
+    const bn_conv_end end = {.add = adds,
+                             .activation = r->gradient ? BN_NO_ACTIVATION : epilogue->activation,
+                             .negative_slope = epilogue->negative_slope};
+    if (adds) add_to(r, it, to, steps.y_image);
     const ptrdiff_t rows = bn_min(it.groups * r->step[BN_ROWS], r->to.rows - it.group * r->step[BN_ROWS]);
     for (ptrdiff_t i = 0; i < op->phase_count; i++) {
         const phase *p = op->phases + i;
@@ -339,9 +390,10 @@ static void convolve_item(const conv_operation *op, item it, char *buffer)
         grid.columns = bn_ceil_div(r->to.columns - p->at[BN_COLUMNS], r->step[BN_COLUMNS]);
         const ptrdiff_t first = (p->at[BN_ROWS] * r->to.columns + p->at[BN_COLUMNS]) * r->pitch;
         k->convolve(to + first * k->itemsize, from + p->first * k->itemsize, p->packed, op->bias, &grid,
-                    r->to.channels);
+                    r->to.channels, &end);
     }
-    if (to == to_buffer) copy_to(r, it, to, 0, 0, r->to.channels);
+    if (pools(r)) pool_item(r, it, to);
+    else if (to == to_buffer) copy_to(r, it, to, 0, 0, r->to.channels);
 }
 
 static void convolve_items(const void *context, ptrdiff_t begin, ptrdiff_t end, int worker)

@@ -5,6 +5,17 @@
 
 #include "images.h"
 #include "kernels/kernels.h"
+#include "pooling.h"
+
+/* What follows a convolution in the same pass: y = pooled(activation(convolution + residual)). */
+typedef struct {
+    bn_images residual; /* like y; its data is NULL if there is none */
+    bn_activation activation;
+    double negative_slope;
+    /* Windows that lie side by side along the rows, and the images that they make of y, of which only the
+       sizes are used then. The kernels are NULL if there is no pooling; positions need not be kept. */
+    bn_pooling pooling;
+} bn_conv_epilogue;
 
 /* x, y and the weight stand for their gradients where those are computed. */
 typedef struct {
@@ -15,6 +26,7 @@ typedef struct {
     void *weight; /* (channels of y, channels of x / groups, kernel height, kernel width), contiguous */
     ptrdiff_t groups;
     bn_window window[2];
+    bn_conv_epilogue epilogue; /* of bn_convolve; with groups of several channels there must be none */
     int depthwise; /* set by the driver: each channel of y is computed from one of x */
 } bn_convolution;
 

@@ -311,17 +311,21 @@ static int run_with_workspace(bn_operation *op)
 
 static bn_operation operation(const bn_call *call, const bn_steps *steps)
 {
-    const bn_partition cut = steps->sum ? bn_cut(&call->layout) : bn_cut_fine(&call->layout);
+    const bn_layout *layout = &call->layout;
+    const bn_partition cut = steps->sum     ? bn_cut(layout)
+                             : call->pooled ? bn_cut_small(layout)
+                                            : bn_cut_fine(layout);
     const bn_plan plan = bn_plan_for(call, cut, steps->sum != NULL);
     int gathers = 0;
     for (int i = 0; i < BN_TENSORS; i++) gathers += call->gathered[i] != NULL;
+    const ptrdiff_t values = call->pooled ? cut.rows * layout->channels : bn_gather_values(&cut);
     return (bn_operation){
         .call = call,
         .steps = steps,
         .plan = plan,
         .values = call->values,
-        .gathers = gathers,
-        .gathered_bytes = bn_whole_lines(bn_gather_values(&cut) * call->kernels->itemsize),
+        .gathers = call->pooled ? 1 : gathers,
+        .gathered_bytes = bn_whole_lines(values * call->kernels->itemsize),
         .epilogue = {.activation = call->activation,
                      .negative_slope = call->negative_slope,
                      .stream = plan.from_memory && gathers == 0}};

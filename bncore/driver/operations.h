@@ -4,6 +4,7 @@
 
 #include "kernels/kernels.h"
 #include "layout.h"
+#include "pooled.h"
 
 /* What a caller asks for. y of a backward call is given only where a residual was added. */
 typedef struct {
@@ -12,6 +13,7 @@ typedef struct {
     int threads;
     bn_tensors tensors;
     const ptrdiff_t *gathered[BN_TENSORS]; /* strides by axis of a tensor that does not fit the layout */
+    const bn_pooled *pooled; /* of bn_gradient: stands for dy, unless it is NULL */
     bn_channel_values values;
     bn_activation activation;
     double negative_slope;

@@ -98,7 +98,8 @@ static bn_pool_steps steps_of(const operation *op, const bn_images *images, ptrd
 }
 
 /* The windows of a segment of rows and of one of columns. Over channels, there is one row. */
-static bn_pool_block block_of(const operation *op, ptrdiff_t channels, segment row, segment column)
+static bn_pool_block block_of(const operation *op, ptrdiff_t channel, ptrdiff_t channels, segment row,
+                              segment column)
 {
     const bn_pooling *call = op->call;
     const bn_window *w = call->window;
@@ -113,6 +114,7 @@ static bn_pool_block block_of(const operation *op, ptrdiff_t channels, segment r
                        .row = call->x.row,
                        .column = call->x.column,
                        .position_bytes = call->position_bytes};
+    if (call->sign) b.sign = (const char *)call->sign + channel * call->kernels->itemsize;
     if (call->position_bytes == 1) {
         b.pitch = w[BN_COLUMNS].kernel;
         b.first = row.tap * b.pitch + (op->any_columns ? 0 : column.tap);
@@ -132,7 +134,7 @@ static void run_block(const operation *op, ptrdiff_t image, ptrdiff_t channel, p
 {
     const bn_pooling *call = op->call;
     const bn_pool_kernels *k = call->kernels;
-    const bn_pool_block b = block_of(op, channels, row, column);
+    const bn_pool_block b = block_of(op, channel, channels, row, column);
     char *x = place(&call->x, k->itemsize, image, channel, row.pixel, column.pixel);
     char *y = place(&call->y, k->itemsize, image, channel, row.output, column.output);
     char *positions = NULL;
@@ -221,7 +223,7 @@ static void run(const bn_pooling *given, pool_kind kind)
     /* The stride of a single window does not matter; it may be too large to calculate with. */
     if (y->rows == 1) w[BN_ROWS].stride = w[BN_ROWS].kernel;
     if (y->columns == 1) w[BN_COLUMNS].stride = w[BN_COLUMNS].kernel;
-    op.over_channels = x->channel == 1 && x->channels >= RUN_OVER_CHANNELS;
+    op.over_channels = x->channel == 1 && (x->channels >= RUN_OVER_CHANNELS || call.sign);
     op.covering = covers(w[BN_ROWS], x->rows, y->rows) && covers(w[BN_COLUMNS], x->columns, y->columns) &&
                   (kind != MAX_GRADIENT || call.position_bytes == 1);
     op.any_columns = kind == MAX_GRADIENT && !op.covering && call.position_bytes == 1;

@@ -16,6 +16,7 @@ typedef struct {
     bn_images positions;
     int position_bytes;
     bn_window window[2]; /* along the rows, along the columns; the dilation is not used */
+    const void *sign;    /* of maxima: see bn_pool_block; or NULL */
     int count_padding;   /* means: whether pixels of the padding count */
 } bn_pooling;
 

@@ -32,7 +32,8 @@ static use use_of(const bn_operation *op, int tensor, int writes)
     }
 }
 
-/* A step on one chunk. The part of a tensor that does not fit the layout is a copy in the worker's buffers. */
+/* A step on one chunk. The part of a tensor that does not fit the layout is a copy in the worker's buffers;
+   so is that of a dy that is pooled. */
 static void on_part(const bn_operation *op, const bn_plan *plan, bn_chunk_step step,
                     const bn_chunk *chunk, ptrdiff_t k, int worker)
 {
@@ -44,6 +45,11 @@ static void on_part(const bn_operation *op, const bn_plan *plan, bn_chunk_step s
     bn_tensors tensors;
     bn_tensor *part = (bn_tensor *)&tensors;
     for (int i = 0; i < BN_TENSORS; i++) {
+        if (call->pooled && i == BN_DY) {
+            part[i] = bn_gathered(chunk, buffer, itemsize);
+            bn_spread_chunk(call->pooled, chunk, buffer);
+            continue;
+        }
         if (!call->gathered[i]) {
             part[i] = bn_chunk_of(&plan->cut, chunk, whole[i], itemsize);
             continue;
@@ -65,7 +71,8 @@ static void on_part(const bn_operation *op, const bn_plan *plan, bn_chunk_step s
 static void on_chunk(const bn_operation *op, const bn_plan *plan, bn_chunk_step step, ptrdiff_t k,
                      ptrdiff_t begin, ptrdiff_t end, int worker)
 {
-    const ptrdiff_t most = op->gathers ? bn_gather_channels(&plan->cut) : end - begin;
+    const int by_channels = op->gathers && !op->call->pooled;
+    const ptrdiff_t most = by_channels ? bn_gather_channels(&plan->cut) : end - begin;
     for (ptrdiff_t c = begin; c < end; c += most) {
         const bn_chunk chunk = bn_plan_chunk(plan, k, c, bn_min(c + most, end));
         on_part(op, plan, step, &chunk, k, worker);

@@ -31,15 +31,27 @@ ALWAYS_INLINE NAME(vec) NAME(factor)(const int depthwise, const real *run, ptrdi
 
 /* ---- y, and dx ---- */
 
+ALWAYS_INLINE NAME(vec) NAME(activated)(NAME(vec) z, const bn_conv_end *end)
+{
+    if (end->activation == BN_RELU) return SELECT(z < 0, NAME(splat)(0), z);
+    if (end->activation == BN_LEAKY_RELU) return SELECT(z < 0, z * (real)end->negative_slope, z);
+    return z;
+}
+
 /* Store the tile's sums, or add them to what was stored for the terms before. Several pointers of a tile
-   may be the same, so all loads come first. */
+   may be the same, so all loads come first. `end` is NULL for all terms but the last. */
 ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECTORS], real *const *y,
-                                    int add)
+                                    int add, const bn_conv_end *end)
 {
     if (add) {
         UNROLL
         for (int p = 0; p < CONV_PIXELS; p++)
             for (int v = 0; v < vectors; v++) sum[p][v] += NAME(load)(y[p] + v * NAME(VEC));
+    }
+    if (end && end->activation) {
+        UNROLL
+        for (int p = 0; p < CONV_PIXELS; p++)
+            for (int v = 0; v < vectors; v++) sum[p][v] = NAME(activated)(sum[p][v], end);
     }
     UNROLL
     for (int p = 0; p < CONV_PIXELS; p++)
@@ -55,7 +67,7 @@ typedef struct {
 
 ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const NAME(terms) *t,
                                    const real *const *x, const real *weight, const real *bias,
-                                   real *const *y)
+                                   real *const *y, int add, const bn_conv_end *end)
 {
     NAME(vec) sum[CONV_PIXELS][CONV_VECTORS];
     UNROLL
@@ -79,14 +91,14 @@ ALWAYS_INLINE void NAME(conv_tile)(const int vectors, const int depthwise, const
             }
         }
     }
-    NAME(conv_store)(vectors, sum, y, !bias);
+    NAME(conv_store)(vectors, sum, y, add, end);
 }
 
 /* All pixels, tile by tile. A last tile with fewer pixels computes its last pixel repeatedly. The bias is
    NULL for all terms but the first. */
 ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, const bn_grid *g,
                                      const NAME(terms) *given, const real *x, const real *weight,
-                                     const real *bias, real *y)
+                                     const real *bias, real *y, int add, const bn_conv_end *end)
 {
     const ptrdiff_t pixels = g->images * g->rows * g->columns;
     ptrdiff_t image = 0, row = 0, column = 0;
@@ -108,13 +120,14 @@ ALWAYS_INLINE void NAME(conv_pixels)(const int vectors, const int depthwise, con
             next_from = x + image * g->x_image + row * g->x_row;
             next_to = y + image * g->y_image + row * g->y_row;
         }
-        NAME(conv_tile)(vectors, depthwise, &t, from, weight, bias, to);
+        NAME(conv_tile)(vectors, depthwise, &t, from, weight, bias, to, add, end);
     }
 }
 
 /* All terms, at most CONV_TERMS at a time: their weights stay in L1 for all pixels. */
 ALWAYS_INLINE void NAME(conv_terms)(const int vectors, const int depthwise, const bn_grid *g,
-                                    const real *x, const real *weight, const real *bias, real *y)
+                                    const real *x, const real *weight, const real *bias, real *y,
+                                    const bn_conv_end *end)
 {
     /* Taps side by side in x are one run. */
     const int together = !depthwise && g->x_tap_column == g->inputs;
@@ -127,28 +140,31 @@ ALWAYS_INLINE void NAME(conv_terms)(const int vectors, const int depthwise, cons
                      .x_column = g->x_tap_column,
                      .weight_row = runs * length * value,
                      .weight_column = length * value};
+    int add = end->add;
     for (ptrdiff_t r = 0; r < g->tap_rows; r += rows)
         for (ptrdiff_t c = 0; c < runs; c += columns)
             for (ptrdiff_t part = 0; part < parts; part++) {
+                const int last = r + rows >= g->tap_rows && c + columns >= runs && part + 1 == parts;
                 const ptrdiff_t begin = part * length / parts;
                 t.rows = bn_min(rows, g->tap_rows - r), t.columns = bn_min(columns, runs - c);
                 t.values = (part + 1) * length / parts - begin;
                 NAME(conv_pixels)(vectors, depthwise, g, &t, x + r * t.x_row + c * t.x_column + begin,
-                                  weight + r * t.weight_row + c * t.weight_column + begin * value, bias, y);
-                bias = NULL;
+                                  weight + r * t.weight_row + c * t.weight_column + begin * value, bias, y,
+                                  add, last ? end : NULL);
+                bias = NULL, add = 1;
             }
-    if (bias) NAME(conv_pixels)(vectors, depthwise, g, &t, x, weight, bias, y); /* there are no taps */
+    if (bias) NAME(conv_pixels)(vectors, depthwise, g, &t, x, weight, bias, y, add, end); /* no taps */
 }
 
 static void NAME(convolve)(void *y, const void *x, const void *weight, const void *bias,
-                           const bn_grid *g, ptrdiff_t outputs)
+                           const bn_grid *g, ptrdiff_t outputs, const bn_conv_end *end)
 {
     const ptrdiff_t taps = g->tap_rows * g->tap_columns * g->inputs;
     for (ptrdiff_t o = 0; o < outputs; o += NAME(BLOCK)) {
         const real *w = (const real *)weight + o * taps, *b = (const real *)bias + o;
         const real *from = (const real *)x + (g->depthwise ? o : 0);
         real *to = (real *)y + o;
-#define CONV_TERMS_OF(vectors, depthwise) NAME(conv_terms)(vectors, depthwise, g, from, w, b, to)
+#define CONV_TERMS_OF(vectors, depthwise) NAME(conv_terms)(vectors, depthwise, g, from, w, b, to, end)
         FOR_TILE(CONV_TERMS_OF, NAME(vectors_at)(o, outputs), g->depthwise);
 #undef CONV_TERMS_OF
     }

@@ -106,6 +106,13 @@ typedef struct {
     ptrdiff_t pixel, channel;
 } bn_pixel_steps;
 
+/* What is done with the sums before they become y: they are added to what y holds already, and activated. */
+typedef struct {
+    int add;
+    bn_activation activation;
+    double negative_slope;
+} bn_conv_end;
+
 /* The kernels of convolutions for one dtype. Buffers have their channels last; those of outputs, of dy,
    and of x if it is depthwise, have whole vectors of channels. */
 typedef struct {
@@ -116,9 +123,9 @@ typedef struct {
     /* The weights of the block that begins at output channel o, in the order in which `convolve` reads
        them: for each tap, for each input channel, the output channels. */
     void (*pack_weights)(void *packed, const void *weight, const bn_weights *w, ptrdiff_t o);
-    /* y = bias + x * weight at each pixel of the grid. The bias has whole vectors too. */
+    /* y = activation(bias + x * weight (+ y)) at each pixel of the grid. The bias has whole vectors too. */
     void (*convolve)(void *y, const void *x, const void *weight, const void *bias, const bn_grid *grid,
-                     ptrdiff_t outputs);
+                     ptrdiff_t outputs, const bn_conv_end *end);
     /* Add to dweight, which has `pitch` output channels in a row for each value of each tap, the sum over
        all pixels of x * dy, for output channels `begin` to `end`. */
     void (*add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *grid,
@@ -157,6 +164,9 @@ typedef struct {
        window; the next row of pixels has numbers larger by `pitch`. */
     int position_bytes;                   /* 1 or 4 */
     ptrdiff_t first, pitch;
+    /* For each channel 1, -1 or 0, with which its values are multiplied before they are compared; or NULL.
+       Then the lines go over channels, and all tensors are channels-last, with positions of one byte. */
+    const void *sign;
     ptrdiff_t skipped;                    /* columns from that pixel to the first of dx; see below */
     bn_pool_steps number;
 } bn_pool_block;
@@ -165,7 +175,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t itemsize; /* bytes of a value */
 
-    /* The maximum of each window, and where it is. */
+    /* The maximum of each window, and where it is, unless `positions` is NULL. */
     void (*max)(const bn_pool_block *b, const void *x, void *y, void *positions);
     /* Add each dy to the dx at its position, unless that is in a row out of reach. All columns are in reach,
        so that windows of a block may be cut off there differently. With positions of one byte, `first` is
@@ -174,6 +184,11 @@ typedef struct {
     void (*add_max_gradient)(const bn_pool_block *b, void *dx, const void *dy, const void *positions);
     /* Set all pixels of the windows: to dy at the position, to 0 elsewhere. */
     void (*set_max_gradient)(const bn_pool_block *b, void *dx, const void *dy, const void *positions);
+    /* The same for some pixels of one row, channels-last without gaps, of windows side by side: dx begins at
+       the first of the pixels, dy and the positions, of one byte, at the row's first window. `number` is that
+       of the first pixel of a window in this row. */
+    void (*spread_max)(void *dx, const void *dy, const unsigned char *positions, ptrdiff_t channels,
+                       bn_range pixels, ptrdiff_t kernel, ptrdiff_t number);
 
     /* The sum of each window, times scale. */
     void (*mean)(const bn_pool_block *b, const void *x, void *y);

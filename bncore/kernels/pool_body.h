@@ -143,8 +143,129 @@ ALWAYS_INLINE void NAME(max_line)(const ptrdiff_t step, const ptrdiff_t column, 
     }
 }
 
+/* ---- lines whose outputs lie side by side, vector by vector ---- */
+
+typedef uint8_t NAME(bytes) VECTOR(NAME(VEC));
+typedef uint8_t NAME(bytes_unaligned) UNALIGNED(NAME(VEC), uint8_t);
+typedef uint16_t NAME(shorts) VECTOR(2 * NAME(VEC));
+typedef int32_t NAME(words) VECTOR(4 * NAME(VEC));
+
+/* From one width to the next: GCC converts value by value what is four times as wide. */
+ALWAYS_INLINE NAME(numbers) NAME(read_positions)(const uint8_t *from, ptrdiff_t n)
+{
+    NAME(bytes) bytes = {0};
+    if (n == NAME(VEC)) bytes = *(const NAME(bytes_unaligned) *)from;
+    else memcpy(&bytes, from, n);
+    return CONVERT(CONVERT(CONVERT(bytes, NAME(shorts)), NAME(words)), NAME(numbers));
+}
+
+ALWAYS_INLINE void NAME(write_positions)(uint8_t *to, NAME(numbers) positions, ptrdiff_t n)
+{
+    const NAME(bytes) bytes = CONVERT(CONVERT(CONVERT(positions, NAME(words)), NAME(shorts)), NAME(bytes));
+    if (n == NAME(VEC)) *(NAME(bytes_unaligned) *)to = bytes;
+    else memcpy(to, &bytes, n);
+}
+
+/* The next vector of n values: the last one overlaps the one before, so that both are whole. */
+ALWAYS_INLINE ptrdiff_t NAME(vector_after)(ptrdiff_t i, ptrdiff_t n)
+{
+    return i + NAME(VEC) < n ? bn_min(i + NAME(VEC), n - NAME(VEC)) : n;
+}
+
+/* Whether all of a line's values lie side by side, and positions are bytes. */
+ALWAYS_INLINE int NAME(side_by_side)(const bn_pool_block *b, const void *positions)
+{
+    return b->x.output == 1 && b->y.output == 1 &&
+           (!positions || (b->position_bytes == 1 && b->position.output == 1));
+}
+
+/* The first n values of a vector of maxima. With signs, y is the value whose product with its sign is the
+   largest. */
+ALWAYS_INLINE void NAME(max_vector)(const bn_pool_block *b, const real *x, real *y, uint8_t *positions,
+                                    const real *sign, ptrdiff_t n)
+{
+    NAME(vec) most = NAME(splat)(-(real)INFINITY), value = most;
+    NAME(numbers) at = {0};
+    for (ptrdiff_t row = 0; row < b->rows; row++, x += b->row)
+        for (ptrdiff_t k = 0; k < b->columns; k++) {
+            const NAME(vec) each = NAME(read)(x + k * b->column, n);
+            const NAME(number) number = (NAME(number))(row * b->pitch + k);
+            if (!sign) {
+                NAME(compare)(each, number, &most, &at);
+                continue;
+            }
+            NAME(compare)(each * NAME(read)(sign, n), number, &most, &at);
+            value = SELECT((NAME(numbers))(at == number), each, value);
+        }
+    NAME(write)(y, sign ? value : most, n);
+    if (positions) NAME(write_positions)(positions, at + (NAME(number))b->first, n);
+}
+
+ALWAYS_INLINE void NAME(max_vectors)(const bn_pool_block *b, const real *x, real *y, uint8_t *positions,
+                                     const real *sign)
+{
+    for (ptrdiff_t line = 0; line < b->lines; line++, x += b->x.line, y += b->y.line) {
+        uint8_t *to = positions ? positions + line * b->position.line : NULL;
+        if (b->n < NAME(VEC)) {
+            NAME(max_vector)(b, x, y, to, sign, b->n);
+            continue;
+        }
+        for (ptrdiff_t i = 0; i < b->n; i = NAME(vector_after)(i, b->n))
+            NAME(max_vector)(b, x + i, y + i, to ? to + i : NULL, sign ? sign + i : NULL, NAME(VEC));
+    }
+}
+
+/* The pixels `begin` to `end` of one row of a window, which have the numbers from `number` on. */
+ALWAYS_INLINE void NAME(set_row)(real *dx, const real *dy, const uint8_t *positions, ptrdiff_t column,
+                                 ptrdiff_t begin, ptrdiff_t end, ptrdiff_t number, ptrdiff_t n)
+{
+    const NAME(vec) each = NAME(read)(dy, n);
+    const NAME(numbers) at = NAME(read_positions)(positions, n);
+    for (ptrdiff_t k = begin; k < end; k++) {
+        const NAME(numbers) here = (NAME(numbers))(at == (NAME(number))(number + k));
+        NAME(write)(dx + k * column, SELECT(here, each, NAME(splat)(0)), n);
+    }
+}
+
+ALWAYS_INLINE void NAME(set_rows)(real *dx, const real *dy, const uint8_t *positions, ptrdiff_t column,
+                                  ptrdiff_t begin, ptrdiff_t end, ptrdiff_t number, ptrdiff_t n)
+{
+    if (n < NAME(VEC)) {
+        NAME(set_row)(dx, dy, positions, column, begin, end, number, n);
+        return;
+    }
+    for (ptrdiff_t i = 0; i < n; i = NAME(vector_after)(i, n))
+        NAME(set_row)(dx + i, dy + i, positions + i, column, begin, end, number, NAME(VEC));
+}
+
+static void NAME(set_vectors)(const bn_pool_block *b, real *dx, const real *dy, const uint8_t *positions)
+{
+    for (ptrdiff_t line = 0; line < b->lines; line++, dx += b->x.line, dy += b->y.line)
+        for (ptrdiff_t row = 0; row < b->rows; row++)
+            NAME(set_rows)(dx + row * b->row, dy, positions + line * b->position.line, b->column, 0,
+                           b->columns, b->first + row * b->pitch, b->n);
+}
+
+static void NAME(spread_max)(void *dx, const void *dy, const unsigned char *positions, ptrdiff_t channels,
+                             bn_range pixels, ptrdiff_t kernel, ptrdiff_t number)
+{
+    for (ptrdiff_t window = pixels.begin / kernel; window * kernel < pixels.end; window++) {
+        const ptrdiff_t first = window * kernel, at = window * channels;
+        NAME(set_rows)((real *)dx + (first - pixels.begin) * channels, (const real *)dy + at, positions + at,
+                       channels, bn_max(0, pixels.begin - first), bn_min(kernel, pixels.end - first), number,
+                       channels);
+    }
+}
+
+/* ---- any lines ---- */
+
 static void NAME(pool_max)(const bn_pool_block *b, const void *x, void *y, void *positions)
 {
+    if (NAME(side_by_side)(b, positions)) {
+        if (b->sign) NAME(max_vectors)(b, x, y, positions, b->sign);
+        else NAME(max_vectors)(b, x, y, positions, NULL);
+        return;
+    }
     NAME(line) best;
     NAME(number) index[BN_POOL_RUN];
     for (ptrdiff_t line = 0; line < b->lines; line++) {
@@ -153,7 +274,7 @@ static void NAME(pool_max)(const bn_pool_block *b, const void *x, void *y, void 
         FOR_POOL_STEPS(b, MAX_LINE);
 #undef MAX_LINE
         NAME(store_line)((real *)y + line * b->y.line, b->y.output, best.of, b->n);
-        NAME(store_positions)(b, line, index, positions);
+        if (positions) NAME(store_positions)(b, line, index, positions);
     }
 }
 
@@ -212,6 +333,10 @@ ALWAYS_INLINE void NAME(set_max_line)(const ptrdiff_t step, const ptrdiff_t colu
 static void NAME(set_max_gradient)(const bn_pool_block *b, void *dx, const void *dy,
                                    const void *positions)
 {
+    if (NAME(side_by_side)(b, positions)) {
+        NAME(set_vectors)(b, dx, dy, positions);
+        return;
+    }
     NAME(line) each;
     NAME(number) index[BN_POOL_RUN];
     for (ptrdiff_t line = 0; line < b->lines; line++) {
@@ -426,6 +551,7 @@ static const bn_pool_kernels NAME(pool_table) = {
     .max = NAME(pool_max),
     .add_max_gradient = NAME(add_max_gradient),
     .set_max_gradient = NAME(set_max_gradient),
+    .spread_max = NAME(spread_max),
     .mean = NAME(pool_mean),
     .add_mean_gradient = NAME(add_mean_gradient),
     .set_mean_gradient = NAME(set_mean_gradient),
