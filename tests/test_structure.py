@@ -26,6 +26,7 @@ LEVELS = [
         "double_backward",
         "functional",
         "fused",
+        "images",
         "masking",
         "memory",
         "module",

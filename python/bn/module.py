@@ -12,8 +12,10 @@ from bn import _check
 from bn._core import core
 from bn.parameter import Parameter
 from bn.recording.kept import Kept, current, now
+from bn.recording.plan import plan
 from bn.recording.record import Record, takes_option
 from bn.recording.trace import output_shape, trace
+from bn.recording.waiting import Activation, MaxPooling, Waiting
 from bn.summary import summary
 from bn.types import Array, Gradient, Shape
 
@@ -90,12 +92,16 @@ class Module:
     state_names: ClassVar[Mapping[str, str]] = {}
     takes_unflattened: ClassVar[bool] = False  # whether forward has an argument `flatten`
     records: ClassVar[bool] = False  # whether it is a model: forward without backward
+    fuses: ClassVar[bool] = False  # whether it can be computed with other layers, in one pass
     hooks: tuple[Hook, ...] = ()
+    # The numbers of values in a model's records that a layer joined, although others need them too.
+    needed_alone: frozenset[int] = frozenset()
     _kept: Kept | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.records = cls.forward is not Module.forward and cls.backward is Module.backward
+        cls.fuses = cls.fuses and cls.__module__.startswith("bn.")  # others may change anything
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """The output for x, the first argument; a layer or model defines it."""
@@ -202,7 +208,15 @@ class Module:
         for hook in self.hooks:
             hook(self, inputs, y)
 
-    def keep(self, y: Array, *values: Any) -> None:
+    def defer(self, x: Array, **options: Any) -> Waiting | None:
+        """The forward pass without its output, which waits for the layers that follow; or None."""
+        return None
+
+    def epilogue(self) -> Activation | MaxPooling | None:
+        """What this layer is to one in front of it that can be computed together with it."""
+        return None
+
+    def keep(self, y: Array | Waiting, *values: Any) -> None:
         """Keep what `backward` will need; the gradient that it gets must be like y.
 
         Parameters
@@ -558,6 +572,18 @@ class Module:
             output in float32.
         """
         print(summary(self, input_shape, costs))
+
+    def plan(self, input_shape: Shape, batch_size: int = 32) -> None:
+        """Print how the model's forward pass is computed, in its mode of training or evaluation.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            The shape of one input, without the batch axis.
+        batch_size : int
+            Samples in the batch.
+        """
+        print(plan(self, input_shape, batch_size))
 
     def extra_repr(self) -> str:
         """What stands between the parentheses of this layer's repr."""

@@ -41,6 +41,11 @@ def model_input(model: str, args: tuple[Any, ...]) -> None:
         floating(f"x of {model}", args[0])
 
 
+def recorded_model(user: str, name: str, records: bool) -> None:
+    if not records:
+        raise TypeError(f"{user} takes a model, whose forward calls layers, got the layer {name}")
+
+
 def recorded_output(model: str, y: object, kind: type) -> None:
     if not isinstance(y, kind):
         raise TypeError(

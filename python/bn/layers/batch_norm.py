@@ -17,10 +17,12 @@ from bn.layers.checked_attribute import Checked, changed, part_of, set_defaults
 from bn.layers.convention import Convention
 from bn.layers.correction import Correction
 from bn.layers.running_stats import RunningStats, updates_allowed, warn
+from bn.layers.waiting import Normalization
 from bn.layers.watching import is_watched, tell_watchers
 from bn.masking import clean, position_weights
 from bn.module import Module, copy_all
 from bn.parameter import Parameter
+from bn.recording.waiting import Waiting
 from bn.statistics import BackwardSums, Stats
 from bn.types import Array, Doubles, Shape
 
@@ -151,6 +153,7 @@ class BatchNorm(Module):
     array([1., 1., 1.], dtype=float32)
     """
 
+    fuses = True
     ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
     if TYPE_CHECKING:
         combine: Callable[[Combined], Combined] | None
@@ -290,11 +293,7 @@ class BatchNorm(Module):
         axis = self.prepare(x)
         weights = position_weights(x, axis, mask, lengths, sample_weight)
         training = self.training if training is None else training
-        uses_batch = self.uses_batch_stats(training)
-        if uses_batch and weights is None and self.combine is None:
-            _check.enough_values(x, axis)
-        self.build_channels(x.shape[axis])
-        self.running.settle()
+        uses_batch = self._begin(x, axis, training, weights)
         x = clean(x, weights)
         if uses_batch:
             y, call = self.normalize(x, axis, weights)
@@ -310,6 +309,36 @@ class BatchNorm(Module):
             self.observe(batch, training, values=values)
         self.keep(y, call)
         return y
+
+    def defer(self, x: Array, *, training: bool | None = None, **options: Any) -> Waiting | None:
+        """`forward`, but for y, which waits for the layers that follow; None for unusual calls."""
+        usual = self.combine is None and not self.corrects and self.train_affine
+        if options or not usual or is_watched(self):
+            return None
+        axis = self.prepare(x)
+        training = self.training if training is None else training
+        if self._begin(x, axis, training, None):
+            eps = self.convention.kernel_eps(self.eps)
+            call = Call(x, axis, eps, self.statistics(x, axis))
+        else:
+            call = self._call_with_running(x, axis)
+        batch = call.batch
+        if batch is None and self.lets_in(training):
+            batch = self.statistics(x, axis)
+        if batch is not None:
+            self.observe(batch, training)
+        y = Normalization(self, call)
+        self.keep(y, call)
+        return y
+
+    def _begin(self, x: Array, axis: int, training: bool, weights: Array | None) -> bool:
+        """Get ready for a batch; whether its statistics normalize it."""
+        uses_batch = self.uses_batch_stats(training)
+        if uses_batch and weights is None and self.combine is None:
+            _check.enough_values(x, axis)
+        self.build_channels(x.shape[axis])
+        self.running.settle()
+        return uses_batch
 
     def prepare(self, x: Array) -> int:
         """Check x against this layer; the channel axis, counted from the front.
@@ -461,10 +490,13 @@ class BatchNorm(Module):
 
     def normalize_with_running(self, x: Array, axis: int) -> tuple[Array, Call]:
         """Normalize x with the running statistics, as in eval mode."""
+        call = self._call_with_running(x, axis)
+        return normalize(x, call.mean, call.var, *self.affine_arrays(), call.eps, axis=axis), call
+
+    def _call_with_running(self, x: Array, axis: int) -> Call:
         mean, var, eps = self.normalizing()
-        y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
         # copies, because a later batch changes the running statistics in place
-        return y, Call(x, axis, eps, None, (mean.copy(), var.copy()))
+        return Call(x, axis, eps, None, (mean.copy(), var.copy()))
 
     def normalizing(self) -> tuple[Array, Array, float]:
         """The mean, var and eps of ``(x - mean) / sqrt(var + eps)`` in eval mode."""

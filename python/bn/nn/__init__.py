@@ -19,6 +19,7 @@ from bn.nn.schedules import CosineAnnealingLR, StepLR
 from bn.parameter import Parameter
 from bn.recording.kept import no_grad
 from bn.recording.value import Value, concatenate
+from bn.recording.waiting import fused
 
 __all__ = [
     "SGD",
@@ -52,6 +53,7 @@ __all__ = [
     "Value",
     "channels_last",
     "concatenate",
+    "fused",
     "gradcheck",
     "load",
     "metadata",

@@ -10,6 +10,7 @@ from bn import _check
 from bn._core import core
 from bn.module import Elementwise, Module
 from bn.nn.blocks import elementwise, in_rows
+from bn.recording.waiting import Activation
 from bn.types import Array, Shape
 
 
@@ -30,8 +31,13 @@ class ReLU(Elementwise):
     (array([0., 0., 2.]), array([0., 0., 1.]))
     """
 
+    fuses = True
+
     def __init__(self, inplace: bool = False) -> None:
         pass
+
+    def epilogue(self) -> Activation:
+        return Activation("relu")
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of ReLU", x)
@@ -101,9 +107,14 @@ class LeakyReLU(Elementwise):
     array([-0.5,  2. ])
     """
 
+    fuses = True
+
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         _check.finite("negative_slope", negative_slope)
         self.negative_slope = float(negative_slope)
+
+    def epilogue(self) -> Activation | None:
+        return Activation("leaky_relu", self.negative_slope) if self.negative_slope > 0 else None
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of LeakyReLU", x)

@@ -9,9 +9,10 @@ from numpy.typing import DTypeLike
 
 from bn import _check
 from bn._core import core
+from bn.images import channels_first
 from bn.nn.conv_strategy import strategy
+from bn.nn.conv_waiting import Convolution
 from bn.nn.init import Rng
-from bn.nn.memory_order import empty_channels_last
 from bn.nn.weighted import Weighted
 from bn.nn.window import Pair, Window
 from bn.types import Array, Gradient, Shape
@@ -82,6 +83,8 @@ class Conv2d(Weighted):
     Conv2d(3, 16, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
     """
 
+    fuses = True
+
     def __init__(
         self,
         in_channels: int | None,
@@ -146,13 +149,15 @@ class Conv2d(Weighted):
         return (self.out_channels, *out) if self.axis == 1 else (*out, self.out_channels)
 
     def forward(self, x: Array) -> Array:
+        return self.defer(x).array()
+
+    def defer(self, x: Array, **options: Any) -> Convolution:
+        """`forward`, but for y, which waits for the layers that follow."""
         _check.images("Conv2d", x, self.axis, self.in_channels)
-        shape, images = (x.shape[0], *self.output_shape(x.shape[1:])), self._channels_first(x)
+        shape = (x.shape[0], *self.output_shape(x.shape[1:]))
         if not self.built:
             self.build(x.shape[1:])
-        y = empty_channels_last(shape, x.dtype) if self.axis == 1 else core.empty(shape, x.dtype)
-        weight, bias = self._parameters(x.dtype)
-        strategy().convolve(images, weight, bias, self.window, self._channels_first(y))
+        y = Convolution(self, x, shape)
         self.keep(y, x)
         return y
 
@@ -172,24 +177,25 @@ class Conv2d(Weighted):
             In x's order in memory.
         """
         (x,) = self.take(dy)
-        weight, bias = self._parameters(x.dtype)
+        return self.gradients(x, dy, input_grad)
+
+    def gradients(self, x: Array, dy: Array, input_grad: bool) -> Gradient:
+        """`backward`, for an input x."""
+        weight, bias = self.parameters_as(x.dtype)
         dx = core.empty(x.shape, x.dtype, x) if input_grad else None
         dbias: Array | None = None if bias is None else np.empty(bias.shape, x.dtype)
-        images, dout = self._channels_first(x), self._channels_first(dy)
-        dimages = None if dx is None else self._channels_first(dx)
+        images, dout = channels_first(x, self.axis), channels_first(dy, self.axis)
+        dimages = None if dx is None else channels_first(dx, self.axis)
         way = strategy().convolve_backward
         self.weight.accumulate(way(images, weight, self.window, dout, dimages, dbias))
         if self.bias is not None and dbias is not None:
             self.bias.accumulate(dbias)
         return dx
 
-    def _parameters(self, dtype: np.dtype[Any]) -> tuple[Array, Array | None]:
+    def parameters_as(self, dtype: np.dtype[Any]) -> tuple[Array, Array | None]:
         """The weight and the bias in the dtype of the images."""
         bias = None if self.bias is None else self.bias.data.astype(dtype, copy=False)
         return self.weight.data.astype(dtype, copy=False), bias
-
-    def _channels_first(self, images: Array) -> Array:
-        return images if self.axis == 1 else images.transpose(0, 3, 1, 2)
 
     def extra_repr(self) -> str:
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"

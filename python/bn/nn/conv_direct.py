@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bn._core import core
+from bn.functional import epilogue_of
 from bn.nn.window import Window
+from bn.recording.waiting import Activation, MaxPooling
 from bn.types import Array, Shape
 
 # Without vectors or fused multiply-adds, the matrix products of NumPy's BLAS are faster.
@@ -19,6 +23,42 @@ def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Arr
     """Compute y."""
     bias = None if bias is None else np.ascontiguousarray(bias)
     core.convolve(_aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window))
+
+
+def convolve_with(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    y: Array,
+    residual: Array | None = None,
+    activation: Activation | None = None,
+    pooling: MaxPooling | None = None,
+    positions: Array | None = None,
+) -> None:
+    """Compute ``y = pooled(activation(convolution + residual))`` in one pass.
+
+    Parameters
+    ----------
+    residual : ndarray, optional
+        Of the shape of the convolution.
+    activation : Activation, optional
+    pooling : MaxPooling, optional
+        Whose windows lie side by side.
+    positions : ndarray of uint8, optional
+        With a pooling: receives the number of each maximum in its window.
+    """
+    bias = None if bias is None else np.ascontiguousarray(bias)
+    if residual is not None:
+        residual = _aligned(residual)
+    end: tuple[Any, ...] = ()
+    if pooling is not None:
+        size = window.output_size("Conv2d", (x.shape[2], x.shape[3]))
+        end = (size, pooling.kernel, positions)
+    core.convolve_with(
+        _aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window), residual,
+        *epilogue_of(*(activation or (None, 0.0))), *end,
+    )  # fmt: skip
 
 
 def convolve_backward(

@@ -8,8 +8,10 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.images import as_given, channels_first
 from bn.module import Module
 from bn.nn.window import Pair, Window
+from bn.recording.waiting import MaxPooling
 from bn.types import Array, Shape
 
 
@@ -84,16 +86,6 @@ class _Images:
         return memory.transpose(np.argsort(self.order))
 
 
-def _nchw(images: Array, axis: int) -> Array:
-    """A view of shape (N, C, H, W)."""
-    return images if axis == 1 else images.transpose(0, 3, 1, 2)
-
-
-def _as_given(images: Array, axis: int) -> Array:
-    """The view that `_nchw` made a view of."""
-    return images if axis == 1 else images.transpose(0, 2, 3, 1)
-
-
 def _aligned(images: Array) -> Array:
     return np.require(images, requirements="A")
 
@@ -133,14 +125,19 @@ class MaxPool2d(Pool2d):
              [13., 15.]]]])
     """
 
+    fuses = True
+
+    def epilogue(self) -> MaxPooling:
+        return MaxPooling(*self._steps(), self.axis % 4)
+
     def forward(self, x: Array) -> Array:
         _check.images("MaxPool2d", x, self.axis)
-        x = _nchw(x, self.axis)
+        x = channels_first(x, self.axis)
         shape = (*x.shape[:2], *self._output_size((x.shape[2], x.shape[3])))
         y = core.empty(shape, x.dtype, x)
         positions = core.empty(shape, self._position_dtype(x), x)
         core.pool_max(_aligned(x), y, positions, *self._steps())
-        y = _as_given(y, self.axis)
+        y = as_given(y, self.axis)
         self.keep(y, positions, _Images(x))
         return y
 
@@ -153,8 +150,10 @@ class MaxPool2d(Pool2d):
     def backward(self, dy: Array) -> Array:
         positions, images = self.take(dy)
         dx = images.empty(dy.dtype)
-        core.pool_max_gradient(_aligned(_nchw(dy, self.axis)), positions, dx, *self._steps())
-        return _as_given(dx, self.axis)
+        core.pool_max_gradient(
+            _aligned(channels_first(dy, self.axis)), positions, dx, *self._steps()
+        )
+        return as_given(dx, self.axis)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -210,19 +209,19 @@ class AvgPool2d(Pool2d):
 
     def forward(self, x: Array) -> Array:
         _check.images("AvgPool2d", x, self.axis)
-        x = _nchw(x, self.axis)
+        x = channels_first(x, self.axis)
         y = core.empty((*x.shape[:2], *self._output_size((x.shape[2], x.shape[3]))), x.dtype, x)
         core.pool_mean(_aligned(x), y, *self._steps(), self.count_include_pad)
-        y = _as_given(y, self.axis)
+        y = as_given(y, self.axis)
         self.keep(y, _Images(x))
         return y
 
     def backward(self, dy: Array) -> Array:
         (images,) = self.take(dy)
         dx = images.empty(dy.dtype)
-        dy = _aligned(_nchw(dy, self.axis))
+        dy = _aligned(channels_first(dy, self.axis))
         core.pool_mean_gradient(dy, dx, *self._steps(), self.count_include_pad)
-        return _as_given(dx, self.axis)
+        return as_given(dx, self.axis)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -270,19 +269,19 @@ class AdaptiveAvgPool2d(Module):
     def forward(self, x: Array) -> Array:
         _check.images("AdaptiveAvgPool2d", x, self.axis)
         self.output_shape(x.shape[1:])
-        x = _nchw(x, self.axis)
+        x = channels_first(x, self.axis)
         y = core.empty((*x.shape[:2], 1, 1), x.dtype, x)
         core.pool_mean(_aligned(x), y, *_whole(x.shape), True)
-        y = _as_given(y, self.axis)
+        y = as_given(y, self.axis)
         self.keep(y, _Images(x))
         return y
 
     def backward(self, dy: Array) -> Array:
         (images,) = self.take(dy)
         dx = images.empty(dy.dtype)
-        dy = _aligned(_nchw(dy, self.axis))
+        dy = _aligned(channels_first(dy, self.axis))
         core.pool_mean_gradient(dy, dx, *_whole(images.shape), True)
-        return _as_given(dx, self.axis)
+        return as_given(dx, self.axis)
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}" + f", axis={self.axis}" * (self.axis != 1)

@@ -15,8 +15,9 @@ from bn import _check
 from bn._core import core
 from bn.parameter import Parameter
 from bn.recording.kept import NOWHERE, Frame, current, frame_of, now
-from bn.recording.operations import Gradients, Result, part, reshape
-from bn.recording.value import Value
+from bn.recording.operations import Gradients, Result, add, part, reshape
+from bn.recording.value import Flattened, Value
+from bn.recording.waiting import Waiting, fuses
 from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
@@ -40,18 +41,24 @@ class Call:
         Those that went in.
     output : int
         The number of the value that came out.
+    joined : tuple of Call
+        The calls before this one that are computed together with it.
+    waiting : Waiting or None
+        What computes the output of them all.
     """
 
     __slots__ = (
         "frame",
         "gradients",
         "inputs",
+        "joined",
         "layer",
         "name",
         "operands",
         "output",
         "owners",
         "parameters",
+        "waiting",
     )
 
     def __init__(self, name: str, operands: tuple[Any, ...], output: int) -> None:
@@ -63,6 +70,8 @@ class Call:
         self.owners: tuple[Module, ...] = ()  # the modules inside which it happened, and the layer
         self.frame: Frame | None = None  # what the layers of the call kept
         self.gradients: Gradients | None = None  # of an operation
+        self.waiting: Waiting | None = None
+        self.joined: tuple[Call, ...] = ()
 
     @property
     def path(self) -> str:
@@ -75,6 +84,10 @@ class Call:
 
     def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
         """The gradients of the operands; without `wanted`, only parameters get theirs."""
+        if self.joined:
+            assert self.waiting is not None
+            _check.dy(self.name, dy, (self.waiting.shape, self.waiting.dtype, ()))
+            return self.waiting.backward(dy, wanted)
         if self.layer is None:
             assert self.gradients is not None
             return self.gradients(dy)
@@ -103,6 +116,7 @@ class Record:
     def __init__(self, model: Module, options: Mapping[str, Any]) -> None:
         self.model, self.options = model, options
         self.keeps = now() is not NOWHERE
+        self.fuses = fuses()
         self.calls: list[Call] = []
         self.inputs: list[int] = []
         self.result = 0
@@ -172,15 +186,27 @@ class Record:
     def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
         """Run a layer, and record the call."""
         first = args[0] if args else None
-        if layer.takes_unflattened and type(first) is Value and first.unflattened is not None:
-            args, options = (first.unflattened, *args[1:]), {**options, "flatten": True}
+        if type(first) is Value and type(first.waiting) is Flattened and layer.takes_unflattened:
+            args, options = (first.waiting.unflattened, *args[1:]), {**options, "flatten": True}
+        elif self.fuses and layer.fuses and type(first) is Value and len(args) == 1:
+            y = self._waiting(layer, first, options)
+            if y is not None:
+                return y
         frame: Frame = {} if self.keeps else NOWHERE
         y = self.new_value(self._output(layer, args, options, frame))
-        if self.keeps:
-            call = Call(type(layer).__name__, tuple([_target(a) for a in args]), y.index)
-            call.layer, call.owners, call.frame = layer, tuple(self._inside), frame
-            self.calls.append(call)
+        self._note_layer(layer, args, y, frame)
         return y
+
+    def _note_layer(self, layer: Module, args: Sequence[Any], y: Value, frame: Frame) -> Call:
+        call = Call(type(layer).__name__, tuple([_target(a) for a in args]), y.index)
+        call.layer, call.frame = layer, frame
+        return self._note(call)
+
+    def _note(self, call: Call) -> Call:
+        call.owners = tuple(self._inside)
+        if self.keeps:
+            self.calls.append(call)
+        return call
 
     def _output(
         self, layer: Module, args: Sequence[Any], options: dict[str, Any], frame: Frame
@@ -194,10 +220,82 @@ class Record:
             current.set((self, self._outer))
         return array
 
+    # ---- layers that are computed together ----
+
+    def _waiting(self, layer: Module, x: Value, options: dict[str, Any]) -> Value | None:
+        """The output of a layer that waits, or joins what x waits for; None if it does neither."""
+        own = vars(layer)
+        if layer.hooks or "forward" in own or "backward" in own:
+            return None
+        if not options and self._joinable(x):
+            assert x.waiting is not None
+            joined = x.waiting.then(layer)
+            if joined is not None:
+                y = self.new_value(None)
+                return self._join(x, y, self._note_layer(layer, (x,), y, {}), joined)
+        _check.by_position(options, (Value, Parameter))
+        frame: Frame = {} if self.keeps else NOWHERE
+        array = self.array_of(x)
+        current.set((frame, self._outer))
+        try:
+            waiting = layer.defer(array, **options)
+        finally:
+            current.set((self, self._outer))
+        if waiting is None:
+            return None
+        y = self.new_value(None)
+        call = self._note_layer(layer, (x,), y, frame)
+        return y.wait(waiting, call)
+
+    def add(self, a: Any, b: Any) -> Value:
+        """The sum of two operands, computed together with one that waits if that is possible."""
+        if self.fuses and type(a) is Value and type(b) is Value:
+            for value, other in ((a, b), (b, a)):
+                y = self._sum(value, other)
+                if y is not None:
+                    return y
+        return self.operate("add", add, a, b)
+
+    def _sum(self, value: Value, other: Value) -> Value | None:
+        """The sum of a value that waits and another one; None if they are not computed together."""
+        alike = value is not other and value.shape == other.shape and value.dtype == other.dtype
+        if not alike or not self._joinable(value):
+            return None
+        array, waiting = self.array_of(other), value.waiting
+        joined = None if waiting is None else waiting.plus(array)
+        if joined is None:
+            return None
+        y = self.new_value(None)
+        call = self._note(Call("add", (value.index, other.index), y.index))
+        return self._join(value, y, call, joined, other.index)
+
+    def _joinable(self, value: Value) -> bool:
+        """Whether a value waits, and nothing else needs it, as far as earlier passes tell."""
+        if (
+            value.waiting is None
+            or value.record is not self
+            or value.index in self.model.needed_alone
+        ):
+            return False
+        if value.joined:  # by another layer
+            self.note_alone(value)
+        return not value.joined
+
+    def _join(self, value: Value, y: Value, call: Call, joined: Waiting, *others: int) -> Value:
+        """y, which is computed together with a value that waits; others have gradients too."""
+        value.joined, before = True, value.maker
+        assert before is not None
+        call.joined, call.operands = (*before.joined, before), (*before.operands, *others)
+        return y.wait(joined, call)
+
+    def note_alone(self, value: Value) -> None:
+        """Note that a value is needed by others than the layer that joined it."""
+        self.model.needed_alone |= {value.index}
+
     def operate(self, name: str, function: Callable[..., Result], *operands: Any) -> Value:
         """Apply an operation to values, arrays, numbers and parameters."""
         y = self.new_value(None)
-        self._operate(name, function, operands, y)
+        y._array = self._operate(name, function, operands, y.index)
         return y
 
     def part(self, operand: Any, index: Any) -> Value:
@@ -207,27 +305,21 @@ class Record:
 
     def note_look(self, value: Value) -> None:
         """Note that somebody looks at the numbers of a value, which leads to no gradient."""
-        if self.keeps:
-            call = Call("data", (value.index,), self.new_value(None).index)
-            call.owners = tuple(self._inside)
-            self.calls.append(call)
+        self._note(Call("data", (value.index,), self.new_value(None).index))
 
-    def finish(self, value: Value, unflattened: Value) -> Array:
-        """Make the copy of a value that is flattened."""
-        shape = value.shape
-        return self._operate("reshape", lambda a: reshape(a, shape), (unflattened,), value)
+    def flatten(self, value: Value, shape: Shape, index: int) -> Array:
+        """Make the array of a value that is another one flattened, and has this number."""
+        return self._operate("reshape", lambda a: reshape(a, shape), (value,), index)
 
     def _operate(
-        self, name: str, function: Callable[..., Result], operands: Sequence[Any], y: Value
+        self, name: str, function: Callable[..., Result], operands: Sequence[Any], index: int
     ) -> Array:
         own, *_ = [o for o in operands if isinstance(o, (Value, Parameter))]
         arrays = [_check.operand(name, self.array_of(o), own.dtype) for o in operands]
         array, gradients = function(*arrays)
-        y._array = array
-        if self.keeps:
-            call = Call(name, tuple(_target(operand) for operand in operands), y.index)
-            call.gradients, call.owners = gradients, tuple(self._inside)
-            self.calls.append(call)
+        call = Call(name, tuple(_target(operand) for operand in operands), index)
+        call.gradients = gradients
+        self._note(call)
         return array
 
     def array_of(self, operand: Any) -> Any:
@@ -268,7 +360,7 @@ class Record:
             if grad is None or call.output not in needed:
                 continue
             current.set((call.frame, outer))
-            wanted = bool(call.parameters) or not needed.isdisjoint(call.inputs)
+            wanted = any([type(o) is not int or o in needed for o in call.operands])
             for operand, dx in zip(call.operands, call.backward(grad, wanted), strict=True):
                 if operand is None or dx is None:
                     continue

@@ -52,6 +52,7 @@ class Trace(Record):
     def __init__(self, model: Module) -> None:
         super().__init__(model, {})
         self.keeps = True  # within `no_grad` too: what a trace keeps are the calls
+        self.fuses = False
         self.visits: list[Visit] = []
 
     def _forward(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:

@@ -10,10 +10,30 @@ import numpy as np
 
 from bn import _check
 from bn.recording import operations
+from bn.recording.waiting import Waiting
 from bn.types import Array, Shape
 
 if TYPE_CHECKING:
-    from bn.recording.record import Record
+    from bn.recording.record import Call, Record
+
+
+class Flattened(Waiting):
+    """Each sample as a vector, where that would be a copy: it is made when somebody needs it.
+
+    Parameters
+    ----------
+    unflattened : Value
+    index : int
+        The number of the flattened value.
+    """
+
+    def __init__(self, unflattened: Value, index: int) -> None:
+        self.unflattened, self.index = unflattened, index
+        self.shape = (unflattened.shape[0], math.prod(unflattened.shape[1:]))
+        self.dtype = unflattened.dtype
+
+    def array(self) -> Array:
+        return self.unflattened.record.flatten(self.unflattened, self.shape, self.index)
 
 
 class Value:
@@ -52,28 +72,40 @@ class Value:
     (array([2., 2.]), array([2., 2.]))
     """
 
-    __slots__ = ("_array", "_unflattened", "index", "record")
+    __slots__ = ("_array", "_waiting", "index", "joined", "maker", "record")
 
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, record: Record, index: int, array: Array | None) -> None:
         self.record, self.index, self._array = record, index, array
-        self._unflattened: Value | None = None
+        self._waiting: Waiting | None = None
+        self.joined = False  # whether a layer is computed together with it
+        self.maker: Call | None = None  # of a value that waits, the call whose output it is
 
     # ---- what it is ----
 
     @property
     def array(self) -> Array:
-        """The array; `flatten` waits with a copy until somebody needs it."""
+        """The array, which is computed now if it was not needed before."""
         if self._array is None:
-            assert self._unflattened is not None
-            self._array = self.record.finish(self, self._unflattened)
+            assert self._waiting is not None
+            self._array = self._waiting.array()
+            self._waiting = None
+            if self.joined:
+                self.record.note_alone(self)
         return self._array
 
     @property
-    def unflattened(self) -> Value | None:
-        """What this is the flattened form of, if that would be a copy and was not needed yet."""
-        return self._unflattened if self._array is None else None
+    def waiting(self) -> Waiting | None:
+        """What computes the array, if that was not needed yet."""
+        return self._waiting if self._array is None else None
+
+    def wait(self, waiting: Waiting, maker: Call | None = None) -> Value:
+        """Compute the array when it is needed; the value itself."""
+        self._waiting, self.maker = waiting, maker
+        if maker is not None:
+            maker.waiting = waiting
+        return self
 
     @property
     def data(self) -> Array:
@@ -84,15 +116,11 @@ class Value:
 
     @property
     def shape(self) -> Shape:
-        waiting = self.unflattened
-        if waiting is None:
-            return self.array.shape
-        return (waiting.shape[0], math.prod(waiting.shape[1:]))
+        return (self._waiting if self._array is None else self._array).shape  # type: ignore[union-attr]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        waiting = self.unflattened
-        return self.array.dtype if waiting is None else waiting.dtype
+        return (self._waiting if self._array is None else self._array).dtype  # type: ignore[union-attr]
 
     @property
     def ndim(self) -> int:
@@ -111,10 +139,10 @@ class Value:
     # ---- operations ----
 
     def __add__(self, other: Any) -> Value:
-        return self.record.operate("add", operations.add, self, other)
+        return self.record.add(self, other)
 
     def __radd__(self, other: Any) -> Value:
-        return self.record.operate("add", operations.add, other, self)
+        return self.record.add(other, self)
 
     def __sub__(self, other: Any) -> Value:
         return self.record.operate("subtract", operations.subtract, self, other)
@@ -160,8 +188,7 @@ class Value:
             shape = (len(self), math.prod(self.shape[1:]))
             return self.record.operate("reshape", lambda a: operations.reshape(a, shape), self)
         value = self.record.new_value(None)
-        value._unflattened = self
-        return value
+        return value.wait(Flattened(self, value.index))
 
     def transpose(self, *axes: Any) -> Value:
         """The axes in another order; all reversed without arguments."""
@@ -186,6 +213,8 @@ class Value:
         known[np.divide] = "divide"
         if method == "__call__" and ufunc in known and len(inputs) == 2 and not options:
             name = known[ufunc]
+            if name == "add":
+                return self.record.add(*inputs)
             return self.record.operate(name, getattr(operations, name), *inputs)
         raise _check.not_recorded(f"numpy.{ufunc.__name__}")
 

@@ -1,0 +1,47 @@
+"""The two shapes of images, (N, C, H, W) and (N, H, W, C), as views of each other."""
+
+from __future__ import annotations
+
+from bn.types import Array
+
+
+def channels_first(images: Array, axis: int) -> Array:
+    """A view of shape (N, C, H, W).
+
+    Parameters
+    ----------
+    images : ndarray, 4 axes
+    axis : {1, 3, -1}
+        Their channel axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> channels_first(np.ones((2, 4, 5, 3)), -1).shape
+    (2, 3, 4, 5)
+    """
+    return images if axis == 1 else images.transpose(0, 3, 1, 2)
+
+
+def as_given(images: Array, axis: int) -> Array:
+    """The view that `channels_first` made a view of.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> as_given(np.ones((2, 3, 4, 5)), -1).shape
+    (2, 4, 5, 3)
+    """
+    return images if axis == 1 else images.transpose(0, 2, 3, 1)
+
+
+def channels_last(images: Array, axis: int) -> Array:
+    """A view of shape (N, H, W, C).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> channels_last(np.ones((2, 3, 4, 5)), 1).shape
+    (2, 4, 5, 3)
+    """
+    return images.transpose(0, 2, 3, 1) if axis == 1 else images

@@ -1,0 +1,82 @@
+"""`Convolution`: a convolved output that waits for an addition, an activation, a pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bn._core import core
+from bn.images import channels_first
+from bn.nn import conv_direct
+from bn.nn.conv_strategy import strategy
+from bn.nn.memory_order import empty_channels_last
+from bn.recording.waiting import Joinable, MaxPooling
+from bn.types import Array, Shape
+
+if TYPE_CHECKING:
+    from bn.nn.conv import Conv2d
+
+
+class Convolution(Joinable):
+    """What a convolution returns where its output waits.
+
+    Parameters
+    ----------
+    layer : Conv2d
+    x : ndarray
+        The images.
+    shape : tuple of int
+        Of the output.
+    """
+
+    def __init__(self, layer: Conv2d, x: Array, shape: Shape) -> None:
+        super().__init__(x, shape, layer.axis % 4)
+        self.layer = layer
+
+    def how(self) -> str:
+        return "kernels" if strategy() is conv_direct else "matrix products"
+
+    def joins(self) -> bool:
+        layer = self.layer
+        depthwise = layer.groups == layer.in_channels == layer.out_channels
+        return strategy() is conv_direct and (layer.groups == 1 or depthwise)
+
+    def pools(self, pooling: MaxPooling) -> bool:
+        return pooling.side_by_side
+
+    def array(self) -> Array:
+        y = self._empty(self.shape, self.dtype)
+        parameters = (*self.layer.parameters_as(self.dtype), self.layer.window)
+        if self.residual is None and self.activation is None and self.pooling is None:
+            strategy().convolve(self._nchw(self.x), *parameters, self._nchw(y))
+            return y
+        self.y = y
+        if self.pooling is not None:
+            self.positions = self._empty(self.shape, np.uint8)
+        conv_direct.convolve_with(
+            self._nchw(self.x),
+            *parameters,
+            self._nchw(y),
+            None if self.residual is None else self._nchw(self.residual),
+            self.activation,
+            self.pooling,
+            None if self.positions is None else self._nchw(self.positions),
+        )
+        return y
+
+    def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
+        g = self.before_activation(dy)
+        if self.pooling is not None:
+            g = self.before_pooling(g, self._empty(self.own_shape, self.dtype))
+        dx = self.layer.gradients(self.x, g, wanted)
+        assert not isinstance(dx, tuple)
+        return self.gradients(dx, g)
+
+    def _nchw(self, images: Array) -> Array:
+        return channels_first(images, self.axis)
+
+    def _empty(self, shape: Shape, dtype: Any) -> Array:
+        """Images that lie channels-last in memory."""
+        return empty_channels_last(shape, dtype) if self.axis == 1 else core.empty(shape, dtype)
