@@ -1,4 +1,4 @@
-"""The networks of `train_step.py` as data, and the weights and batches that everybody gets."""
+"""The networks of `train_step.py` and `inference.py` as data; their weights, and batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Conv:
 
 @dataclass(frozen=True)
 class Norm:
-    """Batch normalization."""
+    """Batch normalization, of images or of what a linear layer gives."""
+
+    images: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,11 @@ class Relu:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """The maximum of each 2 x 2 pixels."""
+    """The maximum of each window."""
+
+    kernel: int = 2
+    stride: int = 2
+    padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,9 @@ class Flatten:
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear layer to the classes, with bias."""
+    """A linear layer with bias."""
+
+    features: int = CLASSES
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Network:
     layers: Layers
     quick: bool = False
     lr: float = 0.005
+    image: tuple[int, int, int] = IMAGE
 
     @property
     def title(self) -> str:
@@ -103,13 +112,32 @@ def basic_block(channels: int, stride: int, widens: bool) -> Layers:
     return (Residual(body, shortcut), Relu())
 
 
+def tutorial() -> Layers:
+    """The network of Keras's tutorial on batch normalization."""
+    return (*conv(16), MaxPool(), Flatten(), Linear(128), Norm(images=False), Relu(), Linear())
+
+
+def stage(channels: int, blocks: int, stride: int, widens: bool) -> Layers:
+    """Some basic blocks, the first of which has the stride."""
+    layers: Layers = ()
+    for i in range(blocks):
+        layers += basic_block(channels, stride if i == 0 else 1, widens and i == 0)
+    return layers
+
+
+def resnet18() -> Layers:
+    """ResNet-18 for ImageNet's images."""
+    layers = (*conv(64, kernel=7, stride=2), MaxPool(3, 2, 1))
+    for channels, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers += stage(channels, 2, stride, widens=stride != 1)
+    return (*layers, GlobalPool(), Flatten(), Linear())
+
+
 def resnet(blocks: int) -> Layers:
     """ResNet for CIFAR-10: three stages of so many blocks, 6 * blocks + 2 layers with weights."""
     layers = conv(16)
-    for channels, first in ((16, 1), (32, 2), (64, 2)):
-        for i in range(blocks):
-            stride = first if i == 0 else 1
-            layers += basic_block(channels, stride, widens=stride != 1)
+    for channels, stride in ((16, 1), (32, 2), (64, 2)):
+        layers += stage(channels, blocks, stride, widens=stride != 1)
     return (*layers, GlobalPool(), Flatten(), Linear())
 
 
@@ -124,16 +152,31 @@ def separable() -> Layers:
 NETWORKS = (
     Network("conv 16", 64, pooled(16), quick=True, lr=0.001),
     Network("conv 16", 256, pooled(16), lr=0.001),
+    Network("Keras tutorial", 64, tutorial(), lr=0.02),
     Network("32-64-128", 64, pooled(32, 64, 128), lr=0.002),
     Network("conv 24-48", 96, pooled(24, 48), lr=0.002),
     Network("ResNet-14", 64, resnet(2), quick=True),
+    Network("ResNet-20", 64, resnet(3)),
     Network("depthwise separable", 64, separable(), quick=True, lr=0.05),
 )
+SERVED = tuple(
+    Network(name, batch, layers, name in ("conv 16", "ResNet-20"), image=image)
+    for batch in (64, 1)
+    for name, layers, image in (
+        ("conv 16", pooled(16), IMAGE),
+        ("conv 24-48", pooled(24, 48), IMAGE),
+        ("32-64-128", pooled(32, 64, 128), IMAGE),
+        ("ResNet-20", resnet(3), IMAGE),
+        ("depthwise separable", separable(), IMAGE),
+        ("ResNet-18", resnet18(), (3, 224, 224)),
+    )
+    if batch == 1 or image == IMAGE
+)  # batches of ResNet-18 would take minutes
 
 
-def chosen(pattern: str, quick: bool) -> list[Network]:
+def chosen(pattern: str, quick: bool, networks: tuple[Network, ...] = NETWORKS) -> list[Network]:
     """The networks whose title matches a regular expression; with `quick` fewer, unless named."""
-    found = [network for network in NETWORKS if re.search(pattern, network.title)]
+    found = [network for network in networks if re.search(pattern, network.title)]
     return [n for n in found if n.quick or not quick or pattern]
 
 
@@ -143,7 +186,7 @@ def weights(network: Network, seed: int = 0) -> list[np.ndarray]:
     A convolution has (O, C / groups, k, k), normalization scale and shift, a linear layer (O, C)
     and a bias.
     """
-    arrays, _ = _weights(network.layers, IMAGE, np.random.default_rng(seed))
+    arrays, _ = _weights(network.layers, network.image, np.random.default_rng(seed))
     return list(arrays)
 
 
@@ -160,15 +203,16 @@ def _weights(
                 shape = (channels, *(-(-size // stride) for size in shape[1:]))
             case Norm():
                 arrays += [np.ones(shape[0], np.float32), np.zeros(shape[0], np.float32)]
-            case MaxPool():
-                shape = (shape[0], *(size // 2 for size in shape[1:]))
+            case MaxPool(kernel, stride, padding):
+                sizes = ((size + 2 * padding - kernel) // stride + 1 for size in shape[1:])
+                shape = (shape[0], *sizes)
             case GlobalPool():
                 shape = (shape[0], 1, 1)
             case Flatten():
                 shape = (int(np.prod(shape)),)
-            case Linear():
-                arrays += [_he(rng, (CLASSES, *shape)), np.zeros(CLASSES, np.float32)]
-                shape = (CLASSES,)
+            case Linear(features):
+                arrays += [_he(rng, (features, *shape)), np.zeros(features, np.float32)]
+                shape = (features,)
             case Residual(body, shortcut):
                 inside, after = _weights(body, shape, rng)
                 arrays += inside + _weights(shortcut, shape, rng)[0]
@@ -186,5 +230,13 @@ def batches(network: Network, seed: int = 1) -> Iterator[tuple[np.ndarray, np.nd
     """Random images, (N, C, H, W) in float32, and their classes, (N,) in int64."""
     rng = np.random.default_rng(seed)
     for _ in range(BATCHES):
-        images = rng.standard_normal((network.batch, *IMAGE), dtype=np.float32)
+        images = rng.standard_normal((network.batch, *network.image), dtype=np.float32)
         yield images, rng.integers(CLASSES, size=network.batch)
+
+
+def statistics(channels: int) -> tuple[np.ndarray, np.ndarray]:
+    """A running mean and variance, the same for all normalizations of so many channels."""
+    numbers = np.arange(channels)
+    return (0.1 * np.cos(numbers)).astype(np.float32), (1 + 0.5 * np.sin(numbers)).astype(
+        np.float32
+    )

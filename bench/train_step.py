@@ -20,16 +20,15 @@ from typing import Any
 import agreement
 import machine
 import networks
-import numpy as np
 import step_tables
 import trainers
 from neighbour import neighbour
 from networks import Network
+from rounds import summary, turns
 from step_work import Start, Work
 from worker import Contestant
 
 QUICK = 40  # s after which --quick begins nothing new
-PATIENCE, FEWEST = 40, 3  # s for the turns of one network, but at least so many rounds
 PROFILED = 9  # steps for --profile
 USUAL = ("bn", "torch", "torch-last", "keras-tensorflow", "keras-jax")
 QUIET, BESIDE = "quiet", "beside"  # without and with a neighbour
@@ -91,22 +90,6 @@ def check(contestants: list[Contestant], network: Network) -> tuple[list[dict[st
     return records, problems
 
 
-def turns(contestants: list[Contestant], repeat: int, end: float) -> dict[str, list[float]]:
-    """Let all measure `repeat` times in turns (no new round after `end`): medians in ms."""
-    times: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
-    patience = time.perf_counter() + PATIENCE
-    for turn in range(repeat):
-        now = time.perf_counter()
-        if (turn > 0 and now > end) or (turn >= FEWEST and now > patience):
-            break
-        first = turn % len(contestants)
-        for contestant in contestants[first:] + contestants[:first]:
-            if contestant.missing is None:
-                value = contestant.ask("measure")
-                times[contestant.name] += [] if value is None else [value]
-    return {name: values for name, values in times.items() if values}
-
-
 def run(network: Network, everybody: list[Contestant], options: argparse.Namespace, end: float):
     """Check and time one network; what is in the file about it."""
     present = [contestant for contestant in everybody if contestant.missing is None]
@@ -125,12 +108,6 @@ def run(network: Network, everybody: list[Contestant], options: argparse.Namespa
         result["profile"] = [row._asdict() for row in ours.ask("profile", PROFILED) or ()]
     died = {c.name: c.missing for c in present if c.missing}
     return result | {"problems": problems | died}
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    """Median and quartiles over the turns."""
-    q25, median, q75 = np.percentile(values, [25, 50, 75]).tolist()
-    return {"median": median, "q25": q25, "q75": q75, "turns": values}
 
 
 def one(

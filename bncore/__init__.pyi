@@ -126,6 +126,7 @@ def convolve(
     stride: tuple[int, int],
     before: tuple[int, int],
     dilation: tuple[int, int],
+    winograd: bool,
 ) -> None: ...
 def convolve_with(
     x: Array,
@@ -135,6 +136,7 @@ def convolve_with(
     stride: tuple[int, int],
     before: tuple[int, int],
     dilation: tuple[int, int],
+    winograd: bool,
     residual: Array | None,
     activation: int,
     negative_slope: float,
@@ -149,6 +151,7 @@ def convolve_dx(
     stride: tuple[int, int],
     before: tuple[int, int],
     dilation: tuple[int, int],
+    winograd: bool,
 ) -> None: ...
 def convolve_dweight(
     x: Array,
@@ -158,6 +161,7 @@ def convolve_dweight(
     stride: tuple[int, int],
     before: tuple[int, int],
     dilation: tuple[int, int],
+    winograd: bool,
 ) -> None: ...
 def pool_max(
     x: Array,

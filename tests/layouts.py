@@ -89,3 +89,8 @@ MEMORY = [
     reversed_all,
     misaligned,
 ]
+
+
+def in_order(a, order):
+    """Return a copy whose axes lie in memory in this order."""
+    return np.ascontiguousarray(a.transpose(order)).transpose(np.argsort(order))

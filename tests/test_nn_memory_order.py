@@ -9,16 +9,12 @@ import itertools
 import numpy as np
 import pytest
 from arrays import normal
+from layouts import in_order
 
 import bn
 from bn import nn
 
 ORDERS = {"channels-first": (0, 1, 2, 3), "channels-last": (0, 2, 3, 1), "other": (3, 1, 0, 2)}
-
-
-def in_order(a, order):
-    """Return a copy whose axes lie in memory in this order."""
-    return np.ascontiguousarray(a.transpose(order)).transpose(np.argsort(order))
 
 
 def lies_in(a, order):

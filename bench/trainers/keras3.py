@@ -132,9 +132,10 @@ class _Builder:
 
     def _linear(self, x: Any) -> Any:
         weight, bias = next(self._weights), next(self._weights)
-        h, w, c = self._image
         dense = self._keras.layers.Dense(len(bias))
         y = dense(x)
+        h, w, c = self._image or (1, 1, weight.shape[1])
+        self._image = ()
         images = weight.reshape(-1, c, h, w)  # what Keras flattens has the channels last
         dense.kernel.assign(images.transpose(2, 3, 1, 0).reshape(-1, len(bias)))
         dense.bias.assign(bias)

@@ -64,9 +64,9 @@ def module(layer: Layer, weights: Iterator[np.ndarray]) -> nn.Module:
                 bias=False,
             )
             made.weight[...] = weight
-        case networks.Norm():
+        case networks.Norm(images):
             scale, shift = next(weights), next(weights)
-            made = bn.BatchNorm2d(len(scale), eps=EPS)
+            made = (bn.BatchNorm2d if images else bn.BatchNorm1d)(len(scale), eps=EPS)
             made.weight[...], made.bias[...] = scale, shift
         case networks.Linear():
             weight, bias = next(weights), next(weights)
@@ -77,8 +77,8 @@ def module(layer: Layer, weights: Iterator[np.ndarray]) -> nn.Module:
             made = nn.Residual(inside, sequential(shortcut, weights) if shortcut else None)
         case networks.Relu():
             made = nn.ReLU()
-        case networks.MaxPool():
-            made = nn.MaxPool2d(2)
+        case networks.MaxPool(kernel, stride, padding):
+            made = nn.MaxPool2d(kernel, stride, padding)
         case networks.GlobalPool():
             made = nn.AdaptiveAvgPool2d(1)
         case networks.Flatten():

@@ -25,7 +25,7 @@ class PyTorch(Trainer):
     def build(self, network: Network, weights: list[np.ndarray], batches: list[Batch]) -> None:
         torch = self._torch
         form = torch.channels_last if self.last else torch.contiguous_format
-        self.model = _sequential(torch, network.layers, iter(weights)).to(memory_format=form)
+        self.model = sequential(torch, network.layers, iter(weights)).to(memory_format=form)
         self._criterion = torch.nn.CrossEntropyLoss()
         self._optimizer = torch.optim.SGD(self.model.parameters(), network.lr, MOMENTUM)
         self._batches = [
@@ -47,7 +47,7 @@ class PyTorchLast(PyTorch):
     last = True
 
 
-def _sequential(torch: Any, layers: Layers, weights: Iterator[np.ndarray]) -> Any:
+def sequential(torch: Any, layers: Layers, weights: Iterator[np.ndarray]) -> Any:
     return torch.nn.Sequential(*(_module(torch, layer, weights) for layer in layers))
 
 
@@ -61,21 +61,21 @@ def _module(torch: Any, layer: Layer, weights: Iterator[np.ndarray]) -> Any:
                 inputs, channels, kernel, stride, padding, groups=groups, bias=False
             )
             _fill(torch, made, weight)
-        case networks.Norm():
+        case networks.Norm(images):
             scale, shift = next(weights), next(weights)
-            made = torch.nn.BatchNorm2d(len(scale), EPS)
+            made = (torch.nn.BatchNorm2d if images else torch.nn.BatchNorm1d)(len(scale), EPS)
             _fill(torch, made, scale, shift)
         case networks.Linear():
             weight, bias = next(weights), next(weights)
             made = torch.nn.Linear(*weight.shape[::-1])
             _fill(torch, made, weight, bias)
         case networks.Residual(body, shortcut):
-            inside = _sequential(torch, body, weights)
-            made = _residual(torch, inside, _sequential(torch, shortcut, weights))
+            inside = sequential(torch, body, weights)
+            made = _residual(torch, inside, sequential(torch, shortcut, weights))
         case networks.Relu():
             made = torch.nn.ReLU()
-        case networks.MaxPool():
-            made = torch.nn.MaxPool2d(2)
+        case networks.MaxPool(kernel, stride, padding):
+            made = torch.nn.MaxPool2d(kernel, stride, padding)
         case networks.GlobalPool():
             made = torch.nn.AdaptiveAvgPool2d(1)
         case networks.Flatten():

@@ -15,6 +15,7 @@ cdef extern from "driver/convolution.h" nogil:
         ptrdiff_t groups
         bn_window window[2]
         bn_conv_epilogue epilogue
+        bint winograd
     int bn_convolve(const bn_convolution *call, const void *bias)
     int bn_convolve_dx(const bn_convolution *call)
     int bn_convolve_dweight(const bn_convolution *call, void *dbias)
@@ -53,9 +54,10 @@ cdef int convolution_memory_found(int found) except -1:
 
 
 def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
-             tuple dilation):
+             tuple dilation, bint winograd):
     """The convolution of x, into y. `before` is the padding above and left of the image."""
     cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
+    call.winograd = winograd
     cdef const void *bias_data = NULL
     cdef int found
     if bias is not None:
@@ -66,8 +68,8 @@ def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple strid
 
 
 def convolve_with(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
-                  tuple dilation, residual, int activation, double negative_slope, tuple size=None,
-                  tuple kernel=None, positions=None):
+                  tuple dilation, bint winograd, residual, int activation, double negative_slope,
+                  tuple size=None, tuple kernel=None, positions=None):
     """activation(convolution + residual), into y; or the maxima of its windows, which lie side by side.
 
     For the maxima, `size` is the height and width of the convolution, and `kernel` that of a window."""
@@ -76,6 +78,7 @@ def convolve_with(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple 
     cdef int found
     if bias is not None:
         bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
+    call.winograd = winograd
     if residual is not None:
         call.epilogue.residual = images_of(residual)
     call.epilogue.activation = <bn_activation>activation
@@ -91,9 +94,10 @@ def convolve_with(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple 
 
 
 def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, cnp.ndarray dx, tuple stride, tuple before,
-                tuple dilation):
+                tuple dilation, bint winograd):
     """The gradient with respect to x, into dx."""
     cdef bn_convolution call = convolution_of(dx, weight, dy, stride, before, dilation)
+    call.winograd = winograd
     cdef int found
     with nogil:
         found = bn_convolve_dx(&call)
@@ -101,9 +105,10 @@ def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, cnp.ndarray dx, tuple stride
 
 
 def convolve_dweight(cnp.ndarray x, cnp.ndarray dy, cnp.ndarray dweight, dbias, tuple stride,
-                     tuple before, tuple dilation):
+                     tuple before, tuple dilation, bint winograd):
     """The gradient with respect to the weight, into dweight, and to the bias, unless dbias is None."""
     cdef bn_convolution call = convolution_of(x, dweight, dy, stride, before, dilation)
+    call.winograd = winograd
     cdef void *dbias_data = NULL
     cdef int found
     if dbias is not None:

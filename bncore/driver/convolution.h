@@ -27,6 +27,7 @@ typedef struct {
     ptrdiff_t groups;
     bn_window window[2];
     bn_conv_epilogue epilogue; /* of bn_convolve; with groups of several channels there must be none */
+    int winograd; /* whether convolutions of 3 x 3 may be Winograd's where that is faster */
     int depthwise; /* set by the driver: each channel of y is computed from one of x */
 } bn_convolution;
 

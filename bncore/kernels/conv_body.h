@@ -434,12 +434,19 @@ static void NAME(copy_pixels)(void *to, bn_pixel_steps to_steps, const void *fro
     }
 }
 
+#include "winograd_body.h"
+
 static const bn_conv_kernels NAME(conv_table) = {
     .itemsize = sizeof(real),
     .lanes = NAME(VEC),
     .block = NAME(BLOCK),
     .pack_weights = NAME(pack_weights),
     .convolve = NAME(convolve),
+    .winograd_weights = NAME(winograd_weights),
+    .winograd_input = NAME(winograd_input),
+    .winograd_output = NAME(winograd_output),
+    .winograd_dy = NAME(winograd_dy),
+    .winograd_dweight = NAME(winograd_dweight),
     .add_dweight = NAME(add_dweight),
     .add_dbias = NAME(add_dbias),
     .sum_dweights = NAME(sum_dweights),

@@ -126,6 +126,26 @@ typedef struct {
     /* y = activation(bias + x * weight (+ y)) at each pixel of the grid. The bias has whole vectors too. */
     void (*convolve)(void *y, const void *x, const void *weight, const void *bias, const bn_grid *grid,
                      ptrdiff_t outputs, const bn_conv_end *end);
+    /* Winograd's convolution of 3 x 3. A place is one of the 16 products of a tile. What is transformed has
+       a vector of channels for each tile, and the tiles of a place one after the other; `place` is the
+       distance to the next place. */
+
+    /* The weights of a block of output channels, for each place as `convolve` reads them. */
+    void (*winograd_weights)(void *packed, ptrdiff_t place, const void *weight, const bn_weights *w,
+                             ptrdiff_t o);
+    /* `tiles` tiles side by side, which begin every second pixel. */
+    void (*winograd_input)(void *to, ptrdiff_t place, const void *x, ptrdiff_t row, ptrdiff_t column,
+                           ptrdiff_t tiles, ptrdiff_t channels);
+    /* Their outputs, `rows` (1 or 2) * `columns`, of `pitch` channels each. */
+    void (*winograd_output)(void *y, ptrdiff_t row, ptrdiff_t column, const void *from, ptrdiff_t place,
+                            const void *bias, ptrdiff_t tiles, ptrdiff_t rows, ptrdiff_t columns,
+                            ptrdiff_t pitch, const bn_conv_end *end);
+    /* Tiles of dy, whose products with those of x are summed by add_dweight for each place. */
+    void (*winograd_dy)(void *to, ptrdiff_t place, const void *dy, ptrdiff_t row, ptrdiff_t column,
+                        ptrdiff_t tiles, ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t pitch);
+    /* The gradient of the weight from these sums, like sum_dweights. */
+    void (*winograd_dweight)(void *dweight, const bn_weights *w, const void *parts, ptrdiff_t count,
+                             ptrdiff_t pitch, ptrdiff_t i);
     /* Add to dweight, which has `pitch` output channels in a row for each value of each tap, the sum over
        all pixels of x * dy, for output channels `begin` to `end`. */
     void (*add_dweight)(void *dweight, const void *x, const void *dy, const bn_grid *grid,

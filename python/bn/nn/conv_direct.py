@@ -12,6 +12,7 @@ import numpy as np
 from bn._core import core
 from bn.functional import epilogue_of
 from bn.nn.window import Window
+from bn.nn.winograd import allowed
 from bn.recording.waiting import Activation, MaxPooling
 from bn.types import Array, Shape
 
@@ -22,7 +23,9 @@ FAST = core.has_vectors() and core.selected_isa() != "baseline"
 def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
     """Compute y."""
     bias = None if bias is None else np.ascontiguousarray(bias)
-    core.convolve(_aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window))
+    core.convolve(
+        _aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window), allowed(x.dtype)
+    )
 
 
 def convolve_with(
@@ -56,7 +59,8 @@ def convolve_with(
         size = window.output_size("Conv2d", (x.shape[2], x.shape[3]))
         end = (size, pooling.kernel, positions)
     core.convolve_with(
-        _aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window), residual,
+        _aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window),
+        allowed(x.dtype), residual,
         *epilogue_of(*(activation or (None, 0.0))), *end,
     )  # fmt: skip
 
@@ -72,7 +76,9 @@ def convolve_backward(
 
 def convolve_dx(weight: Array, window: Window, dy: Array, dx: Array) -> None:
     """Compute dx."""
-    core.convolve_dx(_aligned(dy), np.ascontiguousarray(weight), dx, *_steps(window))
+    core.convolve_dx(
+        _aligned(dy), np.ascontiguousarray(weight), dx, *_steps(window), allowed(dy.dtype)
+    )
 
 
 def convolve_dweight(
@@ -80,7 +86,9 @@ def convolve_dweight(
 ) -> Array:
     """Compute dbias and return the gradient of the weight, which has this shape."""
     dweight: Array = np.empty(shape, x.dtype)
-    core.convolve_dweight(_aligned(x), _aligned(dy), dweight, dbias, *_steps(window))
+    core.convolve_dweight(
+        _aligned(x), _aligned(dy), dweight, dbias, *_steps(window), allowed(x.dtype)
+    )
     return dweight
 
 
