@@ -321,7 +321,8 @@ class BatchNorm(Module):
             eps = self.convention.kernel_eps(self.eps)
             call = Call(x, axis, eps, self.statistics(x, axis))
         else:
-            call = self._call_with_running(x, axis)
+            mean, var, eps = self.normalizing()
+            call = Call(x, axis, eps, None, (mean.copy(), var.copy()))
         batch = call.batch
         if batch is None and self.lets_in(training):
             batch = self.statistics(x, axis)
@@ -490,13 +491,10 @@ class BatchNorm(Module):
 
     def normalize_with_running(self, x: Array, axis: int) -> tuple[Array, Call]:
         """Normalize x with the running statistics, as in eval mode."""
-        call = self._call_with_running(x, axis)
-        return normalize(x, call.mean, call.var, *self.affine_arrays(), call.eps, axis=axis), call
-
-    def _call_with_running(self, x: Array, axis: int) -> Call:
         mean, var, eps = self.normalizing()
+        y = normalize(x, mean, var, *self.affine_arrays(), eps, axis=axis)
         # copies, because a later batch changes the running statistics in place
-        return Call(x, axis, eps, None, (mean.copy(), var.copy()))
+        return y, Call(x, axis, eps, None, (mean.copy(), var.copy()))
 
     def normalizing(self) -> tuple[Array, Array, float]:
         """The mean, var and eps of ``(x - mean) / sqrt(var + eps)`` in eval mode."""
