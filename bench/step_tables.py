@@ -29,7 +29,10 @@ def show(result: dict[str, Any]) -> None:
         if net.get("profile"):
             rows = [Row(**row) for row in net["profile"]]
             for part in (rows, by_kind(rows)):
-                print("\n" + tables.plain(f"bn, {net['title']}: ms", layers(part)))
+                print(
+                    "\n"
+                    + tables.plain(f"bn, {net['title']}, each layer by itself: ms", layers(part))
+                )
     print()
     for line in notes(result):
         print(line)

@@ -286,7 +286,8 @@ def test_a_batch_normalization_on_another_axis_than_a_linear_layers_last_is_kept
 
 def test_a_batch_normalization_in_training_mode_is_not_folded():
     model = used(conv_and(BatchNorm2d(6)))
-    assert why_kept(model.train()) == "it is in training mode: call eval() first"
+    with pytest.warns(UserWarning, match="in training mode: call eval"):
+        assert why_kept(model.train()) == "it is in training mode: call eval() first"
     model.eval()[1].use_batch_stats = True
     assert why_kept(model).endswith("use_batch_stats is True")
 

@@ -495,3 +495,9 @@ def test_a_plan_follows_the_mode_and_the_switch(capsys):
     assert "0 + 1" not in capsys.readouterr().out
     with pytest.raises(TypeError, match=r"plan takes a model, .* got the layer ReLU"):
         nn.ReLU().plan((4,))
+
+
+def test_a_plan_names_the_operations_of_models_inside(capsys):
+    block = nn.Residual(nn.Sequential(conv(4, 4), bn.BatchNorm2d(4)))
+    nn.Sequential(block, nn.ReLU()).plan((4, 5, 5))
+    assert "0.body.1 + 0 (add) + 1" in capsys.readouterr().out

@@ -353,7 +353,7 @@ def test_training_for_one_call_reaches_dropout():
 def test_the_forward_of_a_model_by_itself_is_not_recorded_and_backward_says_so():
     model, x = nn.Sequential(nn.Tanh()), normal(2, 2)
     model.forward(x)
-    with pytest.raises(RuntimeError, match=r"model\(x\), is recorded, model\.forward\(x\) is not"):
+    with pytest.raises(RuntimeError, match=r"no_grad\(\), and model\.forward\(x\) is not"):
         model.backward(x)
 
 

@@ -148,3 +148,17 @@ def test_the_weights_of_a_model_go_to_keras_and_back(keras):
     x = rng.standard_normal((3, 6, 6, 3)).astype(np.float32)
     expected = theirs(x, training=False).detach().numpy()
     np.testing.assert_allclose(ours.eval()(x), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(2, 2), nn.Conv2d(2, 2, 1)])
+def test_an_array_in_the_place_of_a_parameter_is_refused(layer):
+    before = layer.weight
+    with pytest.raises(TypeError, match=r"weight of .* must be a Parameter or None, got ndarray"):
+        layer.weight = np.ones((2, 2))
+    assert layer.weight is before
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(2, 2), bn.BatchNorm1d(2), nn.Sequential()])
+def test_trainable_is_true_or_false(layer):
+    with pytest.raises(TypeError, match="trainable must be True or False, got 'no'"):
+        layer.trainable = "no"

@@ -544,6 +544,7 @@ class Module:
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        _check.flag("trainable", value)
         for _, parameter in self.own_parameters():
             parameter.trainable = value
             if not value:

@@ -46,8 +46,8 @@ def dy(layer: str, value: Array, kept: Any) -> None:
 
 def not_recorded_model(model: str) -> RuntimeError:
     return RuntimeError(
-        f"{model}.backward must follow {model}'s forward, once for each call; a call of the model "
-        "itself, model(x), is recorded, model.forward(x) is not"
+        f"{model}.backward must follow {model}'s forward, once for each call; "
+        "model(x) is recorded, but not within nn.no_grad(), and model.forward(x) is not"
     )
 
 

@@ -280,3 +280,11 @@ def same_output(layer: str, y: Array, again: Array) -> None:
             f"{layer} must give the same output for the same x each time, got two that differ by "
             f"up to {abs(y - again).max():.3g}"
         )
+
+
+def parameter(name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(
+            f"{name} must be a Parameter or None, got {type(value).__name__} "
+            "(its values are set by layer.weight[...] = array)"
+        )

@@ -620,6 +620,7 @@ class BatchNorm(Module):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
+        _check.flag("trainable", value)
         self.train_affine = value
         self.use_batch_stats = self.update_stats = None if value else False
 

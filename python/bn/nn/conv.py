@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -132,15 +133,7 @@ class Conv2d(Weighted):
         >>> window.before, window.after
         ((0, 0), (1, 1))
         """
-        if self.padding == "same":
-            total = [d * (k - 1) for d, k in zip(self.dilation, self.kernel_size, strict=True)]
-            before, after = (
-                (total[0] // 2, total[1] // 2),
-                (total[0] - total[0] // 2, total[1] - total[1] // 2),
-            )
-        else:
-            before = after = (0, 0) if isinstance(self.padding, str) else self.padding
-        return Window(self.kernel_size, self.stride, before, after, self.dilation)
+        return _window(self.kernel_size, self.stride, self.padding, self.dilation)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("Conv2d", input_shape, self.axis, self.in_channels)
@@ -205,3 +198,14 @@ class Conv2d(Weighted):
         text += f", groups={self.groups}" * (self.groups != 1)
         text += ", bias=False" * (not self.has_bias)
         return text + f", axis={self.axis}" * (self.axis != 1)
+
+
+@lru_cache(1024)
+def _window(kernel: Pair, stride: Pair, padding: Pair | str, dilation: Pair) -> Window:
+    if padding == "same":
+        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        before = (total[0] // 2, total[1] // 2)
+        after = (total[0] - before[0], total[1] - before[1])
+    else:
+        before = after = (0, 0) if isinstance(padding, str) else padding
+    return Window(kernel, stride, before, after, dilation)

@@ -93,7 +93,7 @@ def convolve_dweight(
 
 
 def _aligned(images: Array) -> Array:
-    return np.require(images, requirements="A")
+    return images if images.flags.aligned else np.require(images, requirements="A")
 
 
 def _steps(window: Window) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:

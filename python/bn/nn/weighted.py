@@ -52,6 +52,11 @@ class Weighted(Module):
         self._generator: np.random.Generator | None = generator(rng)  # until it has drawn
         self._outputs, self._wants_bias = outputs, bias
 
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in ("weight", "bias"):
+            _check.parameter(f"{name} of {type(self).__name__}", value, Parameter)
+        super().__setattr__(name, value)
+
     @property
     def built(self) -> bool:
         return "weight" in vars(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 from bn import _check
@@ -66,7 +67,12 @@ class Window(NamedTuple):
         ValueError
             The padded image is smaller than the kernel.
         """
-        room = [n + p + q - d * (k - 1) - 1 for n, k, _, p, q, d in zip(size, *self, strict=True)]
-        smallest = (max(0, size[0] - room[0]), max(0, size[1] - room[1]))
-        _check.pixels_at_least(layer, size, smallest)
-        return room[0] // self.stride[0] + 1, room[1] // self.stride[1] + 1
+        return _output_size(self, layer, (size[0], size[1]))
+
+
+@lru_cache(1024)
+def _output_size(window: Window, layer: str, size: Pair) -> Pair:
+    room = [n + p + q - d * (k - 1) - 1 for n, k, _, p, q, d in zip(size, *window, strict=True)]
+    smallest = (max(0, size[0] - room[0]), max(0, size[1] - room[1]))
+    _check.pixels_at_least(layer, size, smallest)
+    return room[0] // window.stride[0] + 1, room[1] // window.stride[1] + 1

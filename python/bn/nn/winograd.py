@@ -16,9 +16,9 @@ _mode: ContextVar[tuple[bool, Any] | None] = ContextVar("bn_winograd", default=N
 class winograd(core.Setting):
     """Within it, convolutions may use Winograd's algorithm (True), or do not (False).
 
-    Outside of it they do: convolutions of float32 with kernels of 3 x 3 and a stride of 1, from 16
-    channels on, compute tiles of 2 x 2 outputs with 16 products of each pair of channels in place
-    of 36, forward and for the gradient of their input.
+    Outside of it they do: convolutions of float32 with kernels of 3 x 3, a stride of 1 and at least
+    16 channels in and 16 out (24 for the gradient of the weight) compute tiles of 2 x 2 outputs
+    with 16 products of each pair of channels in place of 36, forward and backward.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ class winograd(core.Setting):
     Notes
     -----
     It holds for this thread. Errors are up to a few times as large as without it, at most about
-    1e-6 of the largest output. A pixel that is not finite makes all outputs of its tiles NaN.
+    1e-6 of the largest output. A pixel that is not finite makes more outputs NaN or infinite than
+    those that are computed from it: all of the tiles that it is in, up to 16 for each channel.
 
     References
     ----------

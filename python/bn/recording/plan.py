@@ -92,7 +92,7 @@ def plan(model: Module, input_shape: Shape, batch_size: int = 32) -> str:
             continue
         size = moved(record, call)
         total += size
-        names = " + ".join(each.path or each.name for each in (*call.joined, call))
+        names = " + ".join(_label(each) for each in (*call.joined, call))
         how = call.waiting.how() if isinstance(call.waiting, Joinable) else ""
         rows.append((names, how, f"{record.values[call.output].shape}", f"{size:,}"))
     mode = "training" if model.training else "evaluation"
@@ -112,6 +112,13 @@ def moved(record: Plan, call: Call) -> int:
     layers = {id(c.layer): c.layer for c in (*call.joined, call) if c.layer is not None}
     weights = sum(p.data.nbytes for layer in layers.values() for p in layer.parameters())
     return arrays + weights + (call.waiting.extra_bytes() if call.waiting is not None else 0)
+
+
+def _label(call: Call) -> str:
+    """The path of a layer, or an operation and the path of the model that it is in."""
+    if call.layer is not None:
+        return call.path
+    return f"{call.path} ({call.name})" if call.path else call.name
 
 
 def _bytes(value: Value) -> int:

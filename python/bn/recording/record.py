@@ -197,15 +197,21 @@ class Record:
         self._note_layer(layer, args, y, frame)
         return y
 
-    def _note_layer(self, layer: Module, args: Sequence[Any], y: Value, frame: Frame) -> Call:
+    def _note_layer(
+        self, layer: Module, args: Sequence[Any], y: Value, frame: Frame
+    ) -> Call | None:
+        if not self.keeps:
+            return None
         call = Call(type(layer).__name__, tuple([_target(a) for a in args]), y.index)
         call.layer, call.frame = layer, frame
         return self._note(call)
 
-    def _note(self, call: Call) -> Call:
+    def _note(self, call: Call) -> Call | None:
+        """Record a call; None where nothing is kept."""
+        if not self.keeps:
+            return None
         call.owners = tuple(self._inside)
-        if self.keeps:
-            self.calls.append(call)
+        self.calls.append(call)
         return call
 
     def _output(
@@ -281,11 +287,13 @@ class Record:
             self.note_alone(value)
         return not value.joined
 
-    def _join(self, value: Value, y: Value, call: Call, joined: Waiting, *others: int) -> Value:
+    def _join(
+        self, value: Value, y: Value, call: Call | None, joined: Waiting, *others: int
+    ) -> Value:
         """y, which is computed together with a value that waits; others have gradients too."""
         value.joined, before = True, value.maker
-        assert before is not None
-        call.joined, call.operands = (*before.joined, before), (*before.operands, *others)
+        if call is not None and before is not None:
+            call.joined, call.operands = (*before.joined, before), (*before.operands, *others)
         return y.wait(joined, call)
 
     def note_alone(self, value: Value) -> None:

@@ -243,10 +243,10 @@ def _refused(name: str, words: str) -> None:
 
 
 for _name, _words in {
-    "__iadd__": "+=",
-    "__isub__": "-=",
-    "__imul__": "*=",
-    "__itruediv__": "/=",
+    "__iadd__": "+= (write x = x + y)",
+    "__isub__": "-= (write x = x - y)",
+    "__imul__": "*= (write x = x * y)",
+    "__itruediv__": "/= (write x = x / y)",
     "__pow__": "**",
     "__rpow__": "**",
     "__matmul__": "@",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from contextvars import ContextVar
@@ -162,7 +161,8 @@ class Joinable(Waiting):
         return self._with("residual", other)
 
     def _with(self, name: str, part: object) -> Joinable:
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
         setattr(twin, name, part)
         return twin
 

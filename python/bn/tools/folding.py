@@ -56,10 +56,11 @@ class Folded:
     Examples
     --------
     >>> from bn import BatchNorm1d, nn
-    >>> print(fold(nn.Sequential(nn.Linear(2, 2, rng=0), BatchNorm1d(2)).train()))
+    >>> norm = BatchNorm1d(2, track_running_stats=False)
+    >>> print(fold(nn.Sequential(nn.Linear(2, 2, rng=0), norm).eval()))
     0 folded, largest difference 0.0e+00 in float64
     1 kept
-      1: it is in training mode: call eval() first
+      1: it has no running statistics
     """
 
     model: Module
@@ -227,9 +228,10 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
         kept[""] = NO_LAYER
     folded, error = _fold_in_order(order, layers, alone, kept)
     take_out(model, {norm for _, norm in folded})
-    unknown = sum(reason == UNKNOWN for reason in kept.values())
-    if unknown:
-        warnings.warn(_check.not_folded(unknown, UNKNOWN), UserWarning, stacklevel=2)
+    for reason in (UNKNOWN, TRAINING):
+        count = sum(why == reason for why in kept.values())
+        if count:
+            warnings.warn(_check.not_folded(count, reason), UserWarning, stacklevel=2)
     return Folded(model, tuple(folded), kept, error)
 
 
