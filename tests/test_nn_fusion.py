@@ -137,15 +137,12 @@ def test_of_two_normalizations_that_are_added_one_takes_the_other():
     assert_fusion(make, x, ["BatchNorm2d add ReLU"])
 
 
-def test_halves_are_computed_together_too():
-    def make():
-        return nn.Sequential(bn.BatchNorm2d(4), nn.LeakyReLU())
-
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU])
+def test_halves_are_refused_by_activations_in_a_model_too(activation):
+    model = nn.Sequential(bn.BatchNorm2d(4), activation())
     x = normal(2, 4, 3, 3, dtype=np.float32, seed=1).astype(np.float16)
-    with nn.no_grad():
-        y = make()(x)
-    expected = bn.normalize_batch(x, activation="leaky_relu")[0]
-    np.testing.assert_array_equal(y, expected)
+    with pytest.raises(TypeError, match=r"in 1: x of .*ReLU must be float32 or float64"):
+        model(x)
 
 
 def test_several_steps_leave_the_same_running_statistics():
@@ -501,3 +498,67 @@ def test_a_plan_names_the_operations_of_models_inside(capsys):
     block = nn.Residual(nn.Sequential(conv(4, 4), bn.BatchNorm2d(4)))
     nn.Sequential(block, nn.ReLU()).plan((4, 5, 5))
     assert "0.body.1 + 0 (add) + 1" in capsys.readouterr().out
+
+
+# ---- what changes between a call and the moment its output is computed ----
+
+
+def test_parameters_that_are_replaced_after_a_call_do_not_matter_for_its_output():
+    class Quantized(nn.Module):
+        def __init__(self):
+            self.conv, self.norm, self.act = conv(3, 4), bn.BatchNorm2d(4), nn.ReLU()
+
+        def forward(self, x):
+            kept = self.conv.weight.data
+            self.conv.weight.data = np.round(kept * 8) / 8
+            x = self.conv(x)
+            self.conv.weight.data = kept
+            self.norm.weight[...] = 2
+            x = self.norm(x)
+            self.norm.weight[...] = 1
+            return self.act(x)
+
+    x = normal(2, 3, 6, 6, dtype=np.float32)
+    with nn.fused(False):
+        expected = Quantized()(x)
+    np.testing.assert_array_equal(Quantized()(x), expected)
+
+
+def test_winograd_is_as_it_was_at_the_call():
+    def forward(x, layer):
+        with nn.winograd(False):
+            return layer(x)
+
+    layer, x = conv(16, 16), normal(2, 16, 8, 8, dtype=np.float32)
+    with nn.winograd(False):
+        expected = layer(x)
+    np.testing.assert_array_equal(forward_of(forward, layer)(x), expected)
+    assert not np.array_equal(layer(x), expected)
+
+
+def test_a_step_between_forward_and_backward_does_not_change_where_the_activation_was_open():
+    x = normal(4, 3, 8, 8, seed=1)
+    grads = []
+    for fused in (True, False):
+        model = nn.Sequential(bn.BatchNorm2d(3, dtype=np.float64), nn.ReLU())
+        with nn.fused(fused):
+            y = model(x)
+            model[0].bias[...] += 1
+            model.backward(np.ones_like(y))
+        grads.append(model[0].bias.grad)
+    np.testing.assert_array_equal(*grads)
+
+
+@pytest.mark.parametrize("pool", [False, True])
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_the_gradient_passes_a_relu_where_y_is_no_number(name, pool):
+    def make():
+        norm = bn.BatchNorm2d(3, dtype=np.float64)
+        getattr(norm, name)[1] = np.nan
+        return nn.Sequential(norm, nn.ReLU(), *[nn.MaxPool2d(2)] * pool)
+
+    x = nn.channels_last(normal(2, 3, 4, 4, dtype=np.float64, seed=1))
+    _, ours, _ = outcome(make, x, fused=True)
+    _, theirs, _ = outcome(make, x, fused=False)
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)

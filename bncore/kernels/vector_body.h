@@ -36,10 +36,11 @@ ALWAYS_INLINE NAME(vec) NAME(keep_first)(NAME(vec) v, ptrdiff_t n)
     return v * NAME(load)(ones_then_zeros + 16 - n);
 }
 
-/* g * activation'(z) */
+/* g * activation'(z). Where z is NaN, the gradient passes a ReLU, as in PyTorch. */
 ALWAYS_INLINE NAME(vec) NAME(gate)(NAME(vec) g, NAME(vec) z, bn_activation activation, real slope)
 {
-    return SELECT(z > 0, g, activation == BN_RELU ? (NAME(vec)){0} : g * slope);
+    if (activation == BN_RELU) return SELECT(z <= 0, NAME(splat)(0), g);
+    return SELECT(z > 0, g, g * slope);
 }
 
 /* ---- data ---- */

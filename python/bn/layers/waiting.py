@@ -36,6 +36,10 @@ class Normalization(Joinable):
     def __init__(self, layer: BatchNorm, call: Call) -> None:
         super().__init__(call.x, call.x.shape, call.axis)
         self.layer, self.call = layer, call
+        # copies, because what waits must not see parameters that change after the call
+        weight, bias = layer.affine_arrays()
+        self._weight = None if weight is None else weight.copy()
+        self._bias = None if bias is None else bias.copy()
         self._pooled: Array | None = None  # the values of x that a pooling takes
 
     def how(self) -> str:
@@ -64,8 +68,9 @@ class Normalization(Joinable):
         return y
 
     def _pool(self, pooling: MaxPooling) -> Array:
-        weight, _ = self.layer.affine_arrays()
-        sign = np.ones(self.x.shape[self.axis]) if weight is None else np.sign(weight)
+        sign = np.ones(self.x.shape[self.axis]) if self._weight is None else np.sign(self._weight)
+        if self._bias is not None:
+            sign = np.where(np.isnan(self._bias), np.nan, sign)  # then every y is NaN
         values = core.empty(self.shape, self.dtype, self.x)
         self.positions = core.empty(self.shape, np.uint8, self.x)
         x, y, places = (channels_first(a, self.axis) for a in (self.x, values, self.positions))
@@ -74,7 +79,7 @@ class Normalization(Joinable):
 
     def _constants(self) -> tuple[int, Array, Array, Array | None, Array | None, float]:
         call = self.call
-        return call.axis, call.mean, call.var, *self.layer.affine_arrays(), call.eps
+        return call.axis, call.mean, call.var, self._weight, self._bias, call.eps
 
     def _epilogue(self) -> tuple[int, float]:
         return epilogue_of(*(self.activation or (None, 0.0)))

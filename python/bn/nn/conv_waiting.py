@@ -12,6 +12,7 @@ from bn.images import channels_first
 from bn.nn import conv_direct
 from bn.nn.conv_strategy import strategy
 from bn.nn.memory_order import empty_channels_last
+from bn.nn.winograd import allowed, winograd
 from bn.recording.waiting import Joinable, MaxPooling
 from bn.types import Array, Shape
 
@@ -34,6 +35,8 @@ class Convolution(Joinable):
     def __init__(self, layer: Conv2d, x: Array, shape: Shape) -> None:
         super().__init__(x, shape, layer.axis % 4)
         self.layer = layer
+        # as they are at the call; only what is written into the arrays later is seen
+        self._parameters, self._winograd = layer.parameters_as(x.dtype), allowed(x.dtype)
 
     def how(self) -> str:
         return "kernels" if strategy() is conv_direct else "matrix products"
@@ -47,8 +50,14 @@ class Convolution(Joinable):
         return pooling.side_by_side
 
     def array(self) -> Array:
+        if self._winograd == allowed(self.dtype):
+            return self._array()
+        with winograd(self._winograd):
+            return self._array()
+
+    def _array(self) -> Array:
         y = self._empty(self.shape, self.dtype)
-        parameters = (*self.layer.parameters_as(self.dtype), self.layer.window)
+        parameters = (*self._parameters, self.layer.window)
         if self.residual is None and self.activation is None and self.pooling is None:
             strategy().convolve(self._nchw(self.x), *parameters, self._nchw(y))
             return y

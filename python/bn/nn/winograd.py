@@ -33,7 +33,8 @@ class winograd(core.Setting):
     -----
     It holds for this thread. Errors are up to a few times as large as without it, at most about
     1e-6 of the largest output. A pixel that is not finite makes more outputs NaN or infinite than
-    those that are computed from it: all of the tiles that it is in, up to 16 for each channel.
+    those that are computed from it: all of the tiles that it is in, up to 16 for each channel. So
+    do values above 8e37, because pixels are added before they are multiplied.
 
     References
     ----------

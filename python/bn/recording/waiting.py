@@ -140,12 +140,13 @@ class Joinable(Waiting):
 
     def then(self, layer: Module) -> Joinable | None:
         part = layer.epilogue()
-        if self.pooling is not None or part is None or not self.joins():
+        usual = self.dtype in (np.float32, np.float64)
+        if self.pooling is not None or part is None or not usual or not self.joins():
             return None
         if isinstance(part, Activation):
             return self._with("activation", part) if self.activation is None else None
-        usual = part.axis == self.axis and self.dtype in (np.float32, np.float64)
-        if not usual or len(self.shape) != 4 or math.prod(part.kernel) > LARGEST_WINDOW:
+        images = part.axis == self.axis and len(self.shape) == 4
+        if not images or math.prod(part.kernel) > LARGEST_WINDOW:
             return None
         shape = part.output_shape(self.shape)
         if shape is None or 0 in shape or not self.pools(part):
