@@ -39,7 +39,7 @@ ALWAYS_INLINE NAME(vec) NAME(keep_first)(NAME(vec) v, ptrdiff_t n)
 /* g * activation'(z). Where z is NaN, the gradient passes a ReLU, as in PyTorch. */
 ALWAYS_INLINE NAME(vec) NAME(gate)(NAME(vec) g, NAME(vec) z, bn_activation activation, real slope)
 {
-    if (activation == BN_RELU) return SELECT(z <= 0, NAME(splat)(0), g);
+    if (activation == BN_RELU) return ZERO_WHERE(z <= 0, g);
     return SELECT(z > 0, g, g * slope);
 }
 

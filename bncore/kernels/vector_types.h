@@ -11,8 +11,11 @@
 #define SELECT(condition, a, b)                                                                   \
     ((__typeof__(a))(((condition) & (__typeof__(condition))(a)) |                                 \
                      (~(condition) & (__typeof__(condition))(b))))
+/* a, but 0 where `condition` holds. */
+#define ZERO_WHERE(condition, a) ((__typeof__(a))(~(condition) & (__typeof__(condition))(a)))
 #else
 #define VECTOR(bytes)
+#define ZERO_WHERE(condition, a) ((condition) ? 0 : (a))
 #define UNALIGNED(bytes, type)
 #define CONVERT(v, type) ((type)(v))
 #define SELECT(condition, a, b) ((condition) ? (a) : (b))
