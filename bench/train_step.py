@@ -20,6 +20,7 @@ from typing import Any
 import agreement
 import machine
 import networks
+import step_picture
 import step_tables
 import trainers
 from neighbour import neighbour
@@ -39,6 +40,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few networks, within a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to a file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the times (matplotlib)")
     parser.add_argument(
         "--neighbour", action="store_true", help="also beside a process that keeps a core busy"
     )
@@ -158,6 +160,9 @@ def main(argv: list[str] | None = None) -> None:
             result["left"].append(network.title)
     result["machine"] |= usage.so_far()
     step_tables.show(result)
+    if options.picture:
+        step_picture.draw(result, options.picture)
+        print(f"\nwrote {options.picture}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result, indent=1) + "\n")

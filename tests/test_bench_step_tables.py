@@ -75,3 +75,13 @@ def test_a_wrong_choice_of_networks_is_named(wrong, capsys):
     with pytest.raises(SystemExit):
         train_step.arguments(["--networks", wrong])
     assert repr(wrong) in capsys.readouterr().err
+
+
+def test_a_picture_shows_each_librarys_time_over_that_of_bn(tmp_path):
+    import step_picture
+
+    pytest.importorskip("matplotlib")
+    result = canned_result()
+    assert step_picture.ratios(result["networks"][0])["PyTorch"] == 0.5
+    step_picture.draw(result, tmp_path / "steps.png")
+    assert (tmp_path / "steps.png").stat().st_size > 1000

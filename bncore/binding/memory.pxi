@@ -70,7 +70,28 @@ cdef bint has_order_of(cnp.ndarray a, cnp.ndarray x):
 cdef cnp.ndarray ordered_like(cnp.ndarray a, cnp.ndarray x):
     """A copy of a, its axes in x's order in memory."""
     cdef cnp.ndarray copy = empty_like(x)
-    copy[...] = a
+    copy_values(copy, a)
+    return copy
+
+
+cdef int copy_values(cnp.ndarray to, cnp.ndarray a) except -1:
+    """to[...] = a, of equal shapes; on all cores if they are images of one dtype."""
+    cdef int number = cnp.PyArray_TYPE(a)
+    cdef bint real = number == cnp.NPY_FLOAT32 or number == cnp.NPY_FLOAT64
+    if (cnp.PyArray_NDIM(a) == 4 and real and cnp.PyArray_TYPE(to) == number and cnp.PyArray_ISALIGNED(a)
+            and cnp.PyArray_ISNOTSWAPPED(a)):
+        copy_images(to, a)
+    else:
+        to[...] = a
+    return 0
+
+
+def contiguous(cnp.ndarray a):
+    """a in C order: a itself, or a copy."""
+    if cnp.PyArray_IS_C_CONTIGUOUS(a):
+        return a
+    cdef cnp.ndarray copy = empty(tuple(cnp.PyArray_DIMS(a)[k] for k in range(cnp.PyArray_NDIM(a))), a.dtype)
+    copy_values(copy, a)
     return copy
 
 

@@ -2,7 +2,7 @@
 #ifndef BN_IMAGES_H
 #define BN_IMAGES_H
 
-#include <stddef.h>
+#include "kernels/kernels.h"
 
 /* A batch of images in any order in memory. The steps from one image, channel, row and column to the
    next count values. */
@@ -19,5 +19,9 @@ typedef struct {
 
 /* The windows of a call: along the rows, along the columns. */
 enum { BN_ROWS, BN_COLUMNS };
+
+/* Copy images to others of the same sizes, in another order in memory. */
+void bn_copy_images(const bn_conv_kernels *kernels, int threads, ptrdiff_t images, bn_images to,
+                    bn_images from);
 
 #endif

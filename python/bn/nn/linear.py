@@ -169,7 +169,7 @@ def _rows(a: Array, order: tuple[int, ...] | None) -> Array:
     """The places of a as rows; with an order of the axes of a sample, the samples."""
     if order is None:
         return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    return a.transpose(0, *order).reshape(len(a), math.prod(a.shape[1:]))
+    return core.contiguous(a.transpose(0, *order)).reshape(len(a), math.prod(a.shape[1:]))
 
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:

@@ -48,9 +48,7 @@ def channels_last(x: Array) -> Array:
     _check.images("channels_last", x, 1)
     if x.transpose(0, 2, 3, 1).flags.c_contiguous:
         return x
-    y = empty_channels_last(x.shape, x.dtype)
-    y[...] = x
-    return y
+    return core.in_order_of(x, empty_channels_last(x.shape, x.dtype))
 
 
 def empty_channels_last(shape: Shape, dtype: np.dtype[Any]) -> Array:

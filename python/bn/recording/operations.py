@@ -53,7 +53,8 @@ def negative(a: Array) -> Result:
 
 def reshape(a: Array, shape: Shape) -> Result:
     """The values in C order in another shape."""
-    return a.reshape(shape), lambda dy: (core.in_order_of(dy.reshape(a.shape), a),)
+    whole = core.contiguous(a) if a.ndim == 4 else a
+    return whole.reshape(shape), lambda dy: (core.in_order_of(dy.reshape(a.shape), a),)
 
 
 def transpose(a: Array, axes: Sequence[int]) -> Result:
