@@ -156,7 +156,7 @@ NETWORKS = (
     Network("32-64-128", 64, pooled(32, 64, 128), lr=0.002),
     Network("conv 24-48", 96, pooled(24, 48), lr=0.002),
     Network("ResNet-14", 64, resnet(2), quick=True),
-    Network("ResNet-20", 64, resnet(3)),
+    Network("ResNet-20", 64, resnet(3), lr=0.002),
     Network("depthwise separable", 64, separable(), quick=True, lr=0.05),
 )
 SERVED = tuple(
