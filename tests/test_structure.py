@@ -29,6 +29,7 @@ LEVELS = [
         "images",
         "masking",
         "memory",
+        "mode",
         "module",
         "onnx",
         "overlap",

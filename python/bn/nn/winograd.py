@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from bn import _check
-from bn._core import core
-
-_mode: ContextVar[tuple[bool, Any] | None] = ContextVar("bn_winograd", default=None)
+from bn.mode import Mode
 
 
-class winograd(core.Setting):
+class winograd(Mode):
     """Within it, convolutions may use Winograd's algorithm (True), or do not (False).
 
     Outside of it they do: convolutions of float32 with kernels of 3 x 3, a stride of 1 and at least
@@ -51,15 +47,6 @@ class winograd(core.Setting):
     True
     """
 
-    def __init__(self, mode: bool = True) -> None:
-        _check.flag("mode", mode)
-        super().__init__(_mode)
-        self.mode = mode
-
-    def value(self) -> bool:
-        """Whether Winograd's algorithm may be used within the block."""
-        return self.mode
-
 
 def allowed(dtype: np.dtype[Any]) -> bool:
     """Whether convolutions of this dtype may use Winograd's algorithm now.
@@ -70,5 +57,4 @@ def allowed(dtype: np.dtype[Any]) -> bool:
     ...     allowed(np.dtype(np.float32))
     False
     """
-    mode = _mode.get()
-    return dtype == np.float32 and (mode is None or mode[0])
+    return dtype == np.float32 and winograd.on()

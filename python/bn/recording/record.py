@@ -17,7 +17,7 @@ from bn.parameter import Parameter
 from bn.recording.kept import NOWHERE, Frame, current, frame_of, now
 from bn.recording.operations import Gradients, Result, add, part, reshape
 from bn.recording.value import Flattened, Value
-from bn.recording.waiting import Waiting, fuses
+from bn.recording.waiting import Waiting, fused
 from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Record:
     def __init__(self, model: Module, options: Mapping[str, Any]) -> None:
         self.model, self.options = model, options
         self.keeps = now() is not NOWHERE
-        self.fuses = fuses()
+        self.fuses = fused.on()
         self.calls: list[Call] = []
         self.inputs: list[int] = []
         self.result = 0

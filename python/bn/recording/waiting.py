@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bn import _check
 from bn._core import core
 from bn.images import channels_first
+from bn.mode import Mode
 from bn.types import Array, Shape
 
 if TYPE_CHECKING:
@@ -199,10 +198,8 @@ class Joinable(Waiting):
 
 # ---- whether layers are computed together ----
 
-_mode: ContextVar[tuple[bool, Any] | None] = ContextVar("bn_fused", default=None)
 
-
-class fused(core.Setting):
+class fused(Mode):
     """Within it, models compute adjoining layers in one pass (True), or each by itself (False).
 
     Outside of it they compute them in one pass. `bn.Module.plan` tells which layers these are.
@@ -230,25 +227,3 @@ class fused(core.Setting):
     >>> bool(np.allclose(model(x), y))
     True
     """
-
-    def __init__(self, mode: bool = True) -> None:
-        _check.flag("mode", mode)
-        super().__init__(_mode)
-        self.mode = mode
-
-    def value(self) -> bool:
-        """Whether layers are computed together within the block."""
-        return self.mode
-
-
-def fuses() -> bool:
-    """Whether layers are computed together now.
-
-    Examples
-    --------
-    >>> with fused(False):
-    ...     fuses()
-    False
-    """
-    mode = _mode.get()
-    return mode is None or mode[0]
