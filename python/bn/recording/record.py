@@ -186,7 +186,7 @@ class Record:
     def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
         """Run a layer, and record the call."""
         first = args[0] if args else None
-        if type(first) is Value and type(first.waiting) is Flattened and layer.takes_unflattened:
+        if layer.takes_unflattened and type(first) is Value and type(first.waiting) is Flattened:
             args, options = (first.waiting.unflattened, *args[1:]), {**options, "flatten": True}
         elif self.fuses and layer.fuses and type(first) is Value and len(args) == 1:
             y = self._waiting(layer, first, options)
@@ -203,8 +203,9 @@ class Record:
         if not self.keeps:
             return None
         call = Call(type(layer).__name__, tuple([_target(a) for a in args]), y.index)
-        call.layer, call.frame = layer, frame
-        return self._note(call)
+        call.layer, call.frame, call.owners = layer, frame, tuple(self._inside)
+        self.calls.append(call)
+        return call
 
     def _note(self, call: Call) -> Call | None:
         """Record a call; None where nothing is kept."""
