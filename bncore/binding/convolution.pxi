@@ -54,31 +54,18 @@ cdef int convolution_memory_found(int found) except -1:
 
 
 def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
-             tuple dilation, bint winograd):
-    """The convolution of x, into y. `before` is the padding above and left of the image."""
-    cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
-    call.winograd = winograd
-    cdef const void *bias_data = NULL
-    cdef int found
-    if bias is not None:
-        bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
-    with nogil:
-        found = bn_convolve(&call, bias_data)
-    convolution_memory_found(found)
+             tuple dilation, bint winograd, residual=None, int activation=0, double negative_slope=0,
+             tuple size=None, tuple kernel=None, positions=None):
+    """activation(convolution of x + residual), into y. `before` is the padding above and left of the image.
 
-
-def convolve_with(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
-                  tuple dilation, bint winograd, residual, int activation, double negative_slope,
-                  tuple size=None, tuple kernel=None, positions=None):
-    """activation(convolution + residual), into y; or the maxima of its windows, which lie side by side.
-
-    For the maxima, `size` is the height and width of the convolution, and `kernel` that of a window."""
+    With a `kernel`, y gets the maxima of windows of that size, which lie side by side, and `positions` the
+    number of each maximum in its window; `size` is then the height and width of the convolution."""
     cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
     cdef const void *bias_data = NULL
     cdef int found
+    call.winograd = winograd
     if bias is not None:
         bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
-    call.winograd = winograd
     if residual is not None:
         call.epilogue.residual = images_of(residual)
     call.epilogue.activation = <bn_activation>activation

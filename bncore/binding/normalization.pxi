@@ -5,7 +5,6 @@ cdef extern from "driver/layout.h" nogil:
     ctypedef struct bn_tensor:
         char *data
     ctypedef struct bn_layout:
-        bint channels_last
         ptrdiff_t channels
     bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides)
     bint bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides,

@@ -5,9 +5,7 @@
 #include "arena.h"
 #include "integers.h"
 
-enum {
-    CONV_SERIAL_BELOW = 1 << 20, /* multiplications */
-};
+enum { CONV_SERIAL_BELOW = 1 << 20 }; /* multiplications */
 
 /* ---- which pixels are computed from which ---- */
 
@@ -240,7 +238,7 @@ char *bn_place_to(const bn_relation *r, bn_item it, char *buffer, bn_grid *grid)
 }
 
 void bn_copy_item(const bn_relation *r, const bn_images *images, bn_item it, char *buffer, int load,
-                        ptrdiff_t channel, ptrdiff_t channels)
+                  ptrdiff_t channel, ptrdiff_t channels)
 {
     const bn_conv_kernels *k = r->call->kernels;
     const bn_pixel_steps inside = {r->pitch, 1}, outside = {images->column, images->channel};
@@ -256,7 +254,7 @@ void bn_copy_item(const bn_relation *r, const bn_images *images, bn_item it, cha
 }
 
 void bn_copy_to(const bn_relation *r, bn_item it, char *buffer, int load, ptrdiff_t channel,
-                    ptrdiff_t channels)
+                ptrdiff_t channels)
 {
     bn_copy_item(r, &r->to, it, buffer, load, channel, channels);
 }

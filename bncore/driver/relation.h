@@ -76,12 +76,12 @@ const char *bn_load_from(const bn_relation *r, bn_item it, char *buffer, bn_grid
 /* Where an item's pixels of `to` are: in the buffer, or in the images if they are laid out like it. Sets
    the grid's step from image to image. */
 char *bn_place_to(const bn_relation *r, bn_item it, char *buffer, bn_grid *grid);
-/* The same with `to`. */
-void bn_copy_to(const bn_relation *r, bn_item it, char *buffer, int load, ptrdiff_t channel,
-                    ptrdiff_t channels);
 /* Copy an item's pixels, some of their channels, from the buffer to images that are like `to`, or into it. */
 void bn_copy_item(const bn_relation *r, const bn_images *images, bn_item it, char *buffer, int load,
-                        ptrdiff_t channel, ptrdiff_t channels);
+                  ptrdiff_t channel, ptrdiff_t channels);
+/* The same with `to`. */
+void bn_copy_to(const bn_relation *r, bn_item it, char *buffer, int load, ptrdiff_t channel,
+                ptrdiff_t channels);
 /* How many threads to use: for small convolutions, waking threads costs more than they save. */
 int bn_conv_threads(const bn_convolution *call);
 /* Bytes of a worker's two buffers. */

@@ -88,30 +88,29 @@ class Normalization(Joinable):
 
     def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
         call, layer = self.call, self.layer
-        dresidual = dy
         if call.batch is None or self.x.size == 0:
-            dresidual = self.before_activation(dy)
-            dx, sums = layer.gradient(self._before_pooling(dresidual), call)
+            g = self.before_activation(dy)
+            dx, sums = layer.gradient(self._before_pooling(g), call)
         else:
-            if self.residual is not None and self.activation is not None:
-                dresidual = core.empty_like(self.x)
-            find = self._gradient if self.pooling is None else self._gradient_of_pooled
-            dx, sum_dy, sum_dy_xmu = find(dy, call.batch.count, dresidual)
+            adds = self.residual is not None and self.activation is not None
+            g = core.empty_like(self.x) if adds else dy
+            if self.pooling is None:
+                found = self._gradient(dy, call.batch.count, g if adds else None)
+            else:
+                found = self._gradient_of_pooled(dy, call.batch.count)
+            dx, sum_dy, sum_dy_xmu = found
             sums = trusted(BackwardSums, count=call.batch.count, dy=sum_dy, dy_xmu=sum_dy_xmu)
         layer.add_gradients(*layer.affine_gradients(call, sums))
-        return self.gradients(dx, dresidual)
+        return self.gradients(dx, g)
 
     def _gradient(
-        self, dy: Array, count: Doubles, dresidual: Array
+        self, dy: Array, count: Doubles, g: Array | None
     ) -> tuple[Array, Doubles, Doubles]:
-        """Find dx and its sums; `dresidual` gets the gradient of the residual, unless it is dy."""
+        """Find dx and its sums; g receives the gradient of what was activated."""
         y = None if self.residual is None else self.y
-        g = None if dresidual is dy else dresidual
         return core.backward(dy, self.x, *self._constants(), count, None, y, g, *self._epilogue())
 
-    def _gradient_of_pooled(
-        self, dy: Array, count: Doubles, _: Array
-    ) -> tuple[Array, Doubles, Doubles]:
+    def _gradient_of_pooled(self, dy: Array, count: Doubles) -> tuple[Array, Doubles, Doubles]:
         """Find dx, and the sums over the values that the pooling took."""
         assert self.pooling is not None and self.positions is not None and self._pooled is not None
         constants, epilogue = self._constants(), self._epilogue()

@@ -20,15 +20,7 @@ from bn.types import Array, Shape
 FAST = core.has_vectors() and core.selected_isa() != "baseline"
 
 
-def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
-    """Compute y."""
-    bias = None if bias is None else np.ascontiguousarray(bias)
-    core.convolve(
-        _aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window), allowed(x.dtype)
-    )
-
-
-def convolve_with(
+def convolve(
     x: Array,
     weight: Array,
     bias: Array | None,
@@ -39,7 +31,7 @@ def convolve_with(
     pooling: MaxPooling | None = None,
     positions: Array | None = None,
 ) -> None:
-    """Compute ``y = pooled(activation(convolution + residual))`` in one pass.
+    """Compute ``y = pooled(activation(convolution + residual))``, each of the three if it is given.
 
     Parameters
     ----------
@@ -47,22 +39,18 @@ def convolve_with(
         Of the shape of the convolution.
     activation : Activation, optional
     pooling : MaxPooling, optional
-        Whose windows lie side by side.
+        Its windows lie side by side.
     positions : ndarray of uint8, optional
         With a pooling: receives the number of each maximum in its window.
     """
     bias = None if bias is None else np.ascontiguousarray(bias)
-    if residual is not None:
-        residual = _aligned(residual)
-    end: tuple[Any, ...] = ()
+    residual = None if residual is None else _aligned(residual)
+    epilogue: tuple[Any, ...] = (residual, *epilogue_of(*(activation or (None, 0.0))))
     if pooling is not None:
         size = window.output_size("Conv2d", (x.shape[2], x.shape[3]))
-        end = (size, pooling.kernel, positions)
-    core.convolve_with(
-        _aligned(x), np.ascontiguousarray(weight), bias, y, *_steps(window),
-        allowed(x.dtype), residual,
-        *epilogue_of(*(activation or (None, 0.0))), *end,
-    )  # fmt: skip
+        epilogue += (size, pooling.kernel, positions)
+    images, weight = _aligned(x), np.ascontiguousarray(weight)
+    core.convolve(images, weight, bias, y, *_steps(window), allowed(x.dtype), *epilogue)
 
 
 def convolve_backward(

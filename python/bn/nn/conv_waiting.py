@@ -64,7 +64,7 @@ class Convolution(Joinable):
         self.y = y
         if self.pooling is not None:
             self.positions = self._empty(self.shape, np.uint8)
-        conv_direct.convolve_with(
+        conv_direct.convolve(
             self._nchw(self.x),
             *parameters,
             self._nchw(y),
