@@ -1,6 +1,6 @@
 """Time predictions of small networks: ``python bench/inference.py``.
 
-Everybody has the same network with the same weights, ready to predict: `bn` has folded it. Whose
+Everybody has the same network with the same weights, ready to predict: `bn` has compiled it. Whose
 outputs are not those of the others is not timed; then all take turns. At last, the time from the
 start of a process to its first prediction from a checkpoint.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -91,17 +92,21 @@ def disagreeing(outputs: dict[str, np.ndarray]) -> dict[str, str]:
 
 def first_predictions(repeat: int) -> dict[str, float]:
     """The median times in ms from the start of a process to its first prediction, in turns."""
+    # Modules that are compiled once, as of an installed package.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         times: dict[str, list[float]] = {}
         for key in FRESH:
             command = [sys.executable, str(Path(__file__).with_name("first_prediction.py"))]
-            saved = subprocess.run([*command, key, folder, "--save"], check=False)
+            saved = subprocess.run([*command, key, folder, "--save"], check=False, env=environment)
             if saved.returncode == 0:
                 times[key] = []
         for _ in range(repeat):
             for key, values in times.items():
                 begin = time.perf_counter()
-                subprocess.run([*command, key, folder], check=True, capture_output=True)
+                subprocess.run(
+                    [*command, key, folder], check=True, capture_output=True, env=environment
+                )
                 values.append((time.perf_counter() - begin) * 1e3)
     return {predictors.load(key).name: statistics.median(v) for key, v in times.items()}
 

@@ -129,12 +129,22 @@ def convolve(
     dilation: tuple[int, int],
     winograd: bool,
     residual: Array | None = None,
+    positions: NDArray[uint8] | None = None,
     activation: int = 0,
     negative_slope: float = 0,
     size: tuple[int, int] | None = None,
     kernel: tuple[int, int] | None = None,
-    positions: NDArray[uint8] | None = None,
+    packed: NDArray[uint8] | None = None,
 ) -> None: ...
+def pack_weight(
+    x: Array,
+    weight: Array,
+    y: Array,
+    stride: tuple[int, int],
+    before: tuple[int, int],
+    dilation: tuple[int, int],
+    winograd: bool,
+) -> NDArray[uint8]: ...
 def convolve_dx(
     dy: Array,
     weight: Array,

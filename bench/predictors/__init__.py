@@ -12,7 +12,8 @@ from networks import Network
 # key: module, class
 PREDICTORS = {
     "bn": ("ours", "Ours"),
-    "bn-unfolded": ("ours", "Unfolded"),
+    "bn-folded": ("ours", "Folded"),
+    "bn-as-trained": ("ours", "AsTrained"),
     "torch": ("pytorch", "PyTorch"),
     "torch-last": ("pytorch", "PyTorchLast"),
     "onnxruntime": ("ort", "OnnxRuntime"),

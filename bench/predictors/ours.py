@@ -1,4 +1,4 @@
-"""`bn.nn`: folded by `bn.fold`, and as it was trained."""
+"""`bn.nn`: compiled by `bn.compile`, folded by `bn.fold`, and as it was trained."""
 
 from __future__ import annotations
 
@@ -25,25 +25,34 @@ class Ours(Predictor):
         for layer in model.modules():
             if isinstance(layer, bn.BatchNorm):
                 layer.set_running(*networks.statistics(layer.num_features))
-        self.model = self._prepared(model.eval(), network)
+        self.trained = model.eval()
+        self._prepare(network)
 
-    def _prepared(self, model: nn.Module, network: Network) -> nn.Module:
-        return bn.fold(model, network.image).model
+    def _prepare(self, network: Network) -> None:
+        self.model = bn.compile(self.trained, network.image)
 
     def save(self, folder: Path) -> None:
-        nn.save(folder / "model.npz", self.model)
+        nn.save(folder / "model.npz", self.trained)
 
     def load(self, network: Network, folder: Path) -> None:
-        self.build(network, networks.weights(network))
-        nn.load(folder / "model.npz", self.model)
+        self.trained = sequential(network.layers, iter(networks.weights(network))).eval()
+        nn.load(folder / "model.npz", self.trained)
+        self._prepare(network)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         with nn.no_grad():
             return self.model(images)
 
 
-class Unfolded(Ours):
-    name = "bn unfolded"
+class Folded(Ours):
+    name = "bn folded"
 
-    def _prepared(self, model: nn.Module, network: Network) -> nn.Module:
-        return model
+    def _prepare(self, network: Network) -> None:
+        self.model = bn.fold(self.trained, network.image).model
+
+
+class AsTrained(Ours):
+    name = "bn as trained"
+
+    def _prepare(self, network: Network) -> None:
+        self.model = self.trained

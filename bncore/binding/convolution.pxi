@@ -12,11 +12,14 @@ cdef extern from "driver/convolution.h" nogil:
         ptrdiff_t images
         bn_images x, y
         void *weight
+        const void *packed
         ptrdiff_t groups
         bn_window window[2]
         bn_conv_epilogue epilogue
         bint winograd
     int bn_convolve(const bn_convolution *call, const void *bias)
+    size_t bn_packed_bytes(const bn_convolution *call)
+    void bn_pack_weight(const bn_convolution *call, void *packed)
     int bn_convolve_dx(const bn_convolution *call)
     int bn_convolve_dweight(const bn_convolution *call, void *dbias)
 
@@ -25,6 +28,8 @@ def has_vectors():
     """Whether the compiler had vector types; without them, kernels compute one value at a time."""
     return selected.float32.convolution.lanes > 1
 
+
+cdef Py_ssize_t LINE = 64  # of a cache, in bytes
 
 # Images are (N, C, H, W) in any order in memory. Weights are (O, C / groups, kh, kw) without gaps. All
 # arrays of a call are aligned and have one dtype, float32 or float64.
@@ -54,16 +59,19 @@ cdef int convolution_memory_found(int found) except -1:
 
 
 def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple stride, tuple before,
-             tuple dilation, bint winograd, residual=None, int activation=0, double negative_slope=0,
-             tuple size=None, tuple kernel=None, positions=None):
+             tuple dilation, bint winograd, residual=None, positions=None, int activation=0,
+             double negative_slope=0, tuple size=None, tuple kernel=None, packed=None):
     """activation(convolution of x + residual), into y. `before` is the padding above and left of the image.
 
-    With a `kernel`, y gets the maxima of windows of that size, which lie side by side, and `positions` the
-    number of each maximum in its window; `size` is then the height and width of the convolution."""
+    With a `kernel`, y gets the maxima of windows of that size, which lie side by side, and `positions`, if
+    given, the number of each maximum in its window; `size` is then the height and width of the convolution.
+    `packed` is what `pack_weight` returned for the weight and arrays of these shapes."""
     cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
     cdef const void *bias_data = NULL
     cdef int found
     call.winograd = winograd
+    if packed is not None:
+        call.packed = cnp.PyArray_DATA(<cnp.ndarray>packed)
     if bias is not None:
         bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
     if residual is not None:
@@ -73,11 +81,28 @@ def convolve(cnp.ndarray x, cnp.ndarray weight, bias, cnp.ndarray y, tuple strid
     if kernel is not None:
         call.y.rows, call.y.columns = size
         call.epilogue.pooling = pooling_of(x, y, kernel, kernel, (0, 0))
-        call.epilogue.pooling.positions = images_of(positions)
-        call.epilogue.pooling.position_bytes = 1
+        if positions is not None:
+            call.epilogue.pooling.positions = images_of(positions)
+            call.epilogue.pooling.position_bytes = 1
     with nogil:
         found = bn_convolve(&call, bias_data)
     convolution_memory_found(found)
+
+
+def pack_weight(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride, tuple before,
+                tuple dilation, bint winograd):
+    """The weight as the kernels read it, in bytes, for convolutions of arrays of these shapes.
+
+    y is the convolution itself, not what is pooled of it."""
+    cdef bn_convolution call = convolution_of(x, weight, y, stride, before, dilation)
+    call.winograd = winograd
+    cdef Py_ssize_t size = bn_packed_bytes(&call)
+    cdef cnp.ndarray memory = np.empty(size + LINE, np.uint8)
+    cdef Py_ssize_t before_line = -<Py_ssize_t>cnp.PyArray_DATA(memory) % LINE
+    cdef cnp.ndarray packed = memory[before_line:before_line + size]
+    with nogil:
+        bn_pack_weight(&call, cnp.PyArray_DATA(packed))
+    return packed
 
 
 def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, cnp.ndarray dx, tuple stride, tuple before,

@@ -115,14 +115,20 @@ static void convolve_items(const void *context, ptrdiff_t begin, ptrdiff_t end, 
                       op->transformed + worker * op->transformed_bytes);
 }
 
+static size_t packed_bytes(const bn_relation *r)
+{
+    const ptrdiff_t taps = r->call->window[BN_ROWS].kernel * r->call->window[BN_COLUMNS].kernel;
+    const ptrdiff_t places = r->winograd ? BN_PLACES : taps;
+    return bn_whole_lines(places * bn_inputs_of(r) * r->pitch * r->call->kernels->itemsize);
+}
+
 static void lay_out(conv_operation *op, bn_arena *a)
 {
     const bn_relation *r = &op->r;
     const ptrdiff_t itemsize = r->call->kernels->itemsize;
-    const ptrdiff_t taps = r->call->window[BN_ROWS].kernel * r->call->window[BN_COLUMNS].kernel;
     op->phases = bn_take(a, op->phase_count * sizeof(bn_phase));
     const ptrdiff_t workers = bn_min(op->threads, r->items);
-    op->packed = bn_take(a, (r->winograd ? BN_PLACES : taps) * bn_inputs_of(r) * r->pitch * itemsize);
+    op->packed = r->call->packed ? (char *)r->call->packed : bn_take(a, packed_bytes(r));
     op->bias = bn_take(a, r->pitch * itemsize);
     op->zeros = bn_take(a, r->winograd ? r->pitch * itemsize : 0);
     op->buffers = bn_take(a, workers * op->buffer);
@@ -144,6 +150,13 @@ static void set_phases(conv_operation *op)
     }
 }
 
+static void pack(const conv_operation *op)
+{
+    const bn_relation *r = &op->r;
+    const ptrdiff_t blocks = bn_ceil_div(r->to.channels, r->call->kernels->block);
+    bn_parallel_for(op->phase_count * blocks, op->threads, pack_blocks, op);
+}
+
 static void run(conv_operation *op)
 {
     const bn_relation *r = &op->r;
@@ -152,20 +165,27 @@ static void run(conv_operation *op)
     memset(op->bias, 0, r->pitch * k->itemsize);
     if (r->winograd) memset(op->zeros, 0, r->pitch * k->itemsize);
     if (op->given_bias) memcpy(op->bias, op->given_bias, r->to.channels * k->itemsize);
-    bn_parallel_for(op->phase_count * bn_ceil_div(r->to.channels, k->block), op->threads, pack_blocks, op);
+    if (!r->call->packed) pack(op);
     bn_parallel_for(r->items, op->threads, convolve_items, op);
 }
 
-static int run_with_workspace(const bn_convolution *call, int gradient, const void *bias)
+static conv_operation operation_of(const bn_convolution *call, int gradient)
 {
-    if (call->images == 0) return 1;
     const int threads = bn_conv_threads(call);
-    conv_operation op = {.threads = threads, .given_bias = bias};
+    conv_operation op = {.threads = threads};
     op.r = bn_relate(call, gradient, threads > 1 ? BN_ITEMS_PER_THREAD * threads : 1,
                      call->winograd ? WINOGRAD_CHANNELS : 0);
     op.phase_count = bn_min(op.r.step[BN_ROWS], op.r.to.rows) * bn_min(op.r.step[BN_COLUMNS], op.r.to.columns);
     op.buffer = bn_buffer_bytes(&op.r);
     op.transformed_bytes = op.r.winograd ? bn_whole_lines(bn_winograd_bytes(&op.r)) : 0;
+    return op;
+}
+
+static int run_with_workspace(const bn_convolution *call, int gradient, const void *bias)
+{
+    if (call->images == 0) return 1;
+    conv_operation op = operation_of(call, gradient);
+    op.given_bias = bias;
     bn_arena counted = {0};
     lay_out(&op, &counted);
     char *memory = bn_memory_malloc(NULL, counted.used + BN_LINE);
@@ -196,20 +216,36 @@ static bn_convolution group_of(const bn_convolution *call, ptrdiff_t group)
     return one;
 }
 
+/* The convolution of each channel by itself, if it is depthwise; else that of the first group. */
+static bn_convolution first_of(const bn_convolution *call)
+{
+    bn_convolution one = is_depthwise(call) ? *call : group_of(call, 0);
+    one.depthwise = is_depthwise(call);
+    return one;
+}
+
+static size_t packed_bytes_of_group(const bn_convolution *call)
+{
+    const bn_convolution one = first_of(call);
+    const conv_operation op = operation_of(&one, 0);
+    return packed_bytes(&op.r);
+}
+
 /* Convolve one group. `bias` has the values of this group, or receives their gradients, or is NULL. */
 typedef int (*group_body)(const bn_convolution *one, void *bias);
 
 static int for_each_group(const bn_convolution *call, group_body body, void *bias)
 {
     if (is_depthwise(call)) {
-        bn_convolution all = *call;
-        all.depthwise = 1;
+        const bn_convolution all = first_of(call);
         return body(&all, bias);
     }
     const ptrdiff_t bias_bytes = call->y.channels / call->groups * call->kernels->itemsize;
+    const size_t packed = call->packed ? packed_bytes_of_group(call) : 0;
     int found = 1;
     for (ptrdiff_t g = 0; g < call->groups && found; g++) {
-        const bn_convolution one = group_of(call, g);
+        bn_convolution one = group_of(call, g);
+        if (packed > 0) one.packed = (const char *)call->packed + g * packed;
         found = body(&one, bias ? (char *)bias + g * bias_bytes : NULL);
     }
     return found;
@@ -226,6 +262,29 @@ static int convolve_dx(const bn_convolution *one, void *bias)
 int bn_convolve(const bn_convolution *call, const void *bias)
 {
     return for_each_group(call, convolve, (void *)bias);
+}
+
+static int pack_group(const bn_convolution *one, void *bias)
+{
+    (void)bias;
+    bn_phase phase; /* all pixels of y are computed with the same taps */
+    conv_operation op = operation_of(one, 0);
+    op.phases = &phase, op.packed = (char *)one->packed;
+    set_phases(&op);
+    pack(&op);
+    return 1;
+}
+
+size_t bn_packed_bytes(const bn_convolution *call)
+{
+    return packed_bytes_of_group(call) * (is_depthwise(call) ? 1 : call->groups);
+}
+
+void bn_pack_weight(const bn_convolution *call, void *packed)
+{
+    bn_convolution given = *call;
+    given.packed = packed;
+    for_each_group(&given, pack_group, NULL);
 }
 
 int bn_convolve_dx(const bn_convolution *call)

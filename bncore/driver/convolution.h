@@ -24,6 +24,7 @@ typedef struct {
     ptrdiff_t images;
     bn_images x, y;
     void *weight; /* (channels of y, channels of x / groups, kernel height, kernel width), contiguous */
+    const void *packed; /* of bn_convolve: what bn_pack_weight made; NULL to do that in the call */
     ptrdiff_t groups;
     bn_window window[2];
     bn_conv_epilogue epilogue; /* of bn_convolve; with groups of several channels there must be none */
@@ -35,6 +36,10 @@ typedef struct {
 
 /* y from x. The bias has one value for each channel of y, or is NULL. */
 int bn_convolve(const bn_convolution *call, const void *bias);
+/* The weight in the order in which the kernels read it, for calls like this one: the bytes that it takes, and
+   writing it to aligned memory. */
+size_t bn_packed_bytes(const bn_convolution *call);
+void bn_pack_weight(const bn_convolution *call, void *packed);
 /* dx from dy. */
 int bn_convolve_dx(const bn_convolution *call);
 /* The gradient of the weight from x and dy, and the bias's, unless dbias is NULL. */

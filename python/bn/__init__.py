@@ -44,8 +44,9 @@ from bn.layers import (
 from bn.masking import position_weights
 from bn.module import Module
 from bn.parameter import Parameter
+from bn.recording.compiled import Compiled
 from bn.statistics import BackwardSums, Stats
-from bn.tools import Folded, LayerReport, Report, fold, fold_arrays, recalibrate, report
+from bn.tools import Folded, LayerReport, Report, compile, fold, fold_arrays, recalibrate, report
 
 __all__ = [
     "Accumulation",
@@ -55,6 +56,7 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "BatchNormalization",
+    "Compiled",
     "Convention",
     "FeatureAxes",
     "Folded",
@@ -77,6 +79,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_double_backward",
     "commit",
+    "compile",
     "fold",
     "fold_arrays",
     "freeze",

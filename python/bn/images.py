@@ -1,7 +1,12 @@
-"""The two shapes of images, (N, C, H, W) and (N, H, W, C), as views of each other."""
+"""The two shapes of images, (N, C, H, W) and (N, H, W, C), and the order of axes in memory."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
+from bn._core import core
 from bn.types import Array
 
 
@@ -45,3 +50,31 @@ def channels_last(images: Array, axis: int) -> Array:
     (2, 4, 5, 3)
     """
     return images.transpose(0, 2, 3, 1) if axis == 1 else images
+
+
+class Layout:
+    """The shape of an array and the order of its axes in memory, without the array itself.
+
+    Parameters
+    ----------
+    x : ndarray
+
+    Attributes
+    ----------
+    shape : tuple of int
+
+    Examples
+    --------
+    >>> x = np.zeros((2, 3, 4, 5)).transpose(0, 3, 1, 2)
+    >>> Layout(x).empty(x.dtype).strides == x.strides
+    True
+    """
+
+    def __init__(self, x: Array) -> None:
+        self.shape = x.shape
+        self._order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+
+    def empty(self, dtype: np.dtype[Any]) -> Array:
+        """An uninitialised array that lies in memory in the same way, without gaps."""
+        memory: Array = core.empty(tuple(self.shape[axis] for axis in self._order), dtype)
+        return memory.transpose(np.argsort(self._order))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import ArrayLike
@@ -215,6 +216,30 @@ class Module:
     def epilogue(self) -> Activation | MaxPooling | None:
         """What this layer is to one in front of it that can be computed together with it."""
         return None
+
+    def prepared(self, *args: Any, **options: Any) -> Callable[..., Array]:
+        """A function of arrays that does what `forward` does, while nothing else changes.
+
+        A layer may override it to do once what does not depend on the numbers in its input.
+
+        Parameters
+        ----------
+        *args, **options
+            Of a call of `forward`. The arrays that the function gets later are laid out like these.
+
+        Returns
+        -------
+        callable
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bn import nn
+        >>> x = np.array([-1.0, 1.0])
+        >>> nn.ReLU().prepared(x)(-x)
+        array([1., 0.])
+        """
+        return partial(self.forward, **options) if options else self.forward
 
     def keep(self, y: Array | Waiting, *values: Any) -> None:
         """Keep what `backward` will need; the gradient that it gets must be like y.

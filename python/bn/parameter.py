@@ -43,12 +43,19 @@ class Parameter:
         self.grad: Array | None = None
         self.trainable = True
 
-    def accumulate(self, grad: Array) -> None:
-        """Add to the gradient (the first one is kept in the parameter's dtype)."""
+    def accumulate(self, grad: Array, copy: bool = True) -> None:
+        """Add to the gradient, which has the parameter's dtype.
+
+        Parameters
+        ----------
+        grad : ndarray
+        copy : bool
+            False gives `grad` away: nobody else may use it from now on.
+        """
         if not self.trainable:
             return
         if self.grad is None:
-            self.grad = grad.astype(self.data.dtype)  # a copy: the caller keeps its own
+            self.grad = grad.astype(self.data.dtype, copy=copy)
         else:
             self.grad += grad
 

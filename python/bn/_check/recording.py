@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,3 +134,20 @@ def layer_name(name: object) -> None:
         raise TypeError(f"a layer's name must be a string, got {name!r}")
     if not name or "." in name:
         raise ValueError(f"a layer's name must be a word without a dot, got {name!r}")
+
+
+def eval_mode(user: str, modules: Iterable[tuple[str, Any]]) -> None:
+    """Check that no (path, module) is in training mode."""
+    training = [path for path, module in modules if module.training]
+    if training:
+        place = training[-1] or "the model"
+        raise ValueError(
+            f"{user} needs a model in eval mode, got {place} in training mode: call eval() first"
+        )
+
+
+def looks_at_numbers() -> TypeError:
+    return TypeError(
+        "compile needs a forward that goes the same way for all numbers, "
+        "got one that looks at them: it reads .data of a value"
+    )

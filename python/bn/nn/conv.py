@@ -180,9 +180,10 @@ class Conv2d(Weighted):
         images, dout = channels_first(x, self.axis), channels_first(dy, self.axis)
         dimages = None if dx is None else channels_first(dx, self.axis)
         way = strategy().convolve_backward
-        self.weight.accumulate(way(images, weight, self.window, dout, dimages, dbias))
+        dweight = way(images, weight, self.window, dout, dimages, dbias)
+        self.weight.accumulate(dweight, copy=False)
         if self.bias is not None and dbias is not None:
-            self.bias.accumulate(dbias)
+            self.bias.accumulate(dbias, copy=False)
         return dx
 
     def parameters_as(self, dtype: np.dtype[Any]) -> tuple[Array, Array | None]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,14 +44,54 @@ def convolve(
     positions : ndarray of uint8, optional
         With a pooling: receives the number of each maximum in its window.
     """
-    bias = None if bias is None else np.ascontiguousarray(bias)
+    weight, bias = _contiguous(weight, bias)
+    after = _epilogue(x, window, activation, pooling)
     residual = None if residual is None else _aligned(residual)
-    epilogue: tuple[Any, ...] = (residual, *epilogue_of(*(activation or (None, 0.0))))
-    if pooling is not None:
-        size = window.output_size("Conv2d", (x.shape[2], x.shape[3]))
-        epilogue += (size, pooling.kernel, positions)
-    images, weight = _aligned(x), np.ascontiguousarray(weight)
-    core.convolve(images, weight, bias, y, *_steps(window), allowed(x.dtype), *epilogue)
+    how = (*_steps(window), allowed(x.dtype), residual, positions, *after)
+    core.convolve(_aligned(x), weight, bias, y, *how)
+
+
+def prepared(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    own: Array,
+    activation: Activation | None = None,
+    pooling: MaxPooling | None = None,
+) -> Callable[..., None]:
+    """`convolve` as a function of x, y and perhaps a residual, which arranges the weight but once.
+
+    Parameters
+    ----------
+    x, own : ndarray
+        The function gets an x like this one; the convolution itself is like `own`.
+    """
+    weight, bias = _contiguous(weight, bias)
+    how = (*_steps(window), allowed(x.dtype))
+    packed = core.pack_weight(_aligned(x), weight, own, *how)
+    after = (*_epilogue(x, window, activation, pooling), packed)
+
+    def into(x: Array, y: Array, residual: Array | None = None) -> None:
+        residual = None if residual is None else _aligned(residual)
+        core.convolve(_aligned(x), weight, bias, y, *how, residual, None, *after)
+
+    return into
+
+
+def _contiguous(weight: Array, bias: Array | None) -> tuple[Array, Array | None]:
+    return np.ascontiguousarray(weight), None if bias is None else np.ascontiguousarray(bias)
+
+
+def _epilogue(
+    x: Array, window: Window, activation: Activation | None, pooling: MaxPooling | None
+) -> tuple[Any, ...]:
+    """The activation and its slope; the size of the convolution, and the windows that pool it."""
+    what = epilogue_of(*(activation or (None, 0.0)))
+    if pooling is None:
+        return (*what, None, None)
+    size = window.output_size("Conv2d", (x.shape[2], x.shape[3]))
+    return (*what, size, pooling.kernel)
 
 
 def convolve_backward(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,23 @@ class Convolution(Joinable):
             return self._array()
         with winograd(self._winograd):
             return self._array()
+
+    def prepared(self) -> Callable[..., Array]:
+        if strategy() is not conv_direct or self.x.size == 0:
+            return super().prepared()
+        shape, dtype, window = self.shape, self.dtype, self.layer.window
+        x, own = self._nchw(self.x), self._nchw(self._empty(self.own_shape, dtype))
+        parts = (self.activation, self.pooling)
+        with winograd(self._winograd):
+            into = conv_direct.prepared(x, *self._parameters, window, own, *parts)
+        empty, nchw = self._empty, self._nchw
+
+        def output(x: Array, residual: Array | None = None) -> Array:
+            y = empty(shape, dtype)
+            into(nchw(x), nchw(y), None if residual is None else nchw(residual))
+            return y
+
+        return output
 
     def _array(self) -> Array:
         y = self._empty(self.shape, self.dtype)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
 from bn._core import core
+from bn.images import Layout
 from bn.nn.init import Rng
-from bn.nn.products import input_gradient, outputs, weight_gradient
+from bn.nn.products import input_gradient, outputs, prepared_outputs, weight_gradient
 from bn.nn.weighted import Weighted
 from bn.types import Array, Gradient, Shape
 
@@ -103,11 +105,22 @@ class Linear(Weighted):
         if not self.built:
             self.build(shape)
         order = self._order(x) if flatten else None
-        weight = self._weight_in(x, order)
+        rows, weight = _rows(x, order), self._weight_in(x, order)
         bias = None if self.bias is None else self.bias.data.astype(x.dtype, copy=False)
-        y = outputs(_rows(x, order), weight, bias).reshape(out)
-        self.keep(y, x, order, weight if order else None)
+        y = outputs(rows, weight, bias).reshape(out)
+        self.keep(y, rows, Layout(x), order, weight)
         return y
+
+    def prepared(self, x: Array, *, flatten: bool = False) -> Callable[..., Array]:
+        order = _order_in_memory(x) if flatten else None
+        weight, bias = self._weight_in(x, order), self.bias
+        shift = None if bias is None else bias.data.astype(x.dtype)
+        rows = _rows(x, order)
+        product = prepared_outputs(weight, shift, len(rows))
+        if rows.shape == x.shape:
+            return product
+        shape = (*(x.shape[:1] if flatten else x.shape[:-1]), self.out_features)
+        return lambda x: product(_rows(x, order)).reshape(shape)
 
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
         """The gradient of x, or None with ``input_grad=False``; those of the parameters are added.
@@ -123,22 +136,22 @@ class Linear(Weighted):
         -------
         ndarray or None
         """
-        x, order, weight = self.take(dy)
+        rows, layout, order, weight = self.take(dy)
         dy = _rows(dy, None)
-        dweight = weight_gradient(dy, _rows(x, order))
+        dweight = weight_gradient(dy, rows)
         if order is not None:
-            shape = (self.out_features, *(x.shape[axis] for axis in order))
+            shape = (self.out_features, *(layout.shape[axis] for axis in order))
             dweight = dweight.reshape(shape).transpose(_inverse(order)).reshape(self.weight.shape)
-        self.weight.accumulate(np.ascontiguousarray(dweight))
+        self.weight.accumulate(np.ascontiguousarray(dweight), copy=False)
         if self.bias is not None:
-            self.bias.accumulate(dy.sum(axis=0))
+            self.bias.accumulate(dy.sum(axis=0), copy=False)
         if not input_grad:
             return None
-        dx = input_gradient(dy, self._weight_in(x, order) if weight is None else weight)
+        dx = input_gradient(dy, weight)
         if order is None:
-            return dx.reshape(x.shape)
-        images = dx.reshape(len(x), *(x.shape[axis] for axis in order))
-        return core.in_order_of(images.transpose(_inverse(order)), x)
+            return dx.reshape(layout.shape)
+        images = dx.reshape(len(dx), *(layout.shape[axis] for axis in order))
+        return core.in_order_of(images.transpose(_inverse(order)), layout.empty(dx.dtype))
 
     def _order(self, x: Array) -> tuple[int, ...]:
         """The axes of a sample in the order in which they are flattened.
@@ -146,9 +159,8 @@ class Linear(Weighted):
         That is their order in memory if x has no gaps and the weight, which must then be permuted,
         is smaller than x; else the order of the axes.
         """
-        order = tuple(sorted(range(1, x.ndim), key=lambda axis: -x.strides[axis]))
-        dense = x.transpose(0, *order).flags.c_contiguous
-        return order if dense and self.out_features <= len(x) else tuple(range(1, x.ndim))
+        order = _order_in_memory(x)
+        return order if self.out_features <= len(x) else tuple(range(1, x.ndim))
 
     def _weight_in(self, x: Array, order: tuple[int, ...] | None) -> Array:
         """The weight in x's dtype, with its columns in this order of the axes of a sample."""
@@ -163,6 +175,13 @@ class Linear(Weighted):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.has_bias}"
         )
+
+
+def _order_in_memory(x: Array) -> tuple[int, ...]:
+    """The axes of a sample in their order in memory; if x has gaps, in order."""
+    order = tuple(sorted(range(1, x.ndim), key=lambda axis: -x.strides[axis]))
+    dense = x.transpose(0, *order).flags.c_contiguous
+    return order if dense else tuple(range(1, x.ndim))
 
 
 def _rows(a: Array, order: tuple[int, ...] | None) -> Array:

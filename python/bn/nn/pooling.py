@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn.images import as_given, channels_first
+from bn.images import Layout, as_given, channels_first
 from bn.module import Module
 from bn.nn.window import Pair, Window
 from bn.recording.waiting import MaxPooling
@@ -70,22 +68,6 @@ class Pool2d(Module):
         return self._kernel, self._stride, self._padding
 
 
-class _Images:
-    """How images lie in memory: their shape as (N, C, H, W), and which axes come first.
-
-    Nothing here keeps the images themselves alive.
-    """
-
-    def __init__(self, x: Array) -> None:
-        self.shape = x.shape
-        self.order = sorted(range(4), key=lambda k: -abs(x.strides[k]))
-
-    def empty(self, dtype: np.dtype[Any]) -> Array:
-        """Uninitialised images that lie in memory in the same way, without gaps."""
-        memory: Array = core.empty(tuple(self.shape[k] for k in self.order), dtype)
-        return memory.transpose(np.argsort(self.order))
-
-
 def _aligned(images: Array) -> Array:
     return np.require(images, requirements="A")
 
@@ -138,7 +120,7 @@ class MaxPool2d(Pool2d):
         positions = core.empty(shape, self._position_dtype(x), x)
         core.pool_max(_aligned(x), y, positions, *self._steps())
         y = as_given(y, self.axis)
-        self.keep(y, positions, _Images(x))
+        self.keep(y, positions, Layout(x))
         return y
 
     def _position_dtype(self, x: Array) -> type[np.generic]:
@@ -213,7 +195,7 @@ class AvgPool2d(Pool2d):
         y = core.empty((*x.shape[:2], *self._output_size((x.shape[2], x.shape[3]))), x.dtype, x)
         core.pool_mean(_aligned(x), y, *self._steps(), self.count_include_pad)
         y = as_given(y, self.axis)
-        self.keep(y, _Images(x))
+        self.keep(y, Layout(x))
         return y
 
     def backward(self, dy: Array) -> Array:
@@ -273,7 +255,7 @@ class AdaptiveAvgPool2d(Module):
         y = core.empty((*x.shape[:2], 1, 1), x.dtype, x)
         core.pool_mean(_aligned(x), y, *_whole(x.shape), True)
         y = as_given(y, self.axis)
-        self.keep(y, _Images(x))
+        self.keep(y, Layout(x))
         return y
 
     def backward(self, dy: Array) -> Array:

@@ -13,6 +13,7 @@ threads than the main one, OpenBLAS may use several threads in spite of this.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -24,10 +25,10 @@ from bn.types import Array
 
 FEW = 64  # outputs; for more, the kernels spend too much time on rearranging the weight
 ONE_PIXEL = Window((1, 1))
-BLOCKS = 8
 # For fewer multiplications, BLAS uses one thread by itself: for a vector, and for a matrix. Sharing
-# a product that is smaller than the second would cost more time than it saves.
-VECTOR, MATRIX = 2**13, 2**18
+# a product that is smaller than the second would cost more time than it saves. In each block, BLAS
+# arranges again what all blocks share: so there are few, of as many multiplications as the third.
+VECTOR, MATRIX, BLOCK = 2**13, 2**18, 2**24
 
 
 def outputs(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -55,6 +56,35 @@ def outputs(x: Array, weight: Array, bias: Array | None) -> Array:
     y = core.empty((len(x), len(weight)), x.dtype)
     conv_direct.convolve(_image(x), _kernel(weight), bias, ONE_PIXEL, _image(y))
     return y
+
+
+def prepared_outputs(weight: Array, bias: Array | None, rows: int) -> Callable[[Array], Array]:
+    """`outputs` as a function of x alone, which has this many rows.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (O, C)
+    bias : ndarray of shape (O,), or None
+    rows : int
+
+    Examples
+    --------
+    >>> prepared_outputs(np.ones((3, 2)), None, 1)(np.ones((1, 2)))
+    array([[2., 2., 2.]])
+    """
+    if not (conv_direct.FAST and rows > 0 and weight.size > 0):
+        return lambda x: outputs(x, weight, bias)
+    x, y = (_image(np.empty((rows, n), weight.dtype)) for n in reversed(weight.shape))
+    into = conv_direct.prepared(x, _kernel(weight), bias, ONE_PIXEL, y)
+    x_pixels, y_pixels = (image.transpose(0, 2, 3, 1).shape for image in (x, y))
+    shape, dtype = (rows, len(weight)), weight.dtype
+
+    def product(x: Array) -> Array:
+        y = core.empty(y_pixels, dtype)
+        into(x.reshape(x_pixels).transpose(0, 3, 1, 2), y.transpose(0, 3, 1, 2))
+        return y.reshape(shape)
+
+    return product
 
 
 def input_gradient(dy: Array, weight: Array) -> Array:
@@ -140,6 +170,6 @@ def _product(a: Array, b: Array) -> Array:
 
     count, function = (n, columns) if n > m else (m, rows)
     with blas_on_one_thread():
-        blocks = BLOCKS if multiplications > MATRIX else 1
+        blocks = 1 if multiplications <= MATRIX else max(2, min(8, multiplications // BLOCK))
         core.in_blocks(function, count, -(-count // blocks))
     return out

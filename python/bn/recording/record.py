@@ -331,6 +331,10 @@ class Record:
         self._note(call)
         return array
 
+    def compute(self, waiting: Waiting) -> Array:
+        """The array of a value that waited."""
+        return waiting.array()
+
     def array_of(self, operand: Any) -> Any:
         """The array of a value or of a parameter; anything else as it is."""
         if type(operand) is Value:

@@ -89,7 +89,7 @@ class Value:
         """The array, which is computed now if it was not needed before."""
         if self._array is None:
             assert self._waiting is not None
-            self._array = self._waiting.array()
+            self._array = self.record.compute(self._waiting)
             self._waiting = None
             if self.joined:
                 self.record.note_alone(self)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,8 +14,11 @@ from bn.mode import Mode
 from bn.types import Array, Shape
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from bn.module import Module
 
+NOTHING = np.empty(0)
 LARGEST_WINDOW = 256  # pixels, whose numbers are bytes
 
 
@@ -97,6 +100,14 @@ class Waiting:
         """The gradients of the input and of what was added; those of parameters are added."""
         raise NotImplementedError
 
+    def inputs(self) -> tuple[Array, ...]:
+        """The arrays that it is computed from, beside parameters."""
+        raise NotImplementedError
+
+    def prepared(self) -> Callable[..., Array]:
+        """A function that computes the output of other inputs, which are laid out like these."""
+        raise NotImplementedError
+
 
 class Joinable(Waiting):
     """An output of which additions, activations and poolings that follow can become a part.
@@ -121,6 +132,20 @@ class Joinable(Waiting):
         self.pooling: MaxPooling | None = None
         self.y: Array | None = None  # the output, where its sign tells that of what was activated
         self.positions: Array | None = None  # of the maxima
+
+    def inputs(self) -> tuple[Array, ...]:
+        return (self.x,) if self.residual is None else (self.x, self.residual)
+
+    def prepared(self) -> Callable[..., Array]:
+        bare = self._with("x", NOTHING)
+        bare.residual = None
+
+        def output(x: Array, residual: Array | None = None) -> Array:
+            twin = bare._with("x", x)
+            twin.residual = residual
+            return twin.array()
+
+        return output
 
     def how(self) -> str:
         """In a word or two, how the layer itself computes."""
@@ -160,7 +185,7 @@ class Joinable(Waiting):
             return None
         return self._with("residual", other)
 
-    def _with(self, name: str, part: object) -> Joinable:
+    def _with(self, name: str, part: object) -> Self:
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
         setattr(twin, name, part)

@@ -123,4 +123,4 @@ def take_out(model: Module, paths: set[str]) -> None:
             leaving = [name for name in leaving if not name.isdigit()]
             module[:] = numbered
         for name in leaving:
-            module.replace_child(name, Identity())
+            module.replace_child(name, Identity().train(module.training))
