@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the operating system ---- */
+#include "pages.h"
+
+/* ---- the lock ---- */
 
 #ifdef _WIN32
 #define WIN32_LEAN_AND_MEAN
@@ -13,170 +15,276 @@ static SRWLOCK mutex = SRWLOCK_INIT;
 static void lock(void) { AcquireSRWLockExclusive(&mutex); }
 static void unlock(void) { ReleaseSRWLockExclusive(&mutex); }
 void bn_memory_start(void) {}
-
-static void *map(size_t length) { return malloc(length); }
-static void unmap(void *start, size_t length) { (void)length, free(start); }
-static void ask_for_huge_pages(void *data, size_t length) { (void)data, (void)length; }
 #else
 #include <pthread.h>
-#include <sys/mman.h>
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t started = PTHREAD_ONCE_INIT;
 static void lock(void) { pthread_mutex_lock(&mutex); }
 static void unlock(void) { pthread_mutex_unlock(&mutex); }
-/* the mutex is held over fork, so that in the child it is free and the stacks are consistent */
+/* the mutex is held over fork, so that in the child it is free and all blocks are consistent */
 static void start(void) { pthread_atfork(lock, unlock, unlock); }
 void bn_memory_start(void) { pthread_once(&started, start); }
-
-/* Not malloc, which may keep freed memory: trimming must give it back to the system. */
-static void *map(size_t length)
-{
-    void *start = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
-}
-static void unmap(void *start, size_t length) { munmap(start, length); }
-static void ask_for_huge_pages(void *data, size_t length)
-{
-#ifdef MADV_HUGEPAGE
-    madvise(data, length, MADV_HUGEPAGE);
-#else
-    (void)data, (void)length;
-#endif
-}
 #endif
 
 /* ---- blocks ---- */
 
 enum {
-    STEPS = 4, /* size classes from each power of two to the next: at most a quarter is wasted */
+    LINE = 64,
+    SEGMENT = 256 * 1024 * 1024, /* bytes of a segment, at least, if there is room */
+    STEPS = 4,                   /* size classes from each power of two to the next */
     CLASSES = STEPS * 64,
-    UNCLASSED = -1,
-    CACHE_LINE = 64,
-    HUGE_PAGE = 2 * 1024 * 1024
+    SEARCHED = 16,               /* blocks of a class that are looked at for the one that fits best */
+    SPARE = 4,                   /* used and held blocks are at most 1 + 1 / SPARE of the peak use */
 };
 
-/* Header of a block, right before its data. */
+/* A block is used; or it is free, and its memory is held, or has been given back to the system. */
+typedef enum { USED, HELD, RETURNED } block_state;
+
+/* Header of a block, right before its data. The blocks of a segment lie side by side. Free neighbours of one
+   state become one block, so two held ones never adjoin, nor do two returned ones. */
 typedef struct block {
-    struct block *newer, *older; /* neighbours in the stack of its class, while it is kept */
-    void *start;                 /* of what the system gave */
-    size_t length;               /* of what the system gave */
-    size_t capacity;
-    size_t freed; /* the number of the free that put it into the stack */
-    int class;
+    struct segment *segment; /* NULL for a block from malloc */
+    struct block *before;    /* in the segment; of a block from malloc, what malloc returned */
+    size_t size;             /* in bytes, with the header: a multiple of LINE */
+    block_state state;
+    size_t freed;                 /* the number of the free that made it free */
+    struct block *newer, *older;  /* in the stack of its class and state, while it is free */
 } block;
+
+/* Header of a segment: memory from the system, with blocks up to the end of the last one. What is behind has
+   never been touched, or has been given back. */
+typedef struct segment {
+    size_t length;
+    block *last;
+    struct segment *next, *previous;
+} segment;
 
 /* The mutex guards these. */
 static struct {
     block *newest, *oldest;
-} stacks[CLASSES];
+} stacks[RETURNED + 1][CLASSES];
+static segment *segments;
 static bn_memory_counts counts;
-static size_t frees;
+static size_t frees, peak; /* of the bytes used */
 
-static block *block_of(void *data)
+static block *block_of(void *data) { return (block *)((char *)data - LINE); }
+static void *data_of(block *b) { return (char *)b + LINE; }
+static char *end_of(block *b) { return (char *)b + b->size; }
+static block *next_of(block *b) { return b == b->segment->last ? NULL : (block *)end_of(b); }
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+static size_t whole(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+
+/* ---- stacks of free blocks; the caller holds the lock ---- */
+
+/* The class of a size; those of higher classes are larger. */
+static int class_of(size_t size)
 {
-    return (block *)data - 1;
+    int class = 0;
+    size_t c = BN_SMALLEST_BLOCK;
+    for (; c <= size - c; c *= 2) class += STEPS;
+    return class + (int)((size - c) / (c / STEPS));
 }
 
-static block *new_block(size_t capacity, int class)
+static void push(block *b, block_state state)
 {
-    int large = capacity >= HUGE_PAGE;
-    size_t alignment = large ? HUGE_PAGE : CACHE_LINE;
-    size_t length = capacity + sizeof(block) + alignment; /* untouched pages cost nothing */
-    char *start = large ? map(length) : malloc(length);
-    if (!start) return NULL;
-    void *data = (void *)(((uintptr_t)start + sizeof(block) + alignment - 1) & ~(alignment - 1));
-    if (large) ask_for_huge_pages(data, capacity);
-    block *b = block_of(data);
-    *b = (block){.start = start, .length = length, .capacity = capacity, .class = class};
-    return b;
-}
-
-static void free_chain(block *b)
-{
-    for (block *next; b; b = next) {
-        next = b->older;
-        if (b->capacity >= HUGE_PAGE) unmap(b->start, b->length);
-        else free(b->start);
-    }
-}
-
-/* ---- stacks of kept blocks; the caller holds the lock ---- */
-
-static void push(block *b)
-{
-    b->freed = ++frees;
+    const int class = class_of(b->size);
+    b->state = state;
     b->newer = NULL;
-    b->older = stacks[b->class].newest;
+    b->older = stacks[state][class].newest;
     if (b->older) b->older->newer = b;
-    else stacks[b->class].oldest = b;
-    stacks[b->class].newest = b;
-    counts.held += b->capacity;
+    else stacks[state][class].oldest = b;
+    stacks[state][class].newest = b;
+    if (state == HELD) counts.held += b->size;
 }
 
-static block *removed(block *b)
+static void pop(block *b)
 {
+    const int class = class_of(b->size);
     if (b->newer) b->newer->older = b->older;
-    else stacks[b->class].newest = b->older;
+    else stacks[b->state][class].newest = b->older;
     if (b->older) b->older->newer = b->newer;
-    else stacks[b->class].oldest = b->newer;
-    counts.held -= b->capacity;
+    else stacks[b->state][class].oldest = b->newer;
+    if (b->state == HELD) counts.held -= b->size;
+    b->state = USED;
+}
+
+/* The smallest free block that is large enough; of several, the one freed last, which caches may hold. */
+static block *fitting(block_state state, size_t size)
+{
+    block *best = NULL;
+    for (int class = class_of(size); class < CLASSES && !best; class++) {
+        int searched = 0;
+        for (block *b = stacks[state][class].newest; b && searched++ < SEARCHED; b = b->older)
+            if (b->size >= size && (!best || b->size < best->size)) best = b;
+    }
+    return best;
+}
+
+/* ---- segments; the caller holds the lock ---- */
+
+static size_t room_behind(segment *s) { return (char *)s + s->length - end_of(s->last); }
+
+/* A block at the start of a new segment. */
+static block *in_new_segment(size_t size)
+{
+    const size_t least = whole(LINE + size, BN_HUGE_PAGE);
+    size_t length = least > SEGMENT ? least : SEGMENT;
+    segment *s = bn_pages_map(length);
+    if (!s) s = bn_pages_map(length = least);
+    if (!s) return NULL;
+    block *b = (block *)((char *)s + LINE);
+    *b = (block){.segment = s, .size = size, .state = USED};
+    *s = (segment){.length = length, .last = b, .next = segments};
+    if (segments) segments->previous = s;
+    segments = s;
     return b;
 }
 
-/* Remove kept blocks beyond `limit`, longest unused first. Returns a chain for free_chain. */
-static block *take_excess(size_t limit)
+/* A block behind all others of a segment, or the last one, if it is free, made larger. */
+static block *behind_the_last(segment *s, size_t size)
 {
-    block *chain = NULL;
+    block *last = s->last;
+    const int grows = last->state != USED;
+    if (room_behind(s) + (grows ? last->size : 0) < size) return NULL;
+    if (grows) {
+        pop(last);
+        last->size = size;
+        return last;
+    }
+    block *b = (block *)end_of(last);
+    *b = (block){.segment = s, .before = last, .size = size, .state = USED};
+    return s->last = b;
+}
+
+static block *untouched(size_t size)
+{
+    for (segment *s = segments; s; s = s->next) {
+        block *b = behind_the_last(s, size);
+        if (b) return b;
+    }
+    return in_new_segment(size);
+}
+
+static void unmap(segment *s)
+{
+    if (s->next) s->next->previous = s->previous;
+    if (s->previous) s->previous->next = s->next;
+    else segments = s->next;
+    bn_pages_unmap(s, s->length);
+}
+
+/* Take the last block, which adjoins no other returned one, out of its segment. */
+static void drop_last(segment *s)
+{
+    s->last = s->last->before;
+    if (!s->last) unmap(s);
+}
+
+/* ---- free blocks; the caller holds the lock ---- */
+
+/* Two neighbours as one; the second one's header is a part of the first one's data then. */
+static void join(block *b, block *next)
+{
+    if (next == b->segment->last) b->segment->last = b;
+    else next_of(next)->before = b;
+    b->size += next->size;
+}
+
+/* Make a block free, and one with its free neighbours of the same state. */
+static void make_free(block *b, block_state state)
+{
+    block *next = next_of(b), *before = b->before;
+    if (next && next->state == state) pop(next), join(b, next);
+    if (before && before->state == state) pop(before), join(before, b), b = before;
+    b->freed = ++frees;
+    if (state == RETURNED && b == b->segment->last) drop_last(b->segment);
+    else push(b, state);
+}
+
+/* Give the memory of a block that is in no stack back to the system. */
+static void give_back(block *b)
+{
+    bn_pages_discard(data_of(b), end_of(b));
+    make_free(b, RETURNED);
+}
+
+/* Give held blocks beyond a limit back, longest unused first. */
+static void give_back_beyond(size_t limit)
+{
     while (counts.held > limit) {
         block *oldest = NULL;
-        for (int i = 0; i < CLASSES; i++)
-            if (stacks[i].oldest && (!oldest || stacks[i].oldest->freed < oldest->freed))
-                oldest = stacks[i].oldest;
-        removed(oldest)->older = chain;
-        chain = oldest;
+        for (int i = 0; i < CLASSES; i++) {
+            block *b = stacks[HELD][i].oldest;
+            if (b && (!oldest || b->freed < oldest->freed)) oldest = b;
+        }
+        pop(oldest);
+        give_back(oldest);
     }
-    return chain;
+}
+
+/* Make what a block has beyond a size a free block. */
+static void split(block *b, size_t size, block_state state)
+{
+    if (b->size - size < BN_SMALLEST_BLOCK) return;
+    block *rest = (block *)((char *)b + size), *next = next_of(b);
+    *rest = (block){.segment = b->segment, .before = b, .size = b->size - size, .freed = b->freed};
+    if (next) next->before = rest;
+    else b->segment->last = rest;
+    b->size = size;
+    push(rest, state);
+}
+
+static block *take(size_t size)
+{
+    for (block_state state = HELD; state <= RETURNED; state++) {
+        block *b = fitting(state, size);
+        if (!b) continue;
+        pop(b);
+        split(b, size, state);
+        state == HELD ? counts.hits++ : counts.misses++;
+        return b;
+    }
+    counts.misses++;
+    return untouched(size);
+}
+
+static block *allocated(size_t size)
+{
+    lock();
+    const size_t misses = counts.misses;
+    block *b = take(size);
+    if (!b) {
+        give_back_beyond(0);
+        b = take(size), counts.misses = misses + 1;
+    }
+    if (b) {
+        counts.used += b->size;
+        if (counts.used > peak) peak = counts.used;
+        /* Sizes that change from request to request would else leave more and more that nobody asks for. */
+        if (counts.misses > misses) give_back_beyond(peak + peak / SPARE - counts.used);
+    }
+    unlock();
+    return b;
+}
+
+static block *from_malloc(size_t size)
+{
+    void *start = malloc(size + LINE);
+    if (!start) return NULL;
+    block *b = (block *)whole((uintptr_t)start, LINE);
+    *b = (block){.before = start, .size = size};
+    return b;
 }
 
 /* ---- NumPy's four functions ---- */
 
-/* The class of a size, and the capacity of its blocks. */
-static int class_of(size_t size, size_t *capacity)
-{
-    int class = 0;
-    *capacity = size;
-    if (size < BN_SMALLEST_BLOCK) return UNCLASSED;
-    size_t c = BN_SMALLEST_BLOCK;
-    for (; c < size - c; c *= 2) class += STEPS;
-    for (size_t step = c / STEPS; c < size; c += step) class++;
-    *capacity = c;
-    return class;
-}
-
 void *bn_memory_malloc(void *context, size_t size)
 {
     (void)context;
-    if (size > PTRDIFF_MAX) return NULL;
-    size_t capacity;
-    int class = class_of(size, &capacity);
-    block *b = NULL;
-    if (class != UNCLASSED) {
-        lock();
-        b = stacks[class].newest; /* the one freed last, which caches may still hold */
-        if (b) removed(b);
-        b ? counts.hits++ : counts.misses++;
-        counts.used += capacity;
-        unlock();
-    }
-    if (!b) b = new_block(capacity, class);
-    if (!b && bn_memory_trim() > 0) b = new_block(capacity, class);
-    if (b) return b + 1;
-    if (class != UNCLASSED) {
-        lock();
-        counts.used -= capacity;
-        unlock();
-    }
-    return NULL;
+    if (size > PTRDIFF_MAX - 2 * (size_t)SEGMENT) return NULL;
+    const size_t total = whole(LINE + size, LINE);
+    block *b = size < BN_SMALLEST_BLOCK ? from_malloc(total) : allocated(total);
+    return b ? data_of(b) : NULL;
 }
 
 void *bn_memory_calloc(void *context, size_t count, size_t size)
@@ -191,12 +299,11 @@ void *bn_memory_realloc(void *context, void *data, size_t size)
 {
     if (size > PTRDIFF_MAX) return NULL;
     if (!data) return bn_memory_malloc(context, size);
-    size_t capacity, before = block_of(data)->capacity;
-    int class = class_of(size, &capacity);
-    if (class != UNCLASSED && class == block_of(data)->class) return data;
+    const size_t before = block_of(data)->size - LINE;
+    if (size <= before && size > before / 2) return data;
     void *moved = bn_memory_malloc(context, size);
     if (!moved) return NULL;
-    memcpy(moved, data, before < size ? before : size);
+    memcpy(moved, data, smaller(before, size));
     bn_memory_free(context, data, before);
     return moved;
 }
@@ -205,18 +312,17 @@ void bn_memory_free(void *context, void *data, size_t size)
 {
     (void)context, (void)size; /* NumPy derives the size from the array's shape, which users can set */
     if (!data) return;
-    block *b = block_of(data), *excess = b;
-    b->older = NULL;
-    if (b->class != UNCLASSED) {
-        lock();
-        counts.used -= b->capacity;
-        if (b->capacity <= counts.limit) {
-            push(b);
-            excess = take_excess(counts.limit);
-        }
-        unlock();
+    block *b = block_of(data);
+    if (!b->segment) {
+        free(b->before);
+        return;
     }
-    free_chain(excess);
+    lock();
+    counts.used -= b->size;
+    if (b->size > counts.limit) give_back(b);
+    else make_free(b, HELD);
+    give_back_beyond(counts.limit);
+    unlock();
 }
 
 /* ---- statistics and limits ---- */
@@ -233,17 +339,15 @@ void bn_memory_set_limit(size_t limit)
 {
     lock();
     counts.limit = limit;
-    block *excess = take_excess(limit);
+    give_back_beyond(limit);
     unlock();
-    free_chain(excess);
 }
 
 size_t bn_memory_trim(void)
 {
     lock();
-    size_t held = counts.held;
-    block *excess = take_excess(0);
+    const size_t held = counts.held;
+    give_back_beyond(0);
     unlock();
-    free_chain(excess);
     return held;
 }

@@ -1,6 +1,5 @@
-/* Recycled memory for outputs: a freed block is kept for the next request of its size. So a training
-   loop, whose outputs have the same sizes in each step, does not wait for the system to map and zero
-   pages. Any thread may call any function at any time, and a forked child owns copies of all blocks. */
+/* Recycled memory for outputs: freed blocks are kept for the next requests. So a training loop, whose
+   outputs have the same sizes in each step, does not wait for the system to map and zero pages. Any thread may call any function at any time, and a forked child owns copies of all blocks. */
 #ifndef BN_MEMORY_H
 #define BN_MEMORY_H
 
@@ -19,7 +18,7 @@ typedef struct {
 void bn_memory_start(void);
 
 /* The functions of NumPy's PyDataMemAllocator. `context` and the size given to free are not used.
-   Memory is aligned to 64 bytes, blocks of 2 MiB or more to 2 MiB. NULL when out of memory. */
+   Memory is aligned to 64 bytes. NULL when out of memory. */
 void *bn_memory_malloc(void *context, size_t size);
 void *bn_memory_calloc(void *context, size_t count, size_t size);
 void *bn_memory_realloc(void *context, void *data, size_t size);

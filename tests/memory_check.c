@@ -49,16 +49,52 @@ static void check_realloc(void)
     bn_memory_free(NULL, data, size);
 }
 
-/* A class has blocks of one size: the one that an odd size leaves fits the next of its class. */
-static void check_classes(void)
+/* All that was taken comes back as one piece, whatever the order. */
+static void check_joining(void)
 {
-    for (size_t size = BN_SMALLEST_BLOCK; size <= 4 * MIB; size *= 2) {
-        bn_memory_free(NULL, bn_memory_malloc(NULL, size + 1), 0);
-        char *data = bn_memory_malloc(NULL, size + size / 4);
-        memset(data, 1, size + size / 4);
+    enum { PIECES = 7, SIZE = 100000 };
+    char *pieces[PIECES];
+    bn_memory_trim();
+    for (int step = 1; step < PIECES; step++) {
+        for (int i = 0; i < PIECES; i++) {
+            pieces[i] = bn_memory_malloc(NULL, SIZE);
+            memset(pieces[i], i, SIZE);
+        }
+        for (int i = 0; i < PIECES; i++) REQUIRE(all(pieces[i], (char)i, SIZE));
+        for (int i = 0; i < PIECES; i++) bn_memory_free(NULL, pieces[i * step % PIECES], 0);
+        const size_t hits = bn_memory_info().hits;
+        char *data = bn_memory_malloc(NULL, PIECES * SIZE);
+        REQUIRE(data == pieces[0] && bn_memory_info().hits == hits + 1);
+        memset(data, 1, PIECES * SIZE);
         bn_memory_free(NULL, data, 0);
         REQUIRE(bn_memory_info().used == 0);
     }
+}
+
+/* A hole whose memory went back to the system, and its neighbours. */
+static void check_holes(void)
+{
+    char *a = bn_memory_malloc(NULL, MIB), *b = bn_memory_malloc(NULL, MIB), *c = bn_memory_malloc(NULL, MIB);
+    memset(a, 1, MIB), memset(b, 2, MIB), memset(c, 3, MIB);
+    bn_memory_free(NULL, b, 0);
+    REQUIRE(bn_memory_trim() >= MIB && bn_memory_info().held == 0);
+    REQUIRE(all(a, 1, MIB) && all(c, 3, MIB));
+    const size_t misses = bn_memory_info().misses;
+    REQUIRE(bn_memory_malloc(NULL, MIB) == b && bn_memory_info().misses == misses + 1);
+    bn_memory_free(NULL, b, 0);
+    bn_memory_trim();
+    bn_memory_free(NULL, a, 0);
+    const size_t held = bn_memory_info().held; /* the hole is not counted */
+    REQUIRE(held >= MIB && held < MIB + MIB / 4);
+    bn_memory_trim(); /* a becomes one with the hole */
+    REQUIRE(bn_memory_info().held == 0 && all(c, 3, MIB));
+    REQUIRE(bn_memory_malloc(NULL, 2 * MIB) == a);
+    bn_memory_free(NULL, a, 0);
+    bn_memory_free(NULL, c, 0);
+    REQUIRE(bn_memory_malloc(NULL, 3 * MIB) == a);
+    bn_memory_free(NULL, a, 0);
+    bn_memory_trim();
+    REQUIRE(bn_memory_info().held == 0 && bn_memory_info().used == 0);
 }
 
 static void check_extremes(void)
@@ -114,7 +150,8 @@ int main(void)
     bn_memory_set_limit(8 * MIB);
     check_calloc();
     check_realloc();
-    check_classes();
+    check_joining();
+    check_holes();
     check_extremes();
     for (int i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, churn, (void *)(uintptr_t)(i + 1));

@@ -7,6 +7,7 @@ import bn
 
 SHAPE = (8, 16, 64, 64)  # 2 MiB of float32
 LIMIT = 2**28
+SPARE = 2**16 + 128  # bytes that a block may have more than the output in it
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from memory_outputs import SHAPE, address, columns, fresh_memory, output  # noqa: F401
+from memory_outputs import SHAPE, SPARE, address, columns, fresh_memory, output  # noqa: F401
 from numpy._core.multiarray import get_handler_name
 
 import bn
@@ -32,13 +32,32 @@ def test_the_memory_of_an_output_that_died_serves_the_next(name):
     assert (after["hits"], after["misses"]) == (before["hits"] + 1, before["misses"])
 
 
-def test_the_memory_that_was_given_up_last_is_the_first_to_come_back():
-    arrays = [output(), output(), output()]
-    addresses = [address(a) for a in arrays]
-    while arrays:
-        del arrays[0]
+def test_of_equal_pieces_the_one_that_was_given_up_last_comes_back_first():
+    arrays = [output() for _ in range(6)]
+    addresses = [address(a) for a in arrays[::2]]
+    for k in (0, 4, 2):  # those between them live on, so that the pieces do not become one
+        arrays[k] = None
     again = [output(), output(), output()]
-    assert [address(a) for a in again] == addresses[::-1]
+    assert [address(a) for a in again] == [addresses[1], addresses[2], addresses[0]]
+
+
+def test_neighbours_that_died_serve_a_larger_output():
+    arrays = [output(columns(2**20)) for _ in range(4)]
+    first = min(map(address, arrays))
+    misses = bn.memory.info()["misses"]
+    arrays.clear()
+    assert address(output(columns(2**22))) == first
+    assert bn.memory.info()["misses"] == misses
+
+
+def test_an_output_takes_a_part_of_a_larger_piece_and_leaves_the_rest():
+    y = output(columns(2**22))
+    first = address(y)
+    del y
+    parts = [output(columns(2**20), fill=k) for k in range(3)]
+    assert all(first <= address(a) < first + 2**22 for a in parts)
+    assert all((a == k).all() for k, a in enumerate(parts))
+    assert bn.memory.info()["held"] < 2**20
 
 
 HOLDERS = {
@@ -98,10 +117,9 @@ def test_numpys_allocator_is_restored_after_a_failed_call():
 
 
 @pytest.mark.parametrize("nbytes", [2**16, 100_000, 2**20, 2**21, 3 * 2**20])
-def test_outputs_are_aligned_to_cache_lines_and_large_ones_to_huge_pages(nbytes):
-    alignment = 2**21 if nbytes >= 2**21 else 64
+def test_outputs_are_aligned_to_cache_lines(nbytes):
     arrays = [output(columns(nbytes)) for _ in range(3)]
-    assert [address(a) % alignment for a in arrays] == [0, 0, 0]
+    assert [address(a) % 64 for a in arrays] == [0, 0, 0]
 
 
 def test_outputs_have_the_order_of_x_and_are_plain_arrays():
@@ -134,7 +152,7 @@ def test_blocks_of_all_sizes_are_large_enough_and_nobody_writes_into_anothers():
         for size in sizes:
             before = bn.memory.info()["used"]
             another = output(columns(size))
-            assert size <= bn.memory.info()["used"] - before <= size * 1.25 + 4
+            assert size <= bn.memory.info()["used"] - before <= size + SPARE
             del another
         del arrays
         assert bn.memory.info()["used"] == used

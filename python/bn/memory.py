@@ -1,15 +1,15 @@
 """Memory of outputs, recycled.
 
 The memory of an array that `bn` returned (y of the forward functions, dx of the backward ones,
-from 64 KiB on) is kept when the array and all its views are gone, and reused for the next output of
-about its size. A steady loop then neither asks the system for pages nor has them zeroed, which for
-large arrays costs as much as the normalization itself. `info` shows what is kept and used,
+from 64 KiB on) is kept when the array and all its views are gone, and reused for the next outputs.
+A steady loop then neither asks the system for pages nor has them zeroed, which for large arrays
+costs as much as the normalization itself. `info` shows what is kept and used,
 `set_limit` bounds what is kept, `trim` gives it back. Other arrays have NumPy's own allocator.
 
 Arrays may be freed in any thread; a forked process owns copies of what it inherits. The environment
 variable ``BN_MEMORY_LIMIT`` (bytes; 0 switches recycling off) sets the limit at the start. Without
-it, the limit is an eighth of the machine's memory, and at most 2 GiB. No more is ever kept than the
-outputs' peak use.
+it, the limit is an eighth of the machine's memory, and at most 2 GiB. Outputs and what is kept for
+them are never more than a quarter beyond the peak use of outputs alone.
 
 Examples
 --------
@@ -69,7 +69,7 @@ class Info(TypedDict):
 def info() -> Info:
     """Bytes kept for reuse, bytes in use, and how many outputs reused memory.
 
-    Sizes are those of the blocks: up to a quarter more than the arrays in them.
+    Sizes are those of the blocks: up to 64 KiB more than the arrays in them.
 
     Returns
     -------
