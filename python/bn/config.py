@@ -103,6 +103,11 @@ class threads(core.Threads, ContextDecorator):
     n : int
         As in `set_num_threads`.
 
+    Notes
+    -----
+    The number belongs to the process. If Python threads have blocks of this kind at the same time,
+    all use the number that was set last, and the number of one of these blocks may stay.
+
     Examples
     --------
     >>> with threads(1):
