@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MIB = 1024 * 1024, THREADS = 4, ROUNDS = 2000, KEPT = 4 };
+enum { MIB = 1024 * 1024, THREADS = 4, ROUNDS = 2000, KEPT = 8 };
 
 #define REQUIRE(condition)                                                                         \
     if (!(condition)) fprintf(stderr, "line %d: %s\n", __LINE__, #condition), _exit(1)
@@ -117,6 +117,7 @@ static void *churn(void *seed)
         if (kept[k]) REQUIRE(all(kept[k], value[k], sizes[k]));
         bn_memory_free(NULL, kept[k], 0);
         sizes[k] = BN_SMALLEST_BLOCK + (state >> 20) * 8 % BN_SMALLEST_BLOCK;
+        if (state >> 28 == 0) sizes[k] *= 20; /* a few that hold many of the others */
         value[k] = (char)state;
         kept[k] = bn_memory_malloc(NULL, sizes[k]);
         memset(kept[k], value[k], sizes[k]);
