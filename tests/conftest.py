@@ -1,4 +1,5 @@
 import os
+import signal
 
 import hypothesis
 import numpy as np
@@ -42,3 +43,17 @@ def isa(request):
     bncore.select_isa(request.param)
     yield request.param
     bncore.select_isa(before)
+
+
+@pytest.fixture
+def soon():
+    """A test that waits for longer than ten seconds fails, instead of waiting for ever."""
+
+    def late(number, frame):
+        pytest.fail("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

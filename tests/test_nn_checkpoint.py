@@ -1,8 +1,12 @@
 """These tests are of what comes back from a checkpoint, survives a crash, or is refused."""
 
+import errno
 import os
+import pathlib
+import shutil
 import stat
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -196,3 +200,131 @@ def test_saving_replaces_nothing_that_is_no_file(tmp_path):
     with pytest.raises(ValueError, match="pipe must be a file, got a device, a pipe or a socket"):
         nn.save(pipe, nn.ReLU())
     assert pipe.is_fifo()
+
+
+def test_a_file_of_mode_0600_keeps_its_mode(path):
+    path.touch()
+    for mode in (0o600, 0o444):
+        path.chmod(mode)
+        nn.save(path, model())
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_file_behind_a_link_keeps_its_mode(tmp_path, path):
+    behind = tmp_path / "behind.npz"
+    behind.touch(0o600)
+    path.symlink_to(behind)
+    nn.save(path, model())
+    assert stat.S_IMODE(behind.stat().st_mode) == 0o600
+
+
+def test_nobody_else_can_read_a_private_checkpoint_while_it_is_written(monkeypatch, tmp_path, path):
+    path.touch(0o600)
+    modes = []
+
+    def write_array(*args, **kwargs):
+        (temporary,) = tmp_path.glob(".bn-*.tmp")
+        modes.append(stat.S_IMODE(temporary.stat().st_mode))
+
+    monkeypatch.setattr(np.lib.format, "write_array", write_array)
+    nn.save(path, nn.ReLU())
+    assert modes == [0o600]
+
+
+@pytest.mark.parametrize("name", ["x" * 240, "x" * 236 + ".npz"])
+def test_a_name_of_240_bytes_can_be_saved(tmp_path, name):
+    nn.save(tmp_path / name, model())
+    assert names(tmp_path) == [name]
+
+
+def test_a_name_that_is_too_long_is_named_in_the_error(tmp_path):
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(OSError) as error:
+        nn.save(path, model())
+    assert error.value.filename == str(path) and error.value.errno == errno.ENAMETOOLONG
+
+
+@pytest.mark.parametrize("broken", ["numpy.lib.format.write_array", "os.fsync"])
+def test_a_full_disk_is_an_error_of_the_file_that_was_asked_for(
+    monkeypatch, tmp_path, path, broken
+):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(broken, full)
+    with pytest.raises(OSError, match="No space left on device: ") as error:
+        nn.save(path, model())
+    assert error.value.filename == str(path) and error.value.errno == errno.ENOSPC
+    assert names(tmp_path) == []
+
+
+def test_a_file_that_may_not_grow_is_an_error_of_the_file_that_was_asked_for(tmp_path, path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = nn.Linear(500, 500)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError) as error:
+            nn.save(path, large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert error.value.filename == str(path) and error.value.errno == errno.EFBIG
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_a_link_that_leads_to_itself_is_an_os_error(tmp_path, path):
+    path.symlink_to("other.npz")
+    (tmp_path / "other.npz").symlink_to(path.name)
+    for call in (nn.save, nn.load):
+        with pytest.raises(OSError) as error:
+            call(path, model())
+        assert error.value.errno == errno.ELOOP and error.value.filename == str(path)
+    assert path.is_symlink() and len(names(tmp_path)) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="has other users")
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_file_that_was_asked_for():
+    with tempfile.TemporaryDirectory() as folder:
+        pathlib.Path(folder).chmod(0o555)
+        path, user = f"{folder}/model.npz", os.geteuid()
+        if user == 0:  # who may write everywhere
+            os.seteuid(65534)
+        try:
+            with pytest.raises(PermissionError) as error:
+                nn.save(path, model())
+        finally:
+            os.seteuid(user)
+        assert error.value.filename == path
+        assert names(pathlib.Path(folder)) == []
+
+
+def test_a_folder_that_is_removed_during_a_save_is_an_error_of_the_file(monkeypatch, path):
+    path = path / "model.npz"
+    path.parent.mkdir()
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (fsync(fd), shutil.rmtree(path.parent)))
+    with pytest.raises(FileNotFoundError) as error:
+        nn.save(path, model())
+    assert error.value.filename == str(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a working folder that is gone")
+def test_a_working_folder_that_is_gone_is_an_error_of_the_file(monkeypatch, tmp_path):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(FileNotFoundError) as error:
+        nn.save("model.npz", model())
+    assert error.value.filename == "model.npz"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe in a folder")
+@pytest.mark.parametrize("read", [nn.metadata, lambda path: nn.load(path, model())])
+def test_reading_waits_for_no_pipe(tmp_path, soon, read):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(ValueError, match="pipe must be a file, got a device, a pipe or a socket"):
+        read(pipe)

@@ -27,6 +27,17 @@ def is_number(value: object) -> TypeGuard[float | np.integer[Any] | np.floating[
     return isinstance(value, NUMBERS) and not isinstance(value, bool)
 
 
+def printable(text: str) -> str:
+    r"""The text with escapes, as in a repr, for what could command a terminal.
+
+    Examples
+    --------
+    >>> print(printable("caf\u00e9 \x1b[31m"))
+    café \x1b[31m
+    """
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def saved(layer: str, value: object) -> None:
     """Check that a forward pass has kept values for backward, and that none has used them yet."""
     if value is None:
@@ -65,17 +76,10 @@ def mapping(name: str, value: object) -> None:
 
 
 def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    missing = [n for n in own if n not in given and n.rpartition(".")[2] != "num_batches_tracked"]
-    unknown = [n for n in given if n not in own]
-    if missing or unknown:
-        parts = [f"missing {', '.join(missing)}"] * bool(missing)
-        parts += [f"unknown {', '.join(unknown)}"] * bool(unknown)
-        raise ValueError(f"the state does not fit the model: {'; '.join(parts)}")
+    """Check names, shapes, dtypes and values of a state."""
+    state_layout(own, given)
     for name, value in given.items():
         dtype = own[name].dtype
-        shape(name, value, own[name].shape)
-        if value.dtype.kind not in "fiu":
-            raise TypeError(f"{name} must hold numbers, got dtype {value.dtype}")
         if dtype.kind == "i" and (value < 0).any():
             raise ValueError(f"{name} must not be negative, got {value}")
         if dtype.kind == "f" and value.dtype.kind == "f":
@@ -84,6 +88,20 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all()
         ):  # NaN compares as False
             raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
+
+
+def state_layout(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check names, shapes and dtypes of a state; its values may have nothing else."""
+    missing = [n for n in own if n not in given and n.rpartition(".")[2] != "num_batches_tracked"]
+    unknown = [n for n in given if n not in own]
+    if missing or unknown:
+        parts = [f"missing {', '.join(missing)}"] * bool(missing)
+        parts += [f"unknown {', '.join(unknown)}"] * bool(unknown)
+        raise ValueError(f"the state does not fit the model: {'; '.join(parts)}")
+    for name, value in given.items():
+        shape(name, value, own[name].shape)
+        if value.dtype.kind not in "fiu":
+            raise TypeError(f"{name} must hold numbers, got dtype {value.dtype}")
 
 
 def weight_count(given: int, own: int) -> None:

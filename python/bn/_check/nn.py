@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from bn._check.base import (
     like,
     plain_array,
     positive_int,
+    printable,
     shape,
 )
 
@@ -152,8 +154,12 @@ def class_indices(target: Array, logits: tuple[int, ...]) -> None:
         )
 
 
-def regular_file(path: object, target: Path) -> None:
-    """Check that no device is overwritten; for a folder the operating system raises an error."""
+def regular_file(path: str | os.PathLike[str]) -> None:
+    """Check that no device is overwritten, and that no pipe is waited for.
+
+    For a folder, and for no file, the operating system raises an error.
+    """
+    target = Path(path)
     if target.exists() and not target.is_file() and not target.is_dir():
         raise ValueError(f"{path} must be a file, got a device, a pipe or a socket")
 
@@ -241,9 +247,21 @@ def metadata(value: object) -> None:
         raise TypeError(f"metadata must be a dict or None, got {type(value).__name__}")
 
 
+def metadata_size(got: int, most: int) -> None:
+    if got > most:
+        raise ValueError(f"metadata must have at most {most} bytes, got {got}")
+
+
+def metadata_array(shape: tuple[int, ...], dtype: np.dtype[Any], most: int) -> None:
+    """Check that an array in a file is a text of at most so many bytes."""
+    if shape != () or dtype.kind != "U":
+        raise ValueError(f"metadata must be one text, got shape {shape} and dtype {dtype}")
+    metadata_size(dtype.itemsize, most)
+
+
 def unusable_checkpoint(path: object, error: object) -> ValueError:
     """The error for a file that is no checkpoint, or not one of this model."""
-    reason = str(error) or type(error).__name__
+    reason = printable(str(error)) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
 
 

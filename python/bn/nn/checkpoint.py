@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from bn import _check
 from bn.module import Module
-from bn.types import Array
+from bn.nn.archive import reading, write
+from bn.nn.replacing import replacing
+from bn.types import Shape
 
 Model = TypeVar("Model", bound=Module)
 
 METADATA = "__metadata__"
+MOST_METADATA_BYTES = 2**24  # as they are stored, with four bytes for each character
 
 
 def save(
@@ -28,7 +28,11 @@ def save(
 
     The state is written to a temporary file in the same folder, which is flushed to the disk and
     then renamed. After a crash at any moment `path` is therefore either the complete old checkpoint
-    or the complete new one.
+    or the complete new one. The temporary file that a killed process leaves, `.bn-*.tmp`, is
+    removed by a later save in the same folder.
+
+    A file that is replaced keeps its mode. `numpy.load` reads the file, too; its last bytes are a
+    checksum of all others, by which `load` and `metadata` notice any damage.
 
     Parameters
     ----------
@@ -37,16 +41,16 @@ def save(
         is written.
     model : Module
     metadata : dict, optional
-        Anything that JSON can represent; `metadata` reads it back.
+        Anything that JSON can represent, up to 4 million characters; `metadata` reads it back.
 
     Raises
     ------
     TypeError
         `model` is not a Module, `metadata` is not a dict, or JSON cannot represent it.
     ValueError
-        `path` is a device, a pipe or a socket.
+        `path` is a device, a pipe or a socket, or the metadata are too long.
     OSError
-        The file cannot be written.
+        The file cannot be written. The error names `path`.
 
     Examples
     --------
@@ -61,39 +65,22 @@ def save(
     _check.instance("model", model, Module)
     _check.metadata(metadata)
     text = np.array(json.dumps(metadata or {}))
-    target = Path(path).resolve()
-    _check.regular_file(path, target)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            _write(file, {**dict(model.named_state()), METADATA: text})
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise OSError(
-            error.errno, error.strerror, str(path)
-        ) from error  # name path, not the temporary file
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
-    """Write a .npz file; np.savez cannot write arrays that are named like its own arguments."""
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+    _check.metadata_size(text.nbytes, MOST_METADATA_BYTES)
+    _check.regular_file(path)
+    with replacing(path) as file:
+        write(file, {**dict(model.named_state()), METADATA: text})
 
 
 def load(path: str | os.PathLike[str], model: Model) -> Model:
     """Load a model's state from a file that `save` wrote, or raise and change nothing.
 
+    Names, shapes and dtypes are compared with the model's before an array is read, so that no file
+    takes more memory than the model's own state.
+
     Parameters
     ----------
     path : path-like
+        Also a file of `numpy.savez`, which has no checksum of the whole.
     model : Module
         A model of the same structure as the saved one, whose layers are all built.
 
@@ -106,8 +93,11 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     ------
     FileNotFoundError
         There is no such file.
+    OSError
+        The file cannot be read.
     ValueError
-        The file is damaged, is no checkpoint, or belongs to another model.
+        The file is damaged, is no checkpoint, or belongs to another model; or `path` is a device, a
+        pipe or a socket.
     TypeError
         `model` is not a Module.
 
@@ -123,8 +113,11 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     ValueError: ...
     """
     _check.instance("model", model, Module)
-    arrays = _read(path)
-    arrays.pop(METADATA, None)
+    own = dict(model.named_state())
+    with reading(path) as archive:
+        names = [name for name in archive.names if name != METADATA]
+        _check.state_layout(own, {name: archive.header(name) for name in names})
+        arrays = {name: archive.array(name) for name in names}
     try:
         return model.load_state_dict(arrays)
     except (TypeError, ValueError) as error:
@@ -147,8 +140,10 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     FileNotFoundError
         There is no such file.
+    OSError
+        The file cannot be read.
     ValueError
-        The file is damaged or is no checkpoint.
+        The file is damaged or is no checkpoint; or `path` is a device, a pipe or a socket.
 
     Examples
     --------
@@ -159,26 +154,21 @@ def metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
     ...     metadata(folder + "/model.npz")
     {'classes': ['cat', 'dog']}
     """
-    arrays = _read(path, only=METADATA)
+    with reading(path) as archive:
+        if METADATA not in archive.names:
+            return {}
+        header = archive.header(METADATA)
+        _check.metadata_array(header.shape, header.dtype, MOST_METADATA_BYTES)
+        text = str(archive.array(METADATA))
     try:
-        fields = json.loads(str(arrays.get(METADATA, "{}")))
+        fields = json.loads(text)
         _check.metadata(fields)
     except (TypeError, ValueError, RecursionError) as error:
         raise _check.unusable_checkpoint(path, f"its metadata cannot be read: {error}") from error
     return dict(fields or {})
 
 
-def _read(path: str | os.PathLike[str], only: str | None = None) -> dict[str, Array]:
-    """Read all arrays of a file, or only the one that is named, if the file has it."""
-    try:
-        with Path(path).open("rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise ValueError("it is damaged, or not a .npz file")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                names = [n for n in arrays.files if only in (None, n)]
-                return {name: arrays[name] for name in names}
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds for damaged files
-        raise _check.unusable_checkpoint(path, error) from error
+def shapes(path: str | os.PathLike[str]) -> dict[str, Shape]:
+    """The shapes of a checkpoint's arrays by their names; no array is read."""
+    with reading(path) as archive:
+        return {name: archive.header(name).shape for name in archive.names if name != METADATA}
