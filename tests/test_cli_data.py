@@ -1,7 +1,9 @@
 """`--data` reads well-formed folders, and says what is wrong with the others."""
 
 import gzip
+import os
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -150,6 +152,88 @@ def test_a_huge_size_in_an_idx_header_is_an_error_like_any_other(mnist):
     path, n = mnist / "train-images-idx3-ubyte", 2**32 - 1
     path.write_bytes(struct.pack(">4I", 0x803, n, n, n))
     refuses(mnist, f"{path} must hold {n} x {n} x {n} bytes = {n**3} after its header, got 0")
+
+
+def refuses_in_little_memory(folder, message):
+    tracemalloc.start()
+    try:
+        refuses(folder, message)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_plain_file_that_is_longer_than_its_header_says_is_not_read(mnist):
+    path = mnist / "train-images-idx3-ubyte"
+    os.truncate(path, 2**30)
+    message = f"{path} must hold 20 x 8 x 8 bytes = 1280 after its header, got {2**30 - 16}"
+    refuses_in_little_memory(mnist, message)
+
+
+def test_a_gz_file_that_is_longer_than_its_header_says_is_not_read_to_its_end(tmp_path):
+    write_mnist(tmp_path, packed=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 2, 8, 8) + bytes(2**24)))
+    message = f"{path} must hold 2 x 8 x 8 bytes = 128 after its header, got more"
+    refuses_in_little_memory(tmp_path, message)
+
+
+def test_a_gz_file_that_is_shorter_than_its_header_says_is_refused(tmp_path):
+    write_mnist(tmp_path, packed=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 2, 8, 8) + bytes(127)))
+    refuses(tmp_path, f"{path} must hold 2 x 8 x 8 bytes = 128 after its header, got 127")
+
+
+def test_a_gz_file_that_is_too_small_for_what_its_header_says_is_not_read(tmp_path):
+    write_mnist(tmp_path, packed=True)
+    path, n = tmp_path / "train-images-idx3-ubyte.gz", 10_000
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, n, n, n)))
+    got = f"a gzip file of {path.stat().st_size} bytes"
+    message = f"{path} must hold {n} x {n} x {n} bytes = {n**3} after its header, got {got}"
+    refuses_in_little_memory(tmp_path, message)
+
+
+def test_a_gz_file_of_zeros_is_not_too_small(tmp_path):
+    write_mnist(tmp_path, packed=True, size=(500, 500))
+    zeros = gzip.compress(idx(np.zeros((20, 500, 500))))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(zeros)
+    assert load_folder(tmp_path).x_train.shape == (20, 1, 500, 500)
+
+
+def test_a_gz_file_with_a_wrong_checksum_is_refused(tmp_path):
+    write_mnist(tmp_path, packed=True)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="must be a complete gzip file, got one that fails: CRC"):
+        load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("sizes", [(0, 2**32 - 1, 2**32 - 1), (20, 0, 8)])
+def test_a_size_of_0_in_an_idx_header_is_an_error_with_the_name_of_the_file(mnist, sizes):
+    path = mnist / "train-images-idx3-ubyte"
+    path.write_bytes(struct.pack(">4I", 0x803, *sizes))
+    text = " x ".join(map(str, sizes))
+    refuses(mnist, f"{path} must have sizes of at least 1 in its header, got {text}")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe in a folder")
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_no_pipe_in_the_place_of_an_idx_file_is_waited_for(mnist, soon, ending):
+    (mnist / "train-images-idx3-ubyte").unlink()
+    path = mnist / f"train-images-idx3-ubyte{ending}"
+    os.mkfifo(path)
+    refuses(mnist, f"{path} must be a file, got a device, a pipe or a socket")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe in a folder")
+@pytest.mark.parametrize("name", ["data_batch_2.bin", "batches.meta.txt"])
+def test_no_pipe_in_the_place_of_a_cifar_file_is_waited_for(cifar, soon, name):
+    (cifar / name).unlink()
+    os.mkfifo(cifar / name)
+    refuses(cifar, f"{cifar} must hold {name}, got no such file")
 
 
 def test_a_mnist_label_must_be_a_digit(mnist):

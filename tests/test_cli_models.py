@@ -5,7 +5,7 @@ import pytest
 
 import bn
 from bn import nn
-from bn.cli.models import RECIPES, build
+from bn.cli.models import RECIPES, build, design
 
 NORMS = (bn.BatchNorm2d, bn.BatchNormalization)
 
@@ -65,3 +65,18 @@ def test_the_tutorials_networks_have_the_tutorials_parameters():
     # 448 + 32 + 524,416 + 256 + 1,290
     assert sum(p.size for p in keras_like.parameters()) == 526442
     assert isinstance(list(keras_like.modules())[-1], nn.Softmax)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_shapes_of_a_design_are_those_of_the_network(name):
+    shapes = design(name, (3, 9, 12), 7, batch_norm=True).linear_shapes
+    model = build(name, (3, 9, 12), 7, batch_norm=True)
+    linear = [m.weight.data.shape for m in model.modules() if isinstance(m, nn.Linear)]
+    assert list(shapes.values()) == linear
+    assert shapes.items() <= {name: a.shape for name, a in model.named_state()}.items()
+
+
+def test_images_of_more_than_a_million_pixels_are_refused_before_memory_is_taken():
+    message = "images of resnet must have at most 1048576 pixels, got 1025 x 1024"
+    with pytest.raises(ValueError, match=message):
+        build("resnet", (1, 1025, 1024), 10, batch_norm=True)

@@ -1,5 +1,8 @@
 """`python -m bn predict` goes from image files to classes."""
 
+import os
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -201,3 +204,68 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(
     about = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     nn.save(path, model, metadata=about)
     refuses(capsys, path, words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"input_shape": [1, 1024, 1024]}, "5.weight must have shape (2, 4194304), as its"),
+        ({"classes": ["a"] * 100_000}, "5.weight must have shape (100000, 256), as its"),
+        ({"input_shape": [1, 2500, 2500]}, "must have an input_shape of at most 1048576 pixels"),
+        ({"input_shape": [1, 4, 2**60]}, "must have an input_shape of at most 1048576 pixels"),
+        ({"model": "digits"}, "missing 12.weight"),
+    ],
+)
+def test_metadata_that_say_more_than_the_file_holds_take_no_memory(
+    tmp_path, capsys, changes, words
+):
+    path = tmp_path / "model.npz"
+    model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
+    nn.save(path, model, metadata={**GOOD, **changes})
+    tracemalloc.start()
+    try:
+        refuses(capsys, path, words)
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a pipe in a folder")
+def test_no_pipe_in_the_place_of_a_model_or_an_image_is_waited_for(network, tmp_path, capsys, soon):
+    pipe, dark = tmp_path / "pipe", picture(tmp_path / "dark.png", 0)
+    os.mkfifo(pipe)
+    refuses(capsys, pipe, "must be a file, got a device, a pipe or a socket")
+    assert main(["predict", str(network), str(pipe), str(dark)]) == 1
+    output = capsys.readouterr()
+    assert output.err == f"{pipe} must be a file, got a device, a pipe or a socket\n"
+    assert output.out == f"{dark}: dark 73.1 %\n"
+
+
+def test_an_image_that_memory_does_not_hold_is_one_sentence(network, tmp_path, capsys, monkeypatch):
+    def fails(path):
+        raise MemoryError
+
+    dark = picture(tmp_path / "dark.png", 0)
+    monkeypatch.setattr(Image, "open", fails)
+    assert main(["predict", str(network), str(dark)]) == 1
+    message = f"{dark} must be an image that pillow reads, got: MemoryError\n"
+    assert capsys.readouterr().err == message
+
+
+def test_names_of_classes_and_files_do_not_command_the_terminal(tmp_path, capsys):
+    network = save_network(tmp_path / "model.npz", classes=("\x1b[31mnoir\n", "clair é 光"))
+    light = picture(tmp_path / "\x1b]0;light.png", 255)
+    assert main(["predict", str(network), str(light), "--top", "2"]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{tmp_path}/\\x1b]0;light.png: clair é 光 ")
+    assert ", \\x1b[31mnoir\\n " in line and line.count("\n") == 1 and "\x1b" not in line
+
+
+def test_errors_do_not_command_the_terminal(network, tmp_path, capsys):
+    state = dict(np.load(network))
+    np.savez(network, **state, **{"\x1b[31m": np.zeros(1)})
+    refuses(capsys, network, "unknown \\x1b[31m")
+    path = tmp_path / "\x1b[31m.png"
+    path.write_bytes(b"no image")
+    assert main(["predict", str(network), str(path)]) == 1
+    assert "\x1b" not in capsys.readouterr().err

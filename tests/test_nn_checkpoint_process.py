@@ -11,6 +11,7 @@ from cli_files import environment, run_python, write_mnist
 from nn_files import model
 
 from bn import nn
+from bn.cli import checkpoint
 from bn.nn import replacing
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has neither such locks nor kill")
@@ -172,7 +173,8 @@ def test_a_training_that_is_killed_leaves_a_checkpoint_that_loads(monkeypatch, t
         with subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL) as process:
             time.sleep(rng.uniform(longest / 2, longest))
             process.kill()
-        assert nn.metadata(out / "model.npz")["model"] == "digits"
+        _, about = checkpoint.load(out / "model.npz")
+        assert about.model == "digits"
     monkeypatch.setattr(replacing, "MOST_SECONDS_UNLOCKED", 0)
     nn.save(out / "model.npz", model())
     assert set(names(out)) <= {"curves.png", "metrics.json", "model.npz"}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bn._check.base import Array
+from bn._check.nn import unusable_checkpoint
 
 
 def sentence(error: Exception) -> str:
@@ -92,7 +93,14 @@ def idx_header(path: Path, got: int, expected: int) -> None:
         raise ValueError(f"{path} must have a header of {expected} bytes, got {got} bytes")
 
 
-def idx_body(path: Path, sizes: tuple[int, ...], got: int) -> None:
+def idx_sizes(path: Path, sizes: tuple[int, ...]) -> None:
+    if 0 in sizes:
+        text = " x ".join(map(str, sizes))
+        raise ValueError(f"{path} must have sizes of at least 1 in its header, got {text}")
+
+
+def idx_body(path: Path, sizes: tuple[int, ...], got: int | str) -> None:
+    """Check the number of bytes behind the header, or that there are no others, told in words."""
     expected = math.prod(sizes)
     if got != expected:
         text = " x ".join(map(str, sizes))
@@ -117,15 +125,19 @@ def image_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> N
         )
 
 
-def least_image_size(name: str, got: tuple[int, ...], least: int) -> None:
+def model_image_size(name: str, got: tuple[int, ...], least: int, most_pixels: int) -> None:
     if min(got) < least:
         raise ValueError(
             f"images of {name} must have at least {least} x {least} pixels, got {got[0]} x {got[1]}"
         )
+    if math.prod(got) > most_pixels:
+        raise ValueError(
+            f"images of {name} must have at most {most_pixels} pixels, got {got[0]} x {got[1]}"
+        )
 
 
 def training_metadata(
-    path: Path, fields: Mapping[str, Any], models: Collection[str], least: int
+    path: Path, fields: Mapping[str, Any], models: Collection[str], least: int, most_pixels: int
 ) -> None:
     missing = [n for n in ("model", "input_shape", "classes", "mean", "std") if n not in fields]
     if missing:
@@ -141,6 +153,10 @@ def training_metadata(
     ):
         expected = f"(1 or 3, at least {least}, at least {least})"
         raise ValueError(f"{path} must have input_shape {expected}, got {shape}")
+    if shape[1] * shape[2] > most_pixels:
+        raise ValueError(
+            f"{path} must have an input_shape of at most {most_pixels} pixels, got {shape}"
+        )
     if not (_list_of(fields["classes"], str) and fields["classes"]):
         raise ValueError(f"{path} must have a list of names as classes, got {fields['classes']}")
     for name in ("mean", "std"):
@@ -161,6 +177,18 @@ def image_mode(path: Path, mode: str) -> None:
     """Check pillow's mode of an image; I and F do not define which values are black and white."""
     if mode in {"I", "F"}:
         raise ValueError(f"{path} must have 8 or 16 bits per channel, got pillow's mode {mode}")
+
+
+def saved_shapes(
+    path: Path, got: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Check shapes of a file's arrays against those that its metadata imply."""
+    for name, shape in expected.items():
+        if name not in got:
+            raise unusable_checkpoint(path, f"missing {name}")
+        if got[name] != shape:
+            reason = f"{name} must have shape {shape}, as its metadata say, got {got[name]}"
+            raise unusable_checkpoint(path, reason)
 
 
 def usable_weights(path: Path, network: Mapping[str, Array]) -> None:

@@ -9,6 +9,7 @@ from bn import _check, nn
 from bn.cli import models
 from bn.cli.data import Dataset, Pixels
 from bn.module import Module
+from bn.nn.checkpoint import shapes
 from bn.types import Shape
 
 
@@ -25,6 +26,11 @@ class Checkpoint:
     @property
     def pixels(self) -> Pixels:
         return Pixels(self.mean, self.std)
+
+    def check_shapes(self, path: Path) -> None:
+        """Check, before a network takes memory, that the file has the weights of such a network."""
+        plan = models.design(self.model, self.input_shape, len(self.classes), batch_norm=True)
+        _check.saved_shapes(path, shapes(path), plan.linear_shapes)
 
 
 def save(path: Path, network: Module, name: str, data: Dataset, pixels: Pixels) -> None:
@@ -44,7 +50,7 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
         The file cannot be read.
     """
     fields = nn.metadata(path)
-    _check.training_metadata(path, fields, models.RECIPES, models.LEAST_SIZE)
+    _check.training_metadata(path, fields, models.RECIPES, models.LEAST_SIZE, models.MOST_PIXELS)
     about = Checkpoint(
         model=fields["model"],
         input_shape=tuple(fields["input_shape"]),
@@ -52,6 +58,7 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
         mean=tuple(fields["mean"]),
         std=tuple(fields["std"]),
     )
+    about.check_shapes(path)
     network = models.build(about.model, about.input_shape, len(about.classes), batch_norm=True)
     nn.load(path, network)
     _check.usable_weights(path, dict(network.named_state()))

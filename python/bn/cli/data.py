@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ CIFAR_SHAPE = (3, 32, 32)
 # The magic numbers of unsigned bytes with 3 axes and with 1.
 IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}
 CLASSES = 10  # in each of the three data sets
+MOST_INFLATION = 1032  # bytes out of one byte of a gzip file, a limit of its format
+PIECE = 2**20  # bytes
 LEAST = 2  # images, since batch normalization cannot train on one
 
 
@@ -163,11 +167,12 @@ def read_mnist(path: Path, part: str) -> tuple[Array, Array]:
 def idx_path(path: Path, name: str) -> Path:
     """The path of the plain file if there is one, else that of the gzipped file."""
     plain = path / name
-    return plain if plain.is_file() else path / f"{name}.gz"
+    return plain if plain.exists() else path / f"{name}.gz"
 
 
 def read_idx(path: Path, magic: int) -> Array:
     """Read an IDX file: magic number, a big-endian uint32 for each axis, unsigned bytes."""
+    _check.regular_file(path)
     axes = magic & 0xFF
     header = 4 + 4 * axes
     try:
@@ -176,8 +181,29 @@ def read_idx(path: Path, magic: int) -> Array:
             _check.idx_magic(path, head[:4], magic)
             _check.idx_header(path, len(head), header)
             sizes = tuple(int(n) for n in np.frombuffer(head, ">u4", axes, offset=4))
-            body = file.read()
+            _check.idx_sizes(path, sizes)
+            check_idx_size(path, sizes, header)
+            body = np.empty(math.prod(sizes), np.uint8)
+            got = fill(body, file)
+            _check.idx_body(path, sizes, "more" if file.read(1) else got)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise _check.incomplete_gzip(path, error) from error
-    _check.idx_body(path, sizes, len(body))
-    return np.frombuffer(body, np.uint8).reshape(sizes)
+    return body.reshape(sizes)
+
+
+def check_idx_size(path: Path, sizes: Shape, header: int) -> None:
+    """Check, before memory is taken, that an IDX file can hold what its header says."""
+    size = path.stat().st_size
+    if path.suffix != ".gz":
+        _check.idx_body(path, sizes, size - header)
+    elif math.prod(sizes) > size * MOST_INFLATION:
+        _check.idx_body(path, sizes, f"a gzip file of {size} bytes")
+
+
+def fill(body: Array, file: BufferedIOBase) -> int:
+    """Read bytes into an array, in pieces that take little memory; return how many there were."""
+    got = 0
+    while piece := file.read(min(PIECE, body.size - got)):
+        body[got : got + len(piece)] = np.frombuffer(piece, np.uint8)
+        got += len(piece)
+    return got

@@ -10,7 +10,10 @@ from bn import _check
 
 
 class Failure(Exception):
-    """An expected failure; its message is one sentence for the user."""
+    """An expected failure; its message is one sentence for the user, who reads it in a terminal."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_check.printable(message))
 
 
 def require(command: str, module: str, package: str) -> None:

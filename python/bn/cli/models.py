@@ -13,6 +13,7 @@ from bn.module import Module
 from bn.types import Array, Shape
 
 LEAST_SIZE = 4  # pixels in height and width, since two poolings halve them twice
+MOST_PIXELS = 2**20  # so that a small file cannot ask for images of gigabytes
 
 
 def build(
@@ -24,13 +25,21 @@ def build(
     normalization draws no random numbers. For that the convolutions have biases in both networks,
     although batch normalization cancels a bias.
     """
-    _check.least_image_size(name, image_shape[1:], LEAST_SIZE)
-    recipe = RECIPES[name]
-    builder = Builder(recipe.axis, batch_norm, np.random.default_rng(seed), image_shape)
-    recipe.add_layers(builder, classes)
+    builder = design(name, image_shape, classes, batch_norm=batch_norm, seed=seed)
     model = nn.Sequential(*builder.layers)
     model.build(builder.input_shape)
     return model
+
+
+def design(
+    name: str, image_shape: Shape, classes: int, *, batch_norm: bool, seed: int = 0
+) -> Builder:
+    """Lay out the network of `build`, without the weights whose sizes the images decide."""
+    _check.model_image_size(name, image_shape[1:], LEAST_SIZE, MOST_PIXELS)
+    recipe = RECIPES[name]
+    builder = Builder(recipe.axis, batch_norm, np.random.default_rng(seed), image_shape)
+    recipe.add_layers(builder, classes)
+    return builder
 
 
 class Builder:
@@ -44,6 +53,7 @@ class Builder:
         self.input_shape: Shape = (c, h, w) if axis == 1 else (h, w, c)
         self.shape: Shape = self.input_shape  # the input of the next layer
         self.layers: list[Module] = []
+        self.linear_shapes: dict[str, Shape] = {}  # of the weights, by their names in the state
 
     def add(self, *layers: Module) -> None:
         for layer in layers:
@@ -77,7 +87,8 @@ class Builder:
         self.add(nn.MaxPool2d(kernel_size=2, stride=2, axis=self.axis))
 
     def add_linear(self, features: int) -> None:
-        self.add(nn.Linear(self.shape[0], features, rng=self.rng))
+        self.linear_shapes[f"{len(self.layers)}.weight"] = (features, self.shape[0])
+        self.add(nn.Linear(None, features, rng=self.rng))
 
 
 def add_digits(builder: Builder, classes: int) -> None:

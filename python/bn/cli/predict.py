@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
             continue
         pixels = 255 - image if args.invert else image
         out = network(about.pixels.to_input(pixels[None], 255, recipe.axis))
-        print(f"{path}: {likeliest(recipe.probabilities(out)[0], about.classes, args.top)}")
+        text = likeliest(recipe.probabilities(out)[0], about.classes, args.top)
+        print(_check.printable(f"{path}: {text}"))
     return code
 
 
@@ -70,6 +71,8 @@ def read_image(path: Path, shape: Shape) -> Array:
     from PIL import Image, ImageOps
 
     channels, height, width = shape
+    with expected(ValueError, OSError):
+        _check.regular_file(path)
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
@@ -83,6 +86,6 @@ def read_image(path: Path, shape: Shape) -> Array:
             image = image.convert("L" if channels == 1 else "RGB")
             # A new pixel is the mean of the area it covers, as in scikit-learn's digits.
             image = image.resize((width, height), Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         raise Failure(_check.unreadable_image(path, error)) from error
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)

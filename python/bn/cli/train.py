@@ -105,7 +105,7 @@ def load(folder: Path | None) -> Dataset:
     if folder is None:
         require("train", "sklearn", "scikit-learn")
         return load_digits()
-    with expected(ValueError, OSError):
+    with expected(ValueError, OSError, MemoryError):
         return load_folder(folder)
 
 
