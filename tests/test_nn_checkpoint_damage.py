@@ -169,7 +169,13 @@ def test_a_header_of_gigabytes_is_not_read(path):
     assert "reading array header" in refused_by_load(path)
 
 
-@pytest.mark.parametrize("text", [b"-" * 4000 + b"1", b"[" * 4000, b"{[]: 1}", b"'''", b"\xff"])
+WITHOUT_FIELDS = b"{'descr': (), 'fortran_order': False, 'shape': ()}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"-" * 4000 + b"1", b"[" * 4000, b"a:\n  b\n c", b"{[]: 1}", b"'''", b"\xff", WITHOUT_FIELDS],
+)
 def test_a_header_that_python_cannot_read_is_refused(path, text):
     write_deflated(path, state(**{"0.bias": header(text), "__metadata__": header(text)}))
     refused_by_both(path)
@@ -203,6 +209,22 @@ def test_other_compressions_than_numpys_are_refused(path, method):
     with zipfile.ZipFile(path, "w", method) as file:
         file.writestr("__metadata__.npy", npy(np.array("{}")))
     assert f"__metadata__ must be stored or deflated, got type {method}" == refused(path)
+
+
+@pytest.mark.parametrize("offset", [10**6, 2**62, 2**63])
+def test_a_member_that_lies_outside_of_the_file_is_refused(path, offset):
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("__metadata__.npy", npy(np.array("{}")))
+        file.filelist[0].header_offset = offset
+    refused(path)
+
+
+def test_a_deflated_member_that_is_damaged_is_refused(path):
+    write_deflated(path, {"__metadata__": npy(np.array("{}"))})
+    data = bytearray(path.read_bytes())
+    data[data.index(b".npy") + 4] = 255  # the first byte of what is deflated
+    path.write_bytes(data)
+    assert refused(path) == "Error -3 while decompressing data: invalid block type"
 
 
 def damaged_at_random(data, seed):

@@ -48,8 +48,6 @@ DAMAGE = (
     ValueError,
     TypeError,
     LookupError,
-    AttributeError,
-    OverflowError,
     RuntimeError,
     SyntaxError,
     tokenize.TokenError,
