@@ -61,14 +61,14 @@ def test_a_save_removes_no_file_of_another_name(tmp_path, name):
     assert names(tmp_path) == sorted([name, "model.npz"])
 
 
-def test_a_save_removes_only_files_and_waits_for_no_pipe(tmp_path):
+def test_a_save_removes_only_files_and_waits_for_no_pipe(tmp_path, soon):
     os.mkfifo(tmp_path / ABANDONED)
     age(tmp_path / ABANDONED)
     nn.save(tmp_path / "model.npz", model())
     assert names(tmp_path) == [ABANDONED, "model.npz"]
 
 
-def test_a_file_that_is_being_written_stays_however_old_it_is(tmp_path):
+def test_a_file_that_is_being_written_stays_however_old_it_is(tmp_path, soon):
     with replacing.replacing(tmp_path / "slow.npz") as file:
         (temporary,) = tmp_path.iterdir()
         file.write(b"begun")
