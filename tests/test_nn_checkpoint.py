@@ -219,17 +219,18 @@ def test_a_file_behind_a_link_keeps_its_mode(tmp_path, path):
     assert stat.S_IMODE(behind.stat().st_mode) == 0o600
 
 
-def test_nobody_else_can_read_a_private_checkpoint_while_it_is_written(monkeypatch, tmp_path, path):
+def test_nobody_else_can_open_a_private_checkpoint_while_it_is_written(monkeypatch, tmp_path, path):
     path.touch(0o600)
     modes = []
 
-    def write_array(*args, **kwargs):
+    def look(*args, **kwargs):
         (temporary,) = tmp_path.glob(".bn-*.tmp")
         modes.append(stat.S_IMODE(temporary.stat().st_mode))
 
-    monkeypatch.setattr(np.lib.format, "write_array", write_array)
+    monkeypatch.setattr(type(path), "chmod", look)  # before the mode is set
+    monkeypatch.setattr(np.lib.format, "write_array", look)
     nn.save(path, nn.ReLU())
-    assert modes == [0o600]
+    assert modes == [0o600, 0o600]
 
 
 @pytest.mark.parametrize("name", ["x" * 240, "x" * 236 + ".npz"])

@@ -34,7 +34,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         _remove_remains(target.parent)
         temporary = target.parent / f".bn-{secrets.token_hex(8)}.tmp"
         try:
-            temporary.touch(exist_ok=False)
+            # Who opened it before its mode is set could read what is written later.
+            temporary.touch(0o666 if mode is None else 0o600, exist_ok=False)
             with _locked(temporary):
                 with temporary.open("r+b") as file:
                     if mode is not None:
