@@ -148,6 +148,11 @@ def test_an_array_that_the_model_has_not_is_not_read(path):
     assert "unknown more" in refused_by_load(path)
 
 
+def test_the_name_of_an_array_in_a_message_does_not_command_the_terminal(path):
+    write_deflated(path, state(**{"\x1b[31mé": npy(np.zeros(1))}))
+    assert refused_by_load(path).endswith(r"unknown \x1b[31mé")
+
+
 def test_an_array_of_another_shape_is_not_read(path):
     write_deflated(path, state(**{"0.bias": npy(np.zeros(2**21))}))
     assert "0.bias must have shape (3,), got (2097152,)" in refused_by_load(path)
