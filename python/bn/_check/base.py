@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeGuard, cast
@@ -23,8 +24,19 @@ def is_integer(value: object) -> TypeGuard[int | np.integer[Any]]:
 
 
 def is_number(value: object) -> TypeGuard[float | np.integer[Any] | np.floating[Any]]:
-    """Whether value is an integer or a float; a bool is not."""
-    return isinstance(value, NUMBERS) and not isinstance(value, bool)
+    """Whether value is an integer or a float, and a Python float holds it; a bool is not.
+
+    A Python integer and a longdouble may be larger than any float.
+    """
+    if type(value) is float:
+        return True
+    if not isinstance(value, NUMBERS) or isinstance(value, bool):
+        return False
+    try:
+        held = float(value)
+    except OverflowError:
+        return False
+    return not math.isinf(held) or bool(held == value)
 
 
 def printable(text: str) -> str:
@@ -302,6 +314,11 @@ def eps(value: object, name: str = "eps") -> None:
         at_least(name, value, 0)
 
 
+def named_eps(name: str, value: object) -> None:
+    """As `eps`, with the arguments of the checks of attributes."""
+    eps(value, name)
+
+
 def activation(value: object, known: Collection[object]) -> None:
     if value not in known:
         names = ", ".join(repr(name) for name in known)
@@ -333,7 +350,7 @@ def byte_count(name: str, value: object) -> int:
 
 
 def finite(name: str, value: object) -> None:
-    if not is_number(value) or not np.isfinite(value):
+    if not is_number(value) or not math.isfinite(value):
         raise ValueError(f"{name} must be a finite number, got {value!r}")
 
 
@@ -423,6 +440,8 @@ def at_least(name: str, value: object, low: float) -> None:
 def positive_int(name: str, value: object) -> None:
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    if value > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, got {value!r}")
 
 
 def optional_positive_int(name: str, value: object) -> None:

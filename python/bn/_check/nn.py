@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bn._check.base import (
-    NUMBERS,
     Array,
     array,
     at_least,
@@ -18,6 +17,7 @@ from bn._check.base import (
     floating,
     is_half,
     is_integer,
+    is_number,
     like,
     plain_array,
     positive_int,
@@ -272,7 +272,7 @@ def adaptive_size(value: object) -> None:
 
 def betas(value: object) -> None:
     values = value if isinstance(value, (tuple, list)) else ()
-    if len(values) != 2 or not all(isinstance(b, NUMBERS) and 0 <= b < 1 for b in values):
+    if len(values) != 2 or not all(is_number(b) and 0 <= b < 1 for b in values):
         raise ValueError(f"betas must be two numbers, at least 0 and less than 1, got {value!r}")
 
 

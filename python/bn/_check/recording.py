@@ -31,6 +31,8 @@ def operand(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
         return value
     if is_number(value):
         return np.asarray(value, dtype)
+    if is_integer(value) or isinstance(value, np.floating):
+        raise ValueError(f"{name} takes numbers that a float holds, got {value!r}")
     raise TypeError(f"{name} takes recorded values, arrays and numbers, got {type(value).__name__}")
 
 

@@ -156,6 +156,7 @@ class BatchNorm(Module):
     fuses = True
     ranks: ClassVar[tuple[int, ...]] = ()  # numbers of axes that x may have; () for any
     if TYPE_CHECKING:
+        eps: float
         combine: Callable[[Combined], Combined] | None
         use_batch_stats: bool | None
         update_stats: bool | None
@@ -168,6 +169,7 @@ class BatchNorm(Module):
         nonfinite: str
         start: str
     else:
+        eps = Checked(1e-5, _check.named_eps)
         use_batch_stats = Checked(None, _check.optional_flag)
         update_stats = Checked(None, _check.optional_flag)
         train_affine = Checked(True, _check.flag)
@@ -649,9 +651,9 @@ class BatchNorm(Module):
 
     def choices(self) -> str:
         """What a repr says of attributes that are not as they were made."""
-        momentum = {"momentum"}  # it is always said
+        always_said = {"eps", "momentum"}
         values = {**changed(self), **changed(self.running)}
-        return "".join(f", {k}={v!r}" for k, v in values.items() if k not in momentum)
+        return "".join(f", {k}={v!r}" for k, v in values.items() if k not in always_said)
 
 
 def batch_norms(model: Module) -> Iterator[tuple[str, BatchNorm]]:

@@ -166,6 +166,7 @@ class BatchNormalization(BatchNorm):
 
     @eps.setter
     def eps(self, value: float) -> None:
+        _check.eps(value)
         self._eps = value
         if isinstance(self.running, Renorm):
             self.running.eps = value

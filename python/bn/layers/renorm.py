@@ -65,8 +65,10 @@ class Renorm(RunningStats):
     ) -> None:
         super().__init__(convention=KERAS, momentum=momentum, dtype=dtype)
         _check.optional_dict("renorm_clipping", clipping)
-        self.clipping = {k: v for k, v in (clipping or {}).items() if v is not None}
-        _check.renorm_clipping(self.clipping)
+        given = {k: v for k, v in (clipping or {}).items() if v is not None}
+        _check.renorm_clipping(given)
+        # a longdouble among them would make the bias one, which no kernel takes
+        self.clipping = {name: float(bound) for name, bound in given.items()}
         _check.interval("renorm_momentum", renorm_momentum, 0, 1)
         self.renorm_momentum = renorm_momentum
         self.eps = eps
