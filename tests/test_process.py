@@ -53,6 +53,41 @@ def test_importing_bn_needs_no_extra():
     assert run(code) == "set()"
 
 
+SUBINTERPRETER = """
+    try:
+        import _interpreters as interpreters  # Python 3.13
+        run, kind = interpreters.exec, ["legacy"]  # with the lock of the main interpreter
+    except ImportError:
+        import _xxsubinterpreters as interpreters
+        run, kind = interpreters.run_string, []
+    CODE = 'import warnings; warnings.simplefilter("ignore"); import bn, numpy as np; ' + {code!r}
+    {before}
+    inner = interpreters.create(*kind)
+    try:
+        error = run(inner, CODE)
+    except Exception as raised:
+        error = raised
+    interpreters.destroy(inner)
+    {after}
+    print(error)
+"""
+
+
+def in_a_subinterpreter(code, before="", after=""):
+    return run(SUBINTERPRETER.format(code=code, before=before, after=after))
+
+
+def test_a_subinterpreter_can_be_the_one_that_uses_bn():
+    code = "layer = bn.BatchNorm1d(3); print(layer.backward(layer(np.ones((2000, 3)))).shape)"
+    assert in_a_subinterpreter(code).splitlines() == ["(2000, 3)", "None"]
+
+
+def test_a_second_interpreter_that_imports_bn_gets_an_import_error():
+    use = "import bn, numpy as np; layer = bn.BatchNorm1d(3); layer(np.ones((2000, 3)))"
+    error = in_a_subinterpreter("", before=use, after=use)
+    assert "ImportError" in error and "one interpreter of a process only" in error
+
+
 @needs_openmp
 def test_omp_num_threads_is_obeyed():
     assert run("import bn; print(bn.get_num_threads())", OMP_NUM_THREADS="3") == "3"
