@@ -6,6 +6,7 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 `bn.nn` is a small CNN pipeline for them; ``python -m bn`` is the command.
 """
 
+from bn import _core as _core
 from bn import memory, onnx
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
@@ -45,6 +46,7 @@ from bn.masking import position_weights
 from bn.module import Module
 from bn.parameter import Parameter
 from bn.recording.compiled import Compiled
+from bn.recording.in_place import check_inputs
 from bn.statistics import BackwardSums, Stats
 from bn.tools import Folded, LayerReport, Report, compile, fold, fold_arrays, recalibrate, report
 
@@ -78,6 +80,7 @@ __all__ = [
     "backward_reduce",
     "batch_norm",
     "batch_norm_double_backward",
+    "check_inputs",
     "commit",
     "compile",
     "fold",

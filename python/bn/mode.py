@@ -1,4 +1,4 @@
-"""`Mode`: a setting that is on, unless a `with` block switches it off."""
+"""`Mode`: a setting that is on or off, until a `with` block switches it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bn._core import core
 
 
 class Mode(core.Setting):
-    """What `bn.nn.fused` and `bn.nn.winograd` share: a setting of this thread.
+    """What `bn.nn.fused`, `bn.nn.winograd` and `bn.check_inputs` share: a setting of this thread.
 
     Parameters
     ----------
@@ -32,6 +32,7 @@ class Mode(core.Setting):
     True
     """
 
+    default: ClassVar[bool] = True  # whether it is on outside of all blocks
     variable: ClassVar[ContextVar[tuple[bool, Any] | None]]
 
     def __init_subclass__(cls) -> None:
@@ -50,4 +51,4 @@ class Mode(core.Setting):
     def on(cls) -> bool:
         """Whether it is on now."""
         state = cls.variable.get()
-        return state is None or state[0]
+        return cls.default if state is None else state[0]

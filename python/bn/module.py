@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from bn import _check
 from bn._core import core
 from bn.parameter import Parameter
+from bn.recording.in_place import Sum, check_unchanged, setting, sums_of
 from bn.recording.kept import Kept, current, now
 from bn.recording.plan import plan
 from bn.recording.record import Record, takes_option
@@ -53,6 +54,8 @@ class Module:
         The attributes whose arrays belong to the state without being trained (of the class).
     state_names : mapping of str to str
         The names in the state of attributes that are called otherwise there (of the class).
+    kept_names : tuple of str
+        What messages of `bn.check_inputs` call the values that `keep` gets (of the class).
 
     Examples
     --------
@@ -94,6 +97,7 @@ class Module:
     takes_unflattened: ClassVar[bool] = False  # whether forward has an argument `flatten`
     records: ClassVar[bool] = False  # whether it is a model: forward without backward
     fuses: ClassVar[bool] = False  # whether it can be computed with other layers, in one pass
+    kept_names: ClassVar[tuple[str, ...]] = ()  # of what `keep` gets, for `bn.check_inputs`
     hooks: tuple[Hook, ...] = ()
     # The numbers of values in a model's records that a layer joined, although others need them too.
     needed_alone: frozenset[int] = frozenset()
@@ -256,10 +260,16 @@ class Module:
         See `Module`.
         """
         running = current.get()
+        sums = None if setting.get() is None else self._sums(values)
         if running is None:
-            self._kept = (y.shape, y.dtype, values)
+            self._kept = (y.shape, y.dtype, values, sums)
         else:
-            running[0][self] = (y.shape, y.dtype, values)
+            running[0][self] = (y.shape, y.dtype, values, sums)
+
+    def _sums(self, values: tuple[Any, ...]) -> list[Sum] | None:
+        """The checksums of what is kept, if `check_inputs` asks for them."""
+        names = self.kept_names or ("an array",) * len(values)
+        return sums_of(type(self).__name__, zip(names, values, strict=False))
 
     def take(self, dy: Array) -> tuple[Any, ...]:
         """What forward kept, which serves one backward pass.
@@ -277,7 +287,8 @@ class Module:
         Raises
         ------
         RuntimeError
-            No forward pass came since the last call.
+            No forward pass came since the last call; or `bn.check_inputs` found that an array was
+            changed since then.
         TypeError, ValueError
             dy has not the shape and dtype of the output; what was kept stays.
 
@@ -289,6 +300,8 @@ class Module:
         kept = self._kept if frame is None else frame.get(self)
         _check.dy(type(self).__name__, dy, kept)
         assert kept is not None
+        if kept[3] is not None:
+            check_unchanged(kept[3])
         if frame is None:
             self._kept = None
         else:

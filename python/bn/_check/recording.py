@@ -56,6 +56,10 @@ def recorded_output(model: str, y: object, kind: type) -> None:
         )
 
 
+def changed_in_place(name: str, owner: str) -> RuntimeError:
+    return RuntimeError(f"{name} of {owner} was changed in place between forward and backward")
+
+
 def value_of_another_pass() -> RuntimeError:
     return RuntimeError(
         "a value must be used in the forward pass that it comes from, got one of another pass "

@@ -44,6 +44,8 @@ class GhostBatchNorm(Module):
     array([-1.,  1., -1.,  1.])
     """
 
+    kept_names = ("x",)
+
     def __init__(self, layer: BatchNorm, virtual_batch_size: int) -> None:
         _check.instance("layer", layer, BatchNorm)
         _check.no_correction("GhostBatchNorm", layer.corrects)

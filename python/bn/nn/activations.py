@@ -32,6 +32,7 @@ class ReLU(Elementwise):
     """
 
     fuses = True
+    kept_names = ("the output",)
 
     def __init__(self, inplace: bool = False) -> None:
         pass
@@ -66,6 +67,8 @@ class ReLU6(Elementwise):
     >>> relu6(np.array([-1.0, 3.0, 6.0, 7.0])), relu6.backward(np.ones(4))
     (array([0., 3., 6., 6.]), array([0., 1., 0., 0.]))
     """
+
+    kept_names = ("the output",)
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of ReLU6", x)
@@ -108,6 +111,7 @@ class LeakyReLU(Elementwise):
     """
 
     fuses = True
+    kept_names = ("x",)
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         _check.finite("negative_slope", negative_slope)
@@ -139,6 +143,8 @@ class Sigmoid(Elementwise):
     array([0. , 0.5, 1. ])
     """
 
+    kept_names = ("the output",)
+
     def forward(self, x: Array) -> Array:
         _check.floating("x of Sigmoid", x)
         y = elementwise(_sigmoid, x)
@@ -166,6 +172,8 @@ class Tanh(Elementwise):
     >>> Tanh()(np.array([0.0, 1000.0]))
     array([0., 1.])
     """
+
+    kept_names = ("the output",)
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of Tanh", x)
@@ -196,6 +204,8 @@ class Softmax(Module):
     >>> Softmax()(np.array([[1000.0, 1000.0]]))
     array([[0.5, 0.5]])
     """
+
+    kept_names = ("the output",)
 
     def __init__(self, axis: int = -1) -> None:
         _check.integer("axis", axis)

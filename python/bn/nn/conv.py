@@ -85,6 +85,7 @@ class Conv2d(Weighted):
     """
 
     fuses = True
+    kept_names = ("x",)
 
     def __init__(
         self,

@@ -58,6 +58,7 @@ class Linear(Weighted):
     """
 
     takes_unflattened = True
+    kept_names = ("x", "layout", "order", "weight")
 
     def __init__(
         self,

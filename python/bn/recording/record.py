@@ -14,6 +14,7 @@ import numpy as np
 from bn import _check
 from bn._core import core
 from bn.parameter import Parameter
+from bn.recording.in_place import Sum, check_unchanged, setting, sums_of
 from bn.recording.kept import NOWHERE, Frame, current, frame_of, now
 from bn.recording.operations import Gradients, Result, add, part, reshape
 from bn.recording.value import Flattened, Value
@@ -22,6 +23,9 @@ from bn.types import Array, Gradient, Shape
 
 if TYPE_CHECKING:
     from bn.module import Module
+
+
+NEED_OPERANDS = ("multiply", "divide")  # the operations whose gradients need their operands
 
 
 class Call:
@@ -58,6 +62,7 @@ class Call:
         "output",
         "owners",
         "parameters",
+        "sums",
         "waiting",
     )
 
@@ -72,6 +77,7 @@ class Call:
         self.gradients: Gradients | None = None  # of an operation
         self.waiting: Waiting | None = None
         self.joined: tuple[Call, ...] = ()
+        self.sums: list[Sum] | None = None  # of what it keeps outside of a frame
 
     @property
     def path(self) -> str:
@@ -84,6 +90,8 @@ class Call:
 
     def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
         """The gradients of the operands; without `wanted`, only parameters get theirs."""
+        if self.sums is not None:
+            check_unchanged(self.sums)
         if self.joined:
             assert self.waiting is not None
             _check.dy(self.name, dy, (self.waiting.shape, self.waiting.dtype, ()))
@@ -141,11 +149,19 @@ class Record:
                     if name not in self.used:
                         raise _check.option_not_taken(type(self.model).__name__, name)
                 array = y.array
+                if setting.get() is not None:
+                    self._sum_what_waited()
             except Exception as error:
                 _check.name_the_place(error, path_of(self._failed))
                 raise
             self.result = y.index
         return array
+
+    def _sum_what_waited(self) -> None:
+        """Take the checksums of what layers that are computed together keep."""
+        for call in self.calls:
+            if call.joined and call.waiting is not None:
+                call.sums = sums_of(call.joined[0].name, call.waiting.kept().items())
 
     def _input(self, array: Array) -> Value:
         value = self.new_value(array)
@@ -328,6 +344,8 @@ class Record:
         array, gradients = function(*arrays)
         call = Call(name, tuple(_target(operand) for operand in operands), index)
         call.gradients = gradients
+        if setting.get() is not None and name in NEED_OPERANDS:
+            call.sums = sums_of(name, [("an operand", each) for each in arrays])
         self._note(call)
         return array
 

@@ -104,6 +104,10 @@ class Waiting:
         """The arrays that it is computed from, beside parameters."""
         raise NotImplementedError
 
+    def kept(self) -> dict[str, Array | None]:
+        """What of its inputs and its output the backward pass needs, by name."""
+        return {}
+
     def prepared(self) -> Callable[..., Array]:
         """A function that computes the output of other inputs, which are laid out like these."""
         raise NotImplementedError
@@ -135,6 +139,9 @@ class Joinable(Waiting):
 
     def inputs(self) -> tuple[Array, ...]:
         return (self.x,) if self.residual is None else (self.x, self.residual)
+
+    def kept(self) -> dict[str, Array | None]:
+        return {"x": self.x, "residual": self.residual, "the output": self.y}
 
     def prepared(self) -> Callable[..., Array]:
         bare = self._with("x", NOTHING)
