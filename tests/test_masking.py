@@ -1,6 +1,7 @@
 """Masks, lengths and sample weights decide which values the statistics are of."""
 
 import re
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -143,6 +144,22 @@ def test_a_batch_of_which_nothing_counts_leaves_the_statistics_alone(rng):
     dx = layer.backward(np.ones_like(x))
     assert np.isfinite(y).all() and np.isfinite(dx).all()
     assert (layer.running_var == 1).all() and layer.num_batches_tracked == 0
+
+
+def test_training_on_a_channel_of_which_nothing_counts_warns_once(rng):
+    x = rng.standard_normal((40, 2, 3))
+    one_channel = np.ones((40, 2, 1), bool)
+    one_channel[:, 1] = False
+    for mask in (np.zeros((40, 3), bool), one_channel):
+        layer = bn.BatchNorm1d(2)
+        with pytest.warns(bn.SmallBatchWarning, match="no value of a channel counts, by its mask"):
+            layer(x, mask=mask)
+        assert layer.running_mean[1] == 0 and layer.running_var[1] == 1
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            layer(x, mask=mask)
+            bn.BatchNorm1d(2).eval()(x, mask=mask)
+            bn.BatchNorm1d(2)(x[:0], mask=mask[:0])
 
 
 def test_a_mask_that_keeps_everything_changes_nothing(rng):

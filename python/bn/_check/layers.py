@@ -147,6 +147,14 @@ def few_values(layer: str, few: float, limit: int) -> str:
     )
 
 
+def no_values(layer: str) -> str:
+    return (
+        f"{layer} trains on a batch of which no value of a channel counts, by its mask, lengths or "
+        "sample_weight: the channel is normalized with mean and variance 0, and its running "
+        "statistics stay as they are"
+    )
+
+
 def _list(channels: Array) -> str:
     shown = ", ".join(str(c) for c in channels[:5])
     return shown if len(channels) <= 5 else f"{shown} and {len(channels) - 5} more"

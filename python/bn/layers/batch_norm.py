@@ -34,7 +34,7 @@ Combined = TypeVar("Combined", Stats, BackwardSums)
 
 
 class SmallBatchWarning(UserWarning):
-    """The statistics of a batch are of few values, and so mostly noise.
+    """The statistics of a batch are of few values, and so mostly noise, or of none.
 
     Examples
     --------
@@ -290,7 +290,8 @@ class BatchNorm(Module):
         mask, lengths, sample_weight : array_like, optional
             Which values the statistics are of, and how much each counts: as in
             `bn.position_weights`. All values are normalized; what is not finite and does not count
-            is taken as 0.
+            is taken as 0. A channel of which no value counts has mean and variance 0 in training,
+            with a `SmallBatchWarning`, and its running statistics stay.
         """
         axis = self.prepare(x)
         weights = position_weights(x, axis, mask, lengths, sample_weight)
@@ -307,7 +308,7 @@ class BatchNorm(Module):
         if is_watched(self):
             self.show(x, y, stats(x, axis, weights=weights) if batch is None else batch)
         if batch is not None:
-            values = None if weights is None else _values(x, axis, weights)
+            values = None if weights is None or x.size == 0 else _values(x, axis, weights)
             self.observe(batch, training, values=values)
         self.keep(y, call)
         return y
@@ -526,23 +527,26 @@ class BatchNorm(Module):
         batch : Stats
         training : bool
         values : ndarray, optional
-            The number of values behind each channel, where weights make ``batch.count`` a Σw.
+            The number of values behind each channel, where weights make ``batch.count`` a Σw; not
+            given for an empty batch, about which there is no warning.
         """
-        if not updates_allowed() or not _any_positive(batch.count):
+        any_values = _any_positive(batch.count)
+        if not updates_allowed() or not (any_values or values is not None):
             return
         lets_in = self.lets_in(training)
         if training and not self._warned and (lets_in or self.uses_batch_stats(training)):
             self._warn_of_few(batch.count if values is None else values)
-        if lets_in:
+        if lets_in and any_values:
             self.running.update(batch, self)
 
     def _warn_of_few(self, values: Array) -> None:
         few = values.item(0)
         if few != values.item(-1):
             few = values.min()
-        if 0 < few < FEW_VALUES:
+        if few < FEW_VALUES:
             self._warned = True
-            warn(SmallBatchWarning, _check.few_values(repr(self), few, FEW_VALUES))
+            message = _check.few_values(repr(self), few, FEW_VALUES)
+            warn(SmallBatchWarning, message if few > 0 else _check.no_values(repr(self)))
 
     # ---- backward ----
 
