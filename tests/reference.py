@@ -58,9 +58,11 @@ def shifted_moments(x, axis=1):
 
 
 def rstd(var, eps):
-    """1 / sqrt(var + eps), and 0 where var + eps is 0."""
+    """1 / sqrt(var + eps); 0 where var + eps is 0, and NaN where it is not a normal number."""
     total = np.asarray(var, np.float64) + eps
-    return np.divide(1, np.sqrt(total), out=np.zeros_like(total), where=total != 0)
+    limits = np.finfo(np.float64)
+    normal = (total >= limits.tiny) & (total <= limits.max)
+    return np.divide(1, np.sqrt(total), out=np.where(total == 0, 0.0, np.nan), where=normal)
 
 
 def forward(x, weight, bias, eps=1e-5, axis=1, mean=None, var=None):

@@ -180,7 +180,7 @@ static double count_of(const bn_operation *op)
    the loop can be vectorized. */
 static int find_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
-    const double n = count_of(op), smallest = sums_in_double(op) ? 0 : n * SMALLEST_SQUARE;
+    const double n = count_of(op), smallest = n * (sums_in_double(op) ? DBL_MIN : SMALLEST_SQUARE);
     const double *restrict sum = op->sum_a, *restrict squares = op->sum_b, *restrict guess = op->guess;
     double *restrict count = op->count, *restrict mean = op->mean, *restrict m2 = op->m2;
     int good = 1;
@@ -190,6 +190,13 @@ static int find_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
         good &= bn_moments_good(squares[c], m2[c]) & (squares[c] >= smallest) & (squares[c] <= DBL_MAX);
     }
     return good;
+}
+
+/* Whether the sums of a channel show that its values differ. The guess of a constant channel may be wrong by
+   less than DBL_MIN, since the samples are divided before they are added. */
+static int values_differ(const bn_operation *op, ptrdiff_t c)
+{
+    return op->spread[c] > 0 || op->sum_b[c] > 0 || fabs(op->sum_a[c]) > count_of(op) * DBL_MIN;
 }
 
 /* What a channel needs that was summed in this state. */
@@ -212,6 +219,7 @@ static int take_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, 
     for (ptrdiff_t c = begin; c < end; c++) {
         if (state != BN_FIRST && op->state[c] != state) continue;
         bn_moments(count_of(op), op->guess[c], op->sum_a[c], op->sum_b[c], &op->mean[c], &op->m2[c]);
+        if (values_differ(op, c)) op->m2[c] = bn_m2_of_different(count_of(op), op->m2[c]);
         op->state[c] = next_state(op, c, state);
         if (op->state[c] == BN_ABOUT_MEAN || op->state[c] == BN_IN_DOUBLE_ABOUT_MEAN)
             op->guess[c] = sums_in_double(op) ? op->mean[c] : (float)op->mean[c];
