@@ -110,6 +110,38 @@ BAD_CALLS = [
         "the arrays of Stats must have one length, got count 3, mean 1, m2 3",
         lambda: bn.Stats(np.ones(3), np.ones(1), np.ones(3)),
     ),
+    (
+        "Stats.mean must have no mask, got a MaskedArray",
+        lambda: bn.Stats(np.ones(3), np.ma.ones(3), np.ones(3)),
+    ),
+    (
+        "BackwardSums.count must have no mask, got a MaskedArray",
+        lambda: bn.BackwardSums(np.ma.ones(3), np.ones(3), np.ones(3)),
+    ),
+    (
+        r"Stats.count must be at least 0 and less than 2\*\*53, got -1$",
+        lambda: bn.Stats(np.array([2.0, -1.0, 3.0]), np.ones(3), np.ones(3)),
+    ),
+    (
+        r"Stats.count must be at least 0 and less than 2\*\*53, got nan",
+        lambda: bn.Stats(np.array([2.0, np.nan, 3.0]), np.ones(3), np.ones(3)),
+    ),
+    (
+        r"BackwardSums.count must be at least 0 and less than 2\*\*53, got inf",
+        lambda: bn.BackwardSums(np.full(3, np.inf), np.ones(3), np.ones(3)),
+    ),
+    (
+        r"Stats.count must be at least 0 and less than 2\*\*53, got 9007199254740992",
+        lambda: bn.Stats(np.full(3, 2.0**53), np.ones(3), np.ones(3)),
+    ),
+    (
+        "Stats.m2 must be at least 0, or NaN for values that are not finite, got -1.0",
+        lambda: bn.Stats(np.ones(3), np.ones(3), np.array([0.0, -1.0, np.nan])),
+    ),
+    (
+        "weights must be finite and at least 0, got less, inf or NaN",
+        lambda: bn.stats(X, weights=-np.ones(X.shape)),
+    ),
     ("x must be a numpy array, got MaskedArray", lambda: bn.stats(np.ma.ones((2, 2)))),
     ("n must be at most 1024 threads, got 10000000000", lambda: bn.set_num_threads(10**10)),
     ("running_mean must be defined", lambda: bn.commit(bn.stats(X), None, None)),

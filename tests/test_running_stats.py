@@ -68,6 +68,33 @@ def test_a_debiased_share_of_0_or_1_is_no_division_by_0():
     assert share_at("debiased", 1.0, 3) == 1
 
 
+@pytest.mark.parametrize("renorm", [False, True])
+@pytest.mark.parametrize("momentum", [0.5, None])
+def test_a_count_of_batches_stays_at_its_largest_value(renorm, momentum):
+    largest = np.iinfo(np.int64).max
+    layer = bn.BatchNormalization(renorm=True) if renorm else bn.BatchNorm1d(3, momentum=momentum)
+    layer(X)
+    layer.num_batches_tracked[...] = largest - 1
+    layer.nonfinite_batches[...] = largest
+    layer.nonfinite = "propagate"
+    poisoned = np.where(np.isinf(POISONED), np.nan, POISONED)
+    for _ in range(2):
+        layer(poisoned)
+        assert layer.num_batches_tracked == largest
+        assert (layer.nonfinite_batches == largest).all()
+
+
+def test_a_state_with_the_largest_count_is_loaded_and_a_larger_one_refused():
+    layer, largest = bn.BatchNorm1d(3), np.iinfo(np.int64).max
+    state = {**layer.state_dict(), "num_batches_tracked": np.array(largest)}
+    assert layer.load_state_dict(state).num_batches_tracked == largest
+    for count in (np.array(2**63, np.uint64), np.array(2.0**63), np.array(np.inf, np.float16)):
+        with pytest.raises(
+            ValueError, match="num_batches_tracked must hold numbers that fit int64"
+        ):
+            layer.load_state_dict({**state, "num_batches_tracked": count})
+
+
 # ---- infinities ----
 
 POISONED = X.copy()

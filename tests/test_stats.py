@@ -163,6 +163,45 @@ def test_merge_leaves_its_parts_alone(rng):
         np.testing.assert_array_equal(now, then)
 
 
+@pytest.mark.parametrize(
+    "vector",
+    [
+        lambda v: np.broadcast_to(v[:1], 3),
+        lambda v: np.repeat(v, 2)[::2],
+        lambda v: v[::-1],
+        lambda v: np.frombuffer(b"." + v.tobytes(), np.uint8)[1:].view(np.float64),
+    ],
+    ids=["broadcast", "every second value", "reversed", "misaligned"],
+)
+@pytest.mark.parametrize("kind", [bn.Stats, bn.BackwardSums])
+def test_vectors_merge_however_they_lie_in_memory(kind, vector):
+    arrays = [vector(np.array(v)) for v in ([2.0, 2.0, 4.0], [1.0, 5.0, 2.0], [3.0, 0.0, 1.0])]
+    found = bn.merge([kind(*arrays), kind(*arrays)])
+    dense = [a.copy() for a in arrays]
+    expected = bn.merge([kind(*dense), kind(*dense)])
+    for name, values in vars(expected).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+
+
+def test_statistics_of_values_that_are_not_finite_are_taken():
+    parts = [bn.Stats(np.ones(2), np.array([np.nan, np.inf]), np.array([np.nan, np.inf]))] * 2
+    assert bn.merge(parts).count.tolist() == [2, 2]
+
+
+def test_counts_are_exact_up_to_two_to_the_53_and_more_are_refused():
+    def part(count):
+        return bn.Stats(np.array([count]), np.zeros(1), np.zeros(1))
+
+    most = 2.0**53 - 1
+    assert bn.merge([part(most - 1), part(1.0)]).count[0] == most
+    for parts in ([part(most), part(1.0)], [part(most - 1), part(1.0), part(1.0), part(1.0)]):
+        with pytest.raises(ValueError, match=r"merged Stats.count must be .* less than 2\*\*53"):
+            bn.merge(parts)
+    sums = bn.BackwardSums(np.array([most]), np.zeros(1), np.zeros(1))
+    with pytest.raises(ValueError, match=r"merged BackwardSums.count must be .* than 2\*\*53"):
+        bn.merge([sums, sums])
+
+
 @pytest.mark.parametrize("unbiased", [True, False])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_commit_is_the_moving_average(unbiased, dtype, rng):

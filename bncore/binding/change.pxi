@@ -65,9 +65,10 @@ cdef class Change:
         if bad is not None:
             batches = counter(self.arrays[2])
             for c in range(cnp.PyArray_SIZE(<cnp.ndarray>bad)):
-                batches[c] += (<cnp.npy_bool *>cnp.PyArray_DATA(<cnp.ndarray>bad))[c]
+                if (<cnp.npy_bool *>cnp.PyArray_DATA(<cnp.ndarray>bad))[c]:
+                    count_one(&batches[c])
         if len(self.arrays) == 4:
-            counter(self.arrays[3])[0] += 1
+            count_one(counter(self.arrays[3]))
         return bad
 
     cdef int note(self) except -1:
@@ -90,6 +91,12 @@ cdef bint is_counter(cnp.ndarray array, Py_ssize_t size):
 
 cdef int64_t *counter(cnp.ndarray array):
     return <int64_t *>cnp.PyArray_DATA(array)
+
+
+cdef inline void count_one(int64_t *count) noexcept:
+    """The largest count stays: one more would be negative."""
+    if count[0] < INT64_MAX:
+        count[0] += 1
 
 
 cdef list copies(list arrays):

@@ -97,7 +97,7 @@ def merge(parts: Iterable[Mergeable]) -> Mergeable:
     TypeError
         Nothing to merge, or not all of one kind.
     ValueError
-        Different numbers of channels.
+        Different numbers of channels, or a count of 2**53 or more in all.
 
     Examples
     --------
@@ -284,7 +284,7 @@ def backward_reduce(dy: Array, x: Array, mean: Array, *, axis: int = 1) -> Backw
         return BackwardSums(*(np.zeros(x.shape[axis]) for _ in range(3)))
     sum_dy, sum_dy_xmu = core.reduce(dy, x, axis, mean)
     count = np.full(x.shape[axis], float(x.size // x.shape[axis]))
-    return BackwardSums(count, sum_dy, sum_dy_xmu)
+    return trusted(BackwardSums, count=count, dy=sum_dy, dy_xmu=sum_dy_xmu)
 
 
 def backward_apply(

@@ -31,11 +31,19 @@ class Stats:
     Attributes
     ----------
     count : ndarray of float64, shape (C,)
-        Number of values M of each channel.
+        Number of values M of each channel, or the sum of their weights; less than 2**53. Up to
+        there float64 holds every whole number, so counts are exact, those of merged parts too.
     mean : ndarray of float64, shape (C,)
         Their mean.
     m2 : ndarray of float64, shape (C,)
-        Their squared distances from the mean, added up.
+        Their squared distances from the mean, added up; NaN if a value is not finite.
+
+    Raises
+    ------
+    TypeError
+        An array is not of float64, has not one axis, or has a mask.
+    ValueError
+        A count is negative, NaN, or 2**53 or more; an m2 is negative; the lengths differ.
 
     Examples
     --------
@@ -50,7 +58,10 @@ class Stats:
     m2: Doubles
 
     def __post_init__(self) -> None:
-        _check.channel_vectors("Stats", vars(self))
+        vectors = _check.channel_vectors("Stats", vars(self))
+        _check.counts("Stats", vectors["count"])
+        _check.squares("Stats", vectors["m2"])
+        object.__setattr__(self, "__dict__", vectors)  # it is frozen
 
     @cached_property
     def var(self) -> Doubles:
@@ -70,10 +81,12 @@ class Stats:
     @classmethod
     def merged(cls, parts: Sequence[Stats]) -> Stats:
         """`bn.merge` of parts that were checked."""
-        total = cls(parts[0].count.copy(), parts[0].mean.copy(), parts[0].m2.copy())
+        first = parts[0]
+        count, mean, m2 = first.count.copy(), first.mean.copy(), first.m2.copy()
         for part in parts[1:]:
-            core.merge(total.count, total.mean, total.m2, part.count, part.mean, part.m2)
-        return total
+            core.merge(count, mean, m2, part.count, part.mean, part.m2)
+        _check.counts("the merged Stats", count)
+        return trusted(cls, count=count, mean=mean, m2=m2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +96,16 @@ class BackwardSums:
     Attributes
     ----------
     count : ndarray of float64, shape (C,)
-        Number of values M of each channel.
+        Number of values M of each channel, as in `Stats`.
     dy : ndarray of float64, shape (C,)
         Σ dy, which is the gradient of the bias.
     dy_xmu : ndarray of float64, shape (C,)
         Σ dy·(x - mean).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `Stats`.
 
     Examples
     --------
@@ -102,7 +120,9 @@ class BackwardSums:
     dy_xmu: Doubles
 
     def __post_init__(self) -> None:
-        _check.channel_vectors("BackwardSums", vars(self))
+        vectors = _check.channel_vectors("BackwardSums", vars(self))
+        _check.counts("BackwardSums", vectors["count"])
+        object.__setattr__(self, "__dict__", vectors)  # it is frozen
 
     @property
     def dbias(self) -> Doubles:
@@ -119,7 +139,9 @@ class BackwardSums:
     def merged(cls, parts: Sequence[BackwardSums]) -> BackwardSums:
         """`bn.merge` of parts that were checked."""
         columns = zip(*((p.count, p.dy, p.dy_xmu) for p in parts), strict=True)
-        return cls(*(np.sum(column, axis=0) for column in columns))
+        count, dy, dy_xmu = (np.sum(column, axis=0) for column in columns)
+        _check.counts("the merged BackwardSums", count)
+        return trusted(cls, count=count, dy=dy, dy_xmu=dy_xmu)
 
 
 def commit_moments(

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = (int, float, np.integer, np.floating)
 MOST_THREADS = core.MOST_THREADS
+MOST_VALUES = 2**53  # of a channel: to a larger count, 1 cannot be added in float64
 
 
 def is_integer(value: object) -> TypeGuard[int | np.integer[Any]]:
@@ -96,10 +97,15 @@ def state(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} must not be negative, got {value}")
         if dtype.kind == "f" and value.dtype.kind == "f":
             _fits_dtype(name, value, dtype)
-        if (
-            dtype.kind == "i" and not (abs(value) < np.iinfo(dtype).max).all()
-        ):  # NaN compares as False
-            raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
+        if dtype.kind == "i":
+            _fits_counter(name, value, dtype)
+
+
+def _fits_counter(name: str, value: Array, dtype: np.dtype[Any]) -> None:
+    largest = np.iinfo(dtype).max  # which rounds up to the next float, and that does not fit
+    fits = value < np.float64(largest) if value.dtype.kind == "f" else value <= largest
+    if not fits.all():  # NaN compares as False
+        raise ValueError(f"{name} must hold numbers that fit {dtype}, got {value}")
 
 
 def state_layout(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
@@ -130,9 +136,13 @@ def _fits_dtype(name: str, value: Array, dtype: np.dtype[Any]) -> None:
 
 def array(name: str, value: ArrayLike) -> Array:
     """Convert value to an array; a masked array is refused, since it would lose its mask."""
+    no_mask(name, value)
+    return np.asarray(value)
+
+
+def no_mask(name: str, value: object) -> None:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must have no mask, got a MaskedArray (see its `filled`)")
-    return np.asarray(value)
 
 
 def plain_array(name: str, x: object) -> Array:
@@ -210,10 +220,14 @@ def torch_call(x: Array, axis: int, vectors: dict[str, Any]) -> int:
     return call(x, axis, {}, vectors)
 
 
-def channel_vectors(owner: str, vectors: Mapping[str, object]) -> None:
-    """Check the arrays of a Stats or BackwardSums, which the kernels use without checks."""
-    lengths = set()
+def channel_vectors(owner: str, vectors: Mapping[str, object]) -> dict[str, Array]:
+    """Check the arrays of a Stats or BackwardSums, which the kernels use without checks.
+
+    Returns them as the kernels take them: without gaps between the values.
+    """
+    found: dict[str, Array] = {}
     for name, values in vectors.items():
+        no_mask(f"{owner}.{name}", values)
         if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
             got = (
                 f"{values.dtype} of shape {values.shape}"
@@ -221,10 +235,27 @@ def channel_vectors(owner: str, vectors: Mapping[str, object]) -> None:
                 else (type(values).__name__)
             )
             raise TypeError(f"{owner}.{name} must be a float64 array of shape (C,), got {got}")
-        lengths.add(values.size)
-    if len(lengths) > 1:
-        sizes = ", ".join(f"{n} {v.size}" for n, v in vectors.items())  # type: ignore[attr-defined]
+        dense = values.flags.c_contiguous and values.flags.aligned
+        found[name] = values if dense else values.copy()
+    if len({values.size for values in found.values()}) > 1:
+        sizes = ", ".join(f"{n} {v.size}" for n, v in found.items())
         raise ValueError(f"the arrays of {owner} must have one length, got {sizes}")
+    return found
+
+
+def counts(owner: str, count: Array) -> None:
+    """Check numbers of values; from 2**53 on, float64 does not tell a number from the next one."""
+    if count.size and not 0 <= count.min() <= count.max() < MOST_VALUES:  # NaN compares as False
+        wrong = count[~((count >= 0) & (count < MOST_VALUES))][0]
+        raise ValueError(f"{owner}.count must be at least 0 and less than 2**53, got {wrong:.17g}")
+
+
+def squares(owner: str, m2: Array) -> None:
+    if (m2 < 0).any():  # NaN compares as False
+        raise ValueError(
+            f"{owner}.m2 must be at least 0, or NaN for values that are not finite, "
+            f"got {m2[m2 < 0][0]}"
+        )
 
 
 def like(name: str, a: object, x: Array, x_name: str = "x") -> Array:

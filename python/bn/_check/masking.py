@@ -71,6 +71,8 @@ def spreads(name: str, values: Array, x_shape: tuple[int, ...]) -> None:
             f"{name} must be an array of {len(x_shape)} axes that broadcasts to {x_shape}, "
             f"got shape {found}"
         )
+    if values.size and not (np.isfinite(values).all() and values.min() >= 0):
+        raise ValueError(f"{name} must be finite and at least 0, got less, inf or NaN")
 
 
 def keras_mask(mask: ArrayLike, x_shape: tuple[int, ...]) -> None:

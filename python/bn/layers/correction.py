@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bn.statistics import BackwardSums
+from bn.statistics import BackwardSums, trusted
 from bn.types import Array, Doubles
 
 
@@ -38,7 +38,7 @@ class Correction:
 
     def sums(self, sums: BackwardSums) -> BackwardSums:
         """The sums from which dx follows."""
-        return BackwardSums(sums.count, sums.dy, sums.dy_xmu * self.slope)
+        return trusted(BackwardSums, count=sums.count, dy=sums.dy, dy_xmu=sums.dy_xmu * self.slope)
 
 
 def eps_outside_root(std: Doubles, var: Doubles, eps: float) -> Correction:

@@ -11,7 +11,7 @@ from bn import _check
 from bn.layers.convention import KERAS
 from bn.layers.correction import Correction
 from bn.layers.running_stats import Pairs, RunningStats, replaced
-from bn.statistics import Stats, commit_moments
+from bn.statistics import Stats, commit_moments, trusted
 from bn.types import Array
 
 
@@ -123,7 +123,8 @@ class Renorm(RunningStats):
         if bad is not None and self.nonfinite != "propagate":
             count = np.where(bad, 0, count)
         stddev = np.where(count > 0, np.sqrt(batch.var + self.eps), 0)
-        of_stddev = Stats(count, batch.mean, stddev * count)  # its m2 / count is stddev
+        m2 = stddev * count  # so that m2 / count is stddev
+        of_stddev = trusted(Stats, count=count, mean=batch.mean, m2=m2)
         for mean_name, stddev_name, weight in (
             ("renorm_mean", "renorm_stddev", self.convention.share(self.renorm_momentum)),
             ("mean", "stddev", share),

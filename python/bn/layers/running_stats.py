@@ -17,13 +17,15 @@ from bn._core import core
 from bn.layers.checked_attribute import Checked, set_defaults
 from bn.layers.convention import TORCH, Convention, share_at
 from bn.module import copy_all
-from bn.statistics import Stats, commit_moments, either
+from bn.statistics import Stats, commit_moments, either, trusted
 from bn.types import Array
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from bncore import Change
+
+MOST_BATCHES = np.iinfo(np.int64).max
 
 Pairs = list[tuple[Array, Array]]  # (array, its new values)
 
@@ -102,6 +104,7 @@ class RunningStats:
     mean, var : ndarray or None, shape (C,)
     count : ndarray of int64 or None, shape ()
         The number of batches that were let in. If it is None, every batch is treated as the first.
+        At 2**63 - 1 it stays: so late, one batch more or less changes no share.
     nonfinite_batches : ndarray of int64 or None, shape (C,)
         How many of them were not finite in each channel.
 
@@ -239,9 +242,10 @@ class RunningStats:
         new = dict(zip(self.arrays(), change.after, strict=True))
         bad = self.enter(new, batch, batches)
         if "count" in new:
-            new["count"][...] = batches
+            new["count"][...] = min(batches, MOST_BATCHES)
         if bad is not None:
-            new["nonfinite_batches"] += bad
+            missed = new["nonfinite_batches"]
+            missed += bad & (missed < MOST_BATCHES)
         self._change = change
         change.apply()
         return bad
@@ -271,7 +275,7 @@ class RunningStats:
         bad = None
         for number in np.unique(missed):
             count = np.where(missed == number, batch.count, 0)
-            part = Stats(count, batch.mean, batch.m2)
+            part = trusted(Stats, count=count, mean=batch.mean, m2=batch.m2)
             bad = either(bad, self.commit(new, part, self.share(batches - int(number))))
         return bad
 
