@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from bn import _check
 from bn._core import core
 from bn.parameter import Parameter
-from bn.recording.in_place import Sum, check_unchanged, setting, sums_of
+from bn.recording.in_place import Summed, check_unchanged, setting, summed
 from bn.recording.kept import Kept, current, now
 from bn.recording.plan import plan
 from bn.recording.record import Record, takes_option
@@ -260,16 +260,12 @@ class Module:
         See `Module`.
         """
         running = current.get()
-        sums = None if setting.get() is None else self._sums(values)
+        if setting.get() is not None:
+            values = summed(type(self).__name__, self.kept_names, values)
         if running is None:
-            self._kept = (y.shape, y.dtype, values, sums)
+            self._kept = (y.shape, y.dtype, values)
         else:
-            running[0][self] = (y.shape, y.dtype, values, sums)
-
-    def _sums(self, values: tuple[Any, ...]) -> list[Sum] | None:
-        """The checksums of what is kept, if `check_inputs` asks for them."""
-        names = self.kept_names or ("an array",) * len(values)
-        return sums_of(type(self).__name__, zip(names, values, strict=False))
+            running[0][self] = (y.shape, y.dtype, values)
 
     def take(self, dy: Array) -> tuple[Any, ...]:
         """What forward kept, which serves one backward pass.
@@ -300,8 +296,8 @@ class Module:
         kept = self._kept if frame is None else frame.get(self)
         _check.dy(type(self).__name__, dy, kept)
         assert kept is not None
-        if kept[3] is not None:
-            check_unchanged(kept[3])
+        if type(kept[2]) is Summed:
+            check_unchanged(kept[2].sums)
         if frame is None:
             self._kept = None
         else:

@@ -86,6 +86,28 @@ class Sum(NamedTuple):
     checksum: int
 
 
+class Summed(tuple[Any, ...]):
+    """Values that a layer keeps, with the checksums of the arrays among them.
+
+    Attributes
+    ----------
+    sums : list of Sum
+    """
+
+    sums: list[Sum]
+
+
+def summed(owner: str, names: tuple[str, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values that a layer keeps, with checksums if `check_inputs` asks for them."""
+    names = names or ("an array",) * len(values)
+    sums = sums_of(owner, zip(names, values, strict=False))
+    if sums is None:
+        return values
+    kept = Summed(values)
+    kept.sums = sums
+    return kept
+
+
 def sums_of(owner: str, values: Iterable[tuple[str, object]]) -> list[Sum] | None:
     """Checksums of all arrays in these (name, value) pairs; None if nothing is to be checked."""
     if not check_inputs.on():

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from bn._core import core
-from bn.recording.in_place import Sum
 from bn.types import Shape
 
-# Of y its shape and dtype; what was kept; the checksums of that, if they are asked for.
-Kept = tuple[Shape, np.dtype[Any], tuple[Any, ...], list[Sum] | None]
+Kept = tuple[Shape, np.dtype[Any], tuple[Any, ...]]  # of y its shape and dtype; what was kept
 Frame = dict[object, Kept]  # what the layers of one call kept, by layer
 
 
