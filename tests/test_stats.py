@@ -256,3 +256,11 @@ def test_memory_layouts_that_the_kernels_know_are_not_copied(x):
 def test_few_channels_are_work_for_many_threads(channels):
     for shape, axis in [((4, channels, 300, 300), 1), ((4, 300, 300, channels), 3)]:
         assert bncore.chunks(np.zeros(shape, np.float32), axis) >= 6
+
+
+@pytest.mark.parametrize("step", [2, -1])
+def test_statistics_whose_vectors_have_steps_merge(step):
+    part = bn.Stats(np.arange(6.0)[::step], np.ones(6)[::step], np.ones(6)[::step])
+    both, expected = bn.merge([part, part]), 2 * np.arange(6.0)[::step]
+    np.testing.assert_array_equal(both.count, expected)
+    np.testing.assert_array_equal(both.mean, 1)
