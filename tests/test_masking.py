@@ -230,3 +230,30 @@ def test_a_keras_layer_has_kerass_rule_for_masks():
     sentence = r"The mask provided should be one dimension less than the inputs\. Received: mask"
     with pytest.raises(ValueError, match=sentence):
         bn.BatchNormalization()(X, mask=np.ones((4, 3, 5), bool))
+
+
+@pytest.mark.parametrize(
+    ("weights", "error", "message"),
+    [
+        (np.full((4, 1), 1j), TypeError, "weights must hold numbers, got dtype complex128"),
+        (np.full((4, 1), "a"), TypeError, "weights must hold numbers, got dtype <U1"),
+        (np.ones((4, 1), "M8[s]"), TypeError, r"weights must hold numbers, got dtype datetime64"),
+        (np.full((4, 1), np.nan), ValueError, "weights must be finite and at least 0"),
+        (np.full((4, 1), -1.0), ValueError, "weights must be finite and at least 0"),
+    ],
+)
+def test_weights_that_are_no_counts_are_refused(weights, error, message):
+    x, ones = np.ones((4, 3)), np.ones(3)
+    sums = bn.backward_reduce(x, x, ones)
+    with pytest.raises(error, match=message):
+        bn.stats(x, weights=weights)
+    with pytest.raises(error, match=message):
+        bn.backward_apply(x, x, ones, ones, sums=sums, weights=weights)
+
+
+@pytest.mark.parametrize(
+    "layer", [bn.BatchNormalization(), bn.FeatureAxes(bn.BatchNormalization(), 1)]
+)
+def test_x_that_is_no_array_is_refused_by_name_beside_a_mask(layer):
+    with pytest.raises(TypeError, match=r"x of .* must be .*, got list"):
+        layer([[1.0, 2.0]], mask=np.ones(1, bool))

@@ -64,14 +64,16 @@ def sample_weight(value: ArrayLike) -> Array:
 
 
 def spreads(name: str, values: Array, x_shape: tuple[int, ...]) -> None:
-    found = np.shape(values)
     array(name, values)
+    found = np.shape(values)
     if not isinstance(values, np.ndarray) or not _broadcasts(found, x_shape):
         raise ValueError(
             f"{name} must be an array of {len(x_shape)} axes that broadcasts to {x_shape}, "
             f"got shape {found}"
         )
-    if values.size and not (np.isfinite(values).all() and values.min() >= 0):
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers, got dtype {values.dtype}")
+    if not (np.isfinite(values).all() and (values >= 0).all()):
         raise ValueError(f"{name} must be finite and at least 0, got less, inf or NaN")
 
 

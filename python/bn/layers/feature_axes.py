@@ -49,6 +49,7 @@ class FeatureAxes(Module):
 
     def _flat(self, x: Array) -> tuple[Array, tuple[int, ...], tuple[int, ...]]:
         """View x as (..., C); the axes in front, and the shape before they are taken together."""
+        _check.plain_array("x of FeatureAxes", x)
         axes = _check.axes_of(self.axes, x.ndim)
         moved = np.moveaxis(x, axes, range(-len(axes), 0))
         return moved.reshape(*moved.shape[: -len(axes)], -1), axes, moved.shape

@@ -222,6 +222,7 @@ class BatchNormalization(BatchNorm):
             As in `bn.position_weights`.
         """
         if mask is not None:
+            _check.data(x, self.axis, f"x of {type(self).__name__}")
             _check.keras_mask(mask, x.shape)
             _check.spreads("mask", np.asarray(mask), x.shape[:-1])
             mask = np.expand_dims(mask, -1)  # Keras's rule, wherever the channels are
