@@ -201,3 +201,43 @@ def test_a_bound_of_batch_renormalization_may_be_of_any_width():
     layer = bn.BatchNormalization(renorm=True, renorm_clipping={"dmax": np.longdouble(0.5)})
     expected = bn.BatchNormalization(renorm=True, renorm_clipping={"dmax": 0.5})
     np.testing.assert_array_equal(layer(X), expected(X))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda v: bn.normalize(np.eye(3), ONE, ONE, activation=v), "activation must be one of"),
+        (lambda v: bn.commit(bn.stats(X), ONE, ONE, nonfinite=v), "nonfinite must be one of"),
+        (bn.preset, "framework must be one of"),
+        (lambda v: bn.BatchNorm1d(3, momentum=v), "momentum must be between 0 and 1"),
+        (
+            lambda v: bn.batch_norm_double_backward(
+                None, None, None, np.eye(3), np.eye(3), ONE, ONE, order=v
+            ),
+            "order must be 2",
+        ),
+    ],
+)
+def test_an_array_in_the_place_of_a_word_or_a_number_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(np.ones(2))
+
+
+def test_a_slope_that_is_no_number_is_refused_with_any_activation():
+    with pytest.raises(ValueError, match="negative_slope must be a finite number, got 'steep'"):
+        bn.normalize(np.eye(3), ONE, ONE, activation="relu", negative_slope="steep")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        bn.stats,
+        bn.normalize_batch,
+        nn.Softmax(),
+        nn.Linear(2, 2),
+        lambda x: nn.MSELoss()(x, np.ones((2, 2))),
+    ],
+)
+def test_a_matrix_which_always_has_two_axes_is_refused(call):
+    with pytest.raises(TypeError, match="must be a numpy array, got matrix"):
+        call(np.ones((2, 2)).view(np.matrix))

@@ -373,4 +373,6 @@ def epilogue_of(activation: str | None, negative_slope: float) -> tuple[int, flo
     _check.activation(activation, ACTIVATIONS)
     if activation == "leaky_relu":
         _check.slope(negative_slope)
+    else:
+        _check.finite("negative_slope", negative_slope)
     return ACTIVATIONS.index(activation), negative_slope

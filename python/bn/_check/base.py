@@ -15,6 +15,8 @@ from bn._core import core
 Array = NDArray[Any]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 NUMBERS = (int, float, np.integer, np.floating)
+# Arrays that would lose their mask, and arrays that always have two axes.
+OTHER_RULES = (np.ma.MaskedArray, np.matrix)
 MOST_THREADS = core.MOST_THREADS
 MOST_VALUES = 2**53  # of a channel: to a larger count, 1 cannot be added in float64
 
@@ -145,8 +147,13 @@ def no_mask(name: str, value: object) -> None:
         raise TypeError(f"{name} must have no mask, got a MaskedArray (see its `filled`)")
 
 
+def is_plain(x: object) -> TypeGuard[Array]:
+    """Whether x is an array that can be taken for its values alone."""
+    return isinstance(x, np.ndarray) and not isinstance(x, OTHER_RULES)
+
+
 def plain_array(name: str, x: object) -> Array:
-    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+    if not is_plain(x):
         kind = type(x).__name__
         recorded = "call the layer, not its forward, in the forward and thread that the value is of"
         hint = recorded if kind == "Value" else "see np.asarray"
@@ -156,7 +163,7 @@ def plain_array(name: str, x: object) -> Array:
 
 def is_half(x: object) -> TypeGuard[Array]:
     """Whether x is an array of float16 or ml_dtypes.bfloat16, which the core takes."""
-    if not isinstance(x, np.ndarray) or isinstance(x, np.ma.MaskedArray):
+    if not is_plain(x):
         return False
     if x.dtype.itemsize != 2 or not x.dtype.isnative:
         return False
@@ -228,12 +235,10 @@ def channel_vectors(owner: str, vectors: Mapping[str, object]) -> dict[str, Arra
     found: dict[str, Array] = {}
     for name, values in vectors.items():
         no_mask(f"{owner}.{name}", values)
-        if not isinstance(values, np.ndarray) or values.dtype != np.float64 or values.ndim != 1:
-            got = (
-                f"{values.dtype} of shape {values.shape}"
-                if isinstance(values, np.ndarray)
-                else (type(values).__name__)
-            )
+        if not is_plain(values) or values.dtype != np.float64 or values.ndim != 1:
+            got = type(values).__name__
+            if is_plain(values):
+                got = f"{values.dtype} of shape {values.shape}"
             raise TypeError(f"{owner}.{name} must be a float64 array of shape (C,), got {got}")
         dense = values.flags.c_contiguous and values.flags.aligned
         found[name] = values if dense else values.copy()
@@ -351,7 +356,7 @@ def named_eps(name: str, value: object) -> None:
 
 
 def activation(value: object, known: Collection[object]) -> None:
-    if value not in known:
+    if not (value is None or isinstance(value, str)) or value not in known:
         names = ", ".join(repr(name) for name in known)
         raise ValueError(f"activation must be one of {names}, got {value!r}")
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, at_least, axis_of, interval
+from bn._check.base import Array, at_least, axis_of, interval, is_integer
 
 
 def choice(name: str, value: object, known: Collection[str]) -> None:
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
 
 
@@ -120,7 +120,7 @@ def any_batch_norm(user: str, model: str, count: int) -> None:
 
 
 def second_order(order: object) -> None:
-    if order != 2:
+    if not is_integer(order) or order != 2:
         raise ValueError(f"order must be 2, the highest that there is, got {order!r}")
 
 

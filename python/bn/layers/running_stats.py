@@ -7,7 +7,7 @@ import sys
 import warnings
 from contextlib import ContextDecorator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -146,7 +146,8 @@ class RunningStats:
         _check.instance("convention", convention, Convention)
         set_defaults(self)
         self.convention = convention
-        self.momentum = convention.momentum if momentum == "default" else momentum
+        default = isinstance(momentum, str) and momentum == "default"
+        self.momentum = convention.momentum if default else cast("float | None", momentum)
         self.start, self.nonfinite = start, nonfinite
         self.dtype = _check.floating_dtype(dtype)
         self.mean: Array | None = None
