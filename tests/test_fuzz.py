@@ -1,0 +1,65 @@
+"""Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
+
+The tables are in `fuzz_functions`, `fuzz_layers` and `fuzz_nn`. BN_FUZZ_CASES is the number of
+cases that `pytest -m fuzz` tries.
+"""
+
+import os
+
+import fuzz_functions
+import fuzz_layers
+import fuzz_nn
+import pytest
+from fuzz_arrays import Draw
+from fuzz_law import obey
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+import bn
+from bn import nn
+
+TABLE = {**fuzz_functions.TABLE, **fuzz_layers.TABLE, **fuzz_nn.TABLE}
+NOT_CALLED = {  # public names, and why the fuzz has no case of them
+    "__version__": "a string",
+    "NonFiniteWarning": "a warning",
+    "SmallBatchWarning": "a warning",
+    "onnx": "a module; its function is in the table as onnx.BatchNormalization",
+}
+FEW, MANY = 2_000, int(os.environ.get("BN_FUZZ_CASES", "100000"))
+with_table = pytest.mark.parametrize("name", TABLE)
+
+
+def attack(name, cases):
+    """Try so many cases of one entry of the table."""
+
+    @settings(
+        max_examples=max(1, cases // len(TABLE)),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.integers(0, 2**32 - 1))
+    def call(seed):
+        obey(TABLE[name][0](Draw(seed)))
+
+    call()
+
+
+def test_the_table_has_every_public_name():
+    called = {name for _, names in TABLE.values() for name in names}
+    for name in (*bn.__all__, *nn.__all__, *(f"onnx.{name}" for name in bn.onnx.__all__)):
+        one = {name, f"bn.{name}"} & called
+        assert len(one) + (name in NOT_CALLED) == 1, f"{name} must be in the table or exempt"
+
+
+@with_table
+def test_a_call_gives_the_answer_of_float64_or_names_the_bad_argument(name):
+    attack(name, FEW)
+
+
+@pytest.mark.fuzz
+@with_table
+def test_many_calls_give_the_answer_of_float64_or_name_the_bad_argument(name):
+    attack(name, MANY)
