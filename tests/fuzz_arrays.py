@@ -49,7 +49,19 @@ def overlapping(x):
     return as_strided(flat, x.shape, (x.itemsize, *steps), writeable=False)
 
 
-IN_PLACE = [np.copy, np.copy, fortran, every_second, reversed_all, misaligned]
+def first_samples(x):
+    """Leave room for one more sample behind x."""
+    return np.concatenate([x, x[:1]])[:-1] if x.ndim and len(x) else x
+
+
+def one_further(x):
+    """Return a view that begins one sample after x, if there is room; else x reversed."""
+    whole = x.base
+    room = isinstance(whole, np.ndarray) and whole.shape == (len(x) + 1, *x.shape[1:])
+    return whole[1:] if room else x[::-1]
+
+
+IN_PLACE = [first_samples, first_samples, fortran, every_second, reversed_all, misaligned]
 LAYOUTS = [*IN_PLACE, read_only, of_a_subclass, repeated, overlapping]
 
 

@@ -21,6 +21,7 @@ from fuzz_arrays import (
     IN_PLACE,
     KINDS,
     WIDE,
+    one_further,
 )
 from fuzz_law import Case, close, entries, wide
 
@@ -245,10 +246,14 @@ def activated(z, activation, slope):
     return np.where(z < 0, z * slope if activation == "leaky_relu" else 0, z)
 
 
+def writeable(*arrays):
+    return [a for a in arrays if a.flags.writeable]
+
+
 def epilogue(draw, x):
     """Return out, residual, activation and negative_slope as options."""
     options = {
-        "out": draw.pick([None, None, *((x, x[:]) if x.flags.writeable else ())]),
+        "out": draw.pick([None, *writeable(x, x[:], one_further(x))]),
         "residual": draw.optional(draw.like(x, FINITE)),
         "activation": draw.pick([None, "relu", "leaky_relu"]),
         "negative_slope": draw.pick([0.01, 0.5, 2, np.float32(0.25)]),
@@ -293,6 +298,9 @@ def normalize(draw):
     mean, var = statistics(draw, x, axis)
     if not (np.isfinite(mean).all() and np.isfinite(var).all()):
         mean, var = np.zeros(len(mean)), np.ones(len(var))
+    if x.dtype in WIDE and x.ndim == 2 and axis in (1, -1) and len(x) and draw.pick([True, False]):
+        mean = x[0]  # which is written over, if out is x
+    center = along(mean, x, axis)
     weight, bias = (draw.optional(draw.vector(x.shape[axis])) for _ in range(2))
     options, eps = epilogue(draw, x), draw.pick([0, 1e-5, 1e-3, np.float32(1)])
     residual, old = options["residual"], wide(x)
@@ -302,9 +310,9 @@ def normalize(draw):
         scale = along(scale_of(var, weight, float(eps)), x, axis)
         shift = along(one_or(bias, np.zeros(x.shape[axis])), x, axis)
         with np.errstate(all="ignore"):
-            z = (old - along(mean, x, axis)) * scale + shift + one_or(added, 0.0)
-            size = np.abs(old - along(mean, x, axis)) * np.abs(scale) + np.abs(shift)
-        size = size + along(lost(mean, x.dtype), x, axis) * np.abs(scale)
+            z = (old - center) * scale + shift + one_or(added, 0.0)
+            size = np.abs(old - center) * np.abs(scale) + np.abs(shift)
+        size = size + lost(center, x.dtype) * np.abs(scale)
         size = size + np.abs(one_or(added, 0.0)) + np.abs(scale) * 1e-37
         if x.dtype != np.float64:  # no float32 holds such a scale: y is infinite there
             size = np.where(np.abs(scale) > 1e38, np.inf, size)
@@ -345,7 +353,7 @@ NO_EPILOGUE = {"activation": None, "negative_slope": 0.01}
 
 @fuzzed("normalize_batch")
 def normalize_batch(draw):
-    x, axis = tensor(draw)
+    x, axis = tensor(draw, kinds=KINDS)
     weight, bias = (draw.optional(draw.vector(x.shape[axis])) for _ in range(2))
     options, eps, old = epilogue(draw, x), draw.pick([1e-5, 1e-3, np.float32(1)]), np.array(x)
     residual = options["residual"]
@@ -443,7 +451,7 @@ def gradient_sizes(dy, x, mean, scale, r, axis):
 
 def backward_arguments(draw, **options):
     x, axis = tensor(draw, sizes=[1, 1, 2, 3, 5, 7, 11, 13, 17], **options)
-    dy = draw.like(x, FINITE)
+    dy = draw.like(x, KINDS)
     count, mean, m2 = moments(x, axis)
     return x, dy, axis, mean, m2 / count
 
@@ -483,8 +491,8 @@ def backward_apply(draw):
     sums = draw.optional(
         bn.BackwardSums(np.full(x.shape[axis], float(whole_sums[0])), *whole_sums[1:])
     )
-    old, out = np.array(dy), draw.pick([None, dy if dy.flags.writeable else None])
-    old_x = np.array(x)
+    old, old_x = np.array(dy), np.array(x)
+    out = draw.pick([None, *writeable(dy, x, one_further(dy), one_further(x))])
 
     def check(dx):
         assert dx.dtype == x.dtype and (out is None or dx is out)
@@ -512,9 +520,9 @@ def backward_batch(draw):
     count = np.full(x.shape[axis], float(x.size // x.shape[axis]))
     batch, old, old_x = bn.Stats(count, mean, var * count), np.array(dy), np.array(x)
     activation, y = draw.pick([None, "relu"]), draw.array(x.shape, x.dtype, FINITE)
-    out = draw.pick([None, dy if dy.flags.writeable else None, np.zeros(x.shape, x.dtype)])
-    dresidual = draw.pick([None, dy if dy.flags.writeable else None, np.zeros(x.shape, x.dtype)])
-    if out is dresidual:
+    outputs = [None, np.zeros(x.shape, x.dtype), *writeable(dy, x, one_further(dy))]
+    out, dresidual = draw.pick(outputs), draw.pick(outputs)
+    if out is not None and dresidual is not None and np.may_share_memory(out, dresidual):
         out = None
     g = old if activation is None else np.where(wide(y) > 0, old, np.zeros((), x.dtype))
 

@@ -1,6 +1,7 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_functions`, `fuzz_layers` and `fuzz_nn`. BN_FUZZ_CASES is the number of
+The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_nn` and
+`fuzz_options`. BN_FUZZ_CASES is the number of
 cases that `pytest -m fuzz` tries.
 """
 
@@ -9,6 +10,7 @@ import os
 import fuzz_functions
 import fuzz_layers
 import fuzz_nn
+import fuzz_options
 import pytest
 from fuzz_arrays import Draw
 from fuzz_law import obey
@@ -18,7 +20,8 @@ from hypothesis import strategies as st
 import bn
 from bn import nn
 
-TABLE = {**fuzz_functions.TABLE, **fuzz_layers.TABLE, **fuzz_nn.TABLE}
+TABLES = (fuzz_functions, fuzz_layers, fuzz_nn, fuzz_options)
+TABLE = {name: entry for module in TABLES for name, entry in module.TABLE.items()}
 NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "__version__": "a string",
     "NonFiniteWarning": "a warning",

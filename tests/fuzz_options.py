@@ -1,0 +1,182 @@
+"""The fuzz's table of options: of layers, losses, optimizers and schedules, and of their tools.
+
+What makes something of good options must take them; a bad one it refuses by name.
+"""
+
+import numpy as np
+from fuzz_arrays import BAD_EPS, BAD_NUMBERS, HUGE
+from fuzz_law import Case, entries
+
+import bn
+from bn import nn
+
+TABLE = {}
+fuzzed = entries(TABLE)
+LARGER = [2**63, 10**30, HUGE]  # than any size
+BAD_COUNT = [0, -1, 1.5, "1", True, np.ones(3), 1j, *LARGER]
+BAD_PAIR = [*BAD_COUNT, (1, 2, 3), (1, 0.5), (1, HUGE), None, {}]
+BAD_SHARE = [*BAD_NUMBERS, -0.1, 1.5, None]
+BAD_POSITIVE = [*BAD_NUMBERS, -0.1, None]
+BAD_RNG = [-1, 1.5, "1", True, np.ones(2), 1j]
+BAD_DTYPE = [np.int64, np.float16, complex, object, "M8[s]"]
+BAD_MODULE = [3, "a", np.ones(2), [1], {"a": 1}]
+X = np.ones((2, 2, 6, 6), np.float32)
+
+
+def parameter():
+    p = nn.Parameter(np.ones(2))
+    p.grad = np.ones(2)
+    return p
+
+
+def stepped(kind):
+    def make(**options):
+        optimizer = kind([parameter()], **options)
+        optimizer.step()
+        return optimizer
+
+    return make
+
+
+def scheduled(kind):
+    def make(**options):
+        schedule = kind(nn.SGD([parameter()], lr=0.1), **options)
+        schedule.step()
+        return schedule
+
+    return make
+
+
+def on_images(kind):
+    return lambda **options: kind(**options)(X)
+
+
+# For each thing what makes it and uses it, its good options, and for each of them what is bad.
+OPTIONS = {
+    "Conv2d": (
+        on_images(nn.Conv2d),
+        {"in_channels": 2, "out_channels": 4, "kernel_size": (2, 1), "stride": 2, "padding": 1},
+        {
+            "in_channels": BAD_COUNT, "out_channels": BAD_COUNT, "kernel_size": BAD_PAIR,
+            "stride": BAD_PAIR, "padding": ["what", -1, 0.5, 1j, HUGE, np.ones(2)],
+            "dilation": BAD_PAIR, "groups": [3, *BAD_COUNT], "rng": BAD_RNG, "dtype": BAD_DTYPE,
+            "axis": [0, 2, 1.0, None, "1", np.ones(2)],
+        },
+    ),
+    "MaxPool2d": (
+        on_images(nn.MaxPool2d),
+        {"kernel_size": 2, "stride": 1, "padding": 1},
+        {"kernel_size": BAD_PAIR, "stride": BAD_PAIR[:-2], "padding": [-1, 2, 0.5, HUGE, "1"]},
+    ),
+    "AvgPool2d": (
+        on_images(nn.AvgPool2d),
+        {"kernel_size": 2, "stride": None, "padding": 0},
+        {"kernel_size": BAD_PAIR, "stride": BAD_PAIR[:-2], "padding": [-1, 2, 0.5, HUGE, "1"]},
+    ),
+    "AdaptiveAvgPool2d": (
+        on_images(nn.AdaptiveAvgPool2d), {"output_size": 1}, {"output_size": [2, *BAD_PAIR]}
+    ),
+    "Linear": (
+        on_images(nn.Linear),
+        {"in_features": 6, "out_features": 3, "dtype": np.float64},
+        {
+            "in_features": BAD_COUNT, "out_features": BAD_COUNT, "rng": BAD_RNG,
+            "dtype": BAD_DTYPE,
+        },
+    ),
+    "Dropout": (on_images(nn.Dropout), {"p": 0.5}, {"p": BAD_SHARE, "rng": BAD_RNG}),
+    "LeakyReLU": (
+        on_images(nn.LeakyReLU), {"negative_slope": 0.1}, {"negative_slope": [*BAD_NUMBERS, None]}
+    ),
+    "Softmax": (on_images(nn.Softmax), {"axis": 1}, {"axis": [9, -9, 1.0, "1", *LARGER]}),
+    "CrossEntropyLoss": (
+        nn.CrossEntropyLoss, {"label_smoothing": 0.1}, {"label_smoothing": BAD_SHARE}
+    ),
+    "SGD": (
+        stepped(nn.SGD),
+        {"lr": 0.1, "momentum": 0.9},
+        {
+            "lr": BAD_POSITIVE, "momentum": BAD_POSITIVE, "dampening": [*BAD_NUMBERS, None],
+            "weight_decay": BAD_POSITIVE,
+        },
+    ),
+    "Adam": (
+        stepped(nn.Adam),
+        {"lr": 0.1, "betas": (0.9, 0.99)},
+        {"lr": BAD_POSITIVE, "betas": [0.9, (1, 1), (0.9, HUGE), "ab", None], "eps": BAD_EPS},
+    ),
+    "StepLR": (
+        scheduled(nn.StepLR),
+        {"step_size": 2, "gamma": 0.5},
+        {"step_size": BAD_COUNT, "gamma": BAD_POSITIVE},
+    ),
+    "CosineAnnealingLR": (
+        scheduled(nn.CosineAnnealingLR),
+        {"T_max": 7, "eta_min": 0.01},
+        {"T_max": BAD_COUNT, "eta_min": BAD_POSITIVE},
+    ),
+    "fused": (nn.fused, {"mode": True}, {"mode": [1, 0, None, "yes", np.ones(2)]}),
+    "winograd": (nn.winograd, {"mode": True}, {"mode": [1, 0, None, "yes", np.ones(2)]}),
+    "Sequential": (
+        lambda layers: nn.Sequential(*layers), {"layers": [nn.ReLU()]}, {"layers": BAD_MODULE[1:]}
+    ),
+    "ModuleList": (nn.ModuleList, {"layers": [nn.ReLU()]}, {"layers": [None, *BAD_MODULE]}),
+    "ModuleDict": (nn.ModuleDict, {"layers": {"a": nn.ReLU()}}, {"layers": BAD_MODULE}),
+    "Residual": (
+        nn.Residual, {"body": nn.ReLU()}, {"body": [None, *BAD_MODULE], "shortcut": BAD_MODULE}
+    ),
+    "GhostBatchNorm": (
+        bn.GhostBatchNorm,
+        {"layer": bn.BatchNorm1d(2), "virtual_batch_size": 2},
+        {"layer": [None, *BAD_MODULE, nn.ReLU()], "virtual_batch_size": BAD_COUNT},
+    ),
+    "FeatureAxes": (
+        bn.FeatureAxes,
+        {"layer": bn.BatchNormalization(), "axes": (1, -1)},
+        {"layer": [None, *BAD_MODULE, nn.ReLU()], "axes": [1.5, "1", None, (1, 0.5), np.ones(2)]},
+    ),
+    "preset": (
+        bn.preset,
+        {"framework": "keras", "num_features": 3},
+        {
+            "framework": ["what", None, 3, np.ones(2), ["torch"]], "num_features": BAD_COUNT,
+            "momentum": BAD_SHARE[:-1], "eps": BAD_EPS[:7], "start": ["what", None, np.ones(2)],
+        },
+    ),
+    "compile": (
+        bn.compile,
+        {"model": nn.Sequential(nn.Linear(2, 2)).eval(), "input_shape": (2,)},
+        {"model": [None, *BAD_MODULE], "input_shape": [3, "ab", np.ones(2), (-1,), (1.5,)]},
+    ),
+    "fold": (
+        bn.fold,
+        {"model": nn.Sequential(nn.Linear(2, 2)).eval(), "input_shape": [2]},
+        {"model": [None, *BAD_MODULE], "input_shape": [3, "ab", np.ones(2), (-1,), (1.5,)]},
+    ),
+    "freeze": (
+        bn.freeze,
+        {"model": nn.Sequential(bn.BatchNorm1d(2))},
+        {"model": [None, *BAD_MODULE], "use_batch_stats": ["yes", 3, np.ones(2)]},
+    ),
+    "concatenate": (
+        nn.concatenate,
+        {"values": [X, X], "axis": 1},
+        {
+            "values": [None, 3, [X, np.ma.masked_array(X, True)]],
+            "axis": [9, -9, 1.0, None, "1", *LARGER],
+        },
+    ),
+}  # fmt: skip
+SAID = {
+    "Sequential": ("layer",), "ModuleList": ("layer",), "ModuleDict": ("layer",),
+    "Residual": ("body",), "concatenate": ("value",), "FeatureAxes": ("axis",),
+    "Softmax": ("Softmax",), "compile": ("dimensions",), "fold": ("dimensions",),
+}  # fmt: skip
+
+
+@fuzzed("options")
+def options(draw):
+    name = draw.pick(sorted(OPTIONS))
+    make, good, bad = OPTIONS[name]
+    case = Case(make, dict(good), lambda found: None, said=SAID.get(name, ()))
+    return case.spoil(draw, **bad)
