@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+import bn
 from bn import _check, nn
 
 
@@ -196,3 +197,66 @@ def test_no_check_hides_another_of_the_same_name():
     ]
     assert len(defined) > 50
     assert sorted(set(defined)) == sorted(defined)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: nn.Linear(10**30, 2), ValueError, "in_features must be at most"),
+        (lambda: nn.Conv2d(1, 1, 3, stride=2**63), ValueError, "stride must be at most"),
+        (lambda: nn.MaxPool2d(2, (1, 10**400)), ValueError, "stride must be at most"),
+        (lambda: nn.SGD(3, lr=0.1), TypeError, "params must be an iterable of values, got one int"),
+        (lambda: nn.ModuleList(3), TypeError, "layers must be an iterable of values, got one int"),
+        (lambda: nn.ModuleDict([1]), TypeError, "layers must be of type Mapping, got list"),
+        (lambda: nn.concatenate(3), TypeError, "values must be an iterable of values, got one int"),
+        (lambda: nn.Linear(2, 2).output_shape(2), ValueError, "takes 2 features .*, got shape 2"),
+        (lambda: nn.Conv2d(2, 2, 1).output_shape(2), ValueError, r"shape \(C, H, W\), got 2"),
+        (
+            lambda: bn.fold(nn.Sequential(nn.ReLU()).eval(), "three"),
+            TypeError,
+            "input_shape must be a tuple of integers, got 'three'",
+        ),
+    ],
+)
+def test_sizes_collections_and_shapes_that_are_no_such_things_are_refused_by_name(
+    call, error, message
+):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (3, "state must be of type Mapping, got int"),
+        (
+            {"options": 3, "state": [{}]},
+            "the options of the state must be of type Mapping, got int",
+        ),
+        ({"options": {}, "state": 3}, "the state of the parameters must be of type Collection"),
+        (
+            {"options": {}, "state": [3]},
+            "the state of parameter 0 must be of type Mapping, got int",
+        ),
+    ],
+)
+def test_a_state_of_an_optimizer_of_another_kind_is_refused(state, message):
+    optimizer = nn.SGD([nn.Parameter(np.ones(2))], lr=0.1)
+    if isinstance(state, dict) and state["options"] == {}:
+        state["options"] = optimizer.state_dict()["options"]
+    with pytest.raises(TypeError, match=message):
+        optimizer.load_state_dict(state)
+
+
+def test_no_mask_is_lost_where_arrays_are_joined_or_added():
+    x = np.ones((2, 3))
+    masked = np.ma.masked_array(x, True)
+    with pytest.raises(TypeError, match="each value must have no mask, got a MaskedArray"):
+        nn.concatenate([x, masked])
+
+    class Sum(nn.Module):
+        def forward(self, x):
+            return x + masked
+
+    with pytest.raises(TypeError, match="takes recorded values, arrays and numbers, got Masked"):
+        Sum()(x)

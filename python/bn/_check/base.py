@@ -473,11 +473,16 @@ def at_least(name: str, value: object, low: float) -> None:
         raise ValueError(f"{name} must be a number of at least {low:g}, got {value!r}")
 
 
+def no_larger(name: str, value: int | np.integer[Any]) -> None:
+    """Check that an integer can be a size of an array."""
+    if value > sys.maxsize:
+        raise ValueError(f"{name} must be at most {sys.maxsize}, got {value}")
+
+
 def positive_int(name: str, value: object) -> None:
     if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
-    if value > sys.maxsize:
-        raise ValueError(f"{name} must be at most {sys.maxsize}, got {value!r}")
+    no_larger(name, value)
 
 
 def optional_positive_int(name: str, value: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bn._check.base import (
     is_integer,
     is_number,
     like,
+    no_larger,
     plain_array,
     positive_int,
     printable,
@@ -37,6 +38,7 @@ def pair(name: str, value: object, low: int) -> tuple[int, int]:
     values = value if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(map(is_integer, values)) or min(values) < low:
         raise ValueError(f"{name} must be an integer >= {low} or a pair of them, got {value!r}")
+    no_larger(name, max(values))
     return int(values[0]), int(values[1])
 
 
@@ -80,7 +82,7 @@ def channel_axis(axis: object) -> None:
 
 def image_shape(layer: str, shape: tuple[int, ...], axis: int, channels: int | None = None) -> None:
     layout = "(C, H, W)" if axis == 1 else "(H, W, C)"
-    if len(shape) != 3:
+    if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(f"{layer} takes inputs of shape {layout}, got {shape}")
     if channels is not None and shape[0 if axis == 1 else 2] != channels:
         raise ValueError(f"{layer} takes {channels} channels in {layout}, got {shape}")
@@ -101,7 +103,7 @@ def pixels_at_least(layer: str, size: tuple[int, int], smallest: tuple[int, int]
 
 
 def feature_count(layer: str, shape: tuple[int, ...], features: int | None) -> None:
-    if not shape or shape[-1] != (features or shape[-1]):
+    if not isinstance(shape, (tuple, list)) or not shape or shape[-1] != (features or shape[-1]):
         number = "" if features is None else f"{features} "
         raise ValueError(f"{layer} takes {number}features on the last axis, got shape {shape}")
 
@@ -205,13 +207,19 @@ def optimizer_state(
     given: Mapping[str, Any],
 ) -> None:
     """Check a state against an optimizer's option names, state names and parameter shapes."""
-    if set(given) != {"options", "state"} or set(given["options"]) != set(options):
+    instance("state", given, Mapping)
+    if set(given) != {"options", "state"}:
+        raise ValueError(f"the state must have options and state, got {', '.join(given)}")
+    instance("the options of the state", given["options"], Mapping)
+    if set(given["options"]) != set(options):
         raise ValueError(f"the state must have the options {', '.join(options)}")
+    instance("the state of the parameters", given["state"], Collection)
     if len(given["state"]) != len(shapes):
         raise ValueError(
             f"the state must be of {len(shapes)} parameters, got {len(given['state'])}"
         )
     for i, (own, entry) in enumerate(zip(shapes, given["state"], strict=True)):
+        instance(f"the state of parameter {i}", entry, Mapping)
         if entry and set(entry) != set(slots):
             raise ValueError(
                 f"the state of parameter {i} must have {', '.join(slots)}, got {', '.join(entry)}"

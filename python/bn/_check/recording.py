@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, axis_of, floating, is_half, is_integer, is_number
+from bn._check.base import Array, axis_of, floating, is_half, is_integer, is_number, is_plain
 
 WAY_OUT = (
     "in a model's forward, values take + - * /, reshape, flatten, transpose, mean, indexing by "
@@ -27,7 +27,7 @@ def no_attribute(name: str) -> AttributeError:
 
 def operand(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     """Check an operand of an operation; a number takes the dtype of the value beside it."""
-    if isinstance(value, np.ndarray):
+    if is_plain(value):
         return value
     if is_number(value):
         return np.asarray(value, dtype)

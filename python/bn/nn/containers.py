@@ -79,6 +79,7 @@ class Layers(Module):
 
 def _modules(layers: Iterable[Module]) -> list[Module]:
     """The layers, all of which must be modules."""
+    _check.several("layers", layers)
     checked = list(layers)
     for layer in checked:
         _check.instance("every layer", layer, Module)
@@ -249,7 +250,7 @@ class ModuleDict(Module):
 
     def __init__(self, layers: Mapping[str, Module] | None = None) -> None:
         self._layers: dict[str, Module] = {}
-        self.update(layers or {})
+        self.update({} if layers is None else layers)
 
     def children(self) -> Iterator[tuple[str, Module]]:
         yield from self._layers.items()
@@ -266,6 +267,7 @@ class ModuleDict(Module):
 
     def update(self, layers: Mapping[str, Module]) -> Self:
         """Add layers, or put them in the place of those of their names."""
+        _check.instance("layers", layers, Mapping)
         for name, layer in layers.items():
             self[name] = layer
         return self

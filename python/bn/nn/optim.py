@@ -66,6 +66,7 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Parameter], lr: float, weight_decay: float = 0.0) -> None:
         _check.no_module("params", params, Module)
+        _check.several("params", params)
         self.params = list(params)
         _check.parameters(self.params, Parameter)
         _check.at_least("lr", lr, 0)

@@ -295,11 +295,12 @@ def concatenate(values: Sequence[Any], axis: int = 0) -> Any:
     array([[1., 0., 0.],
            [1., 0., 0.]])
     """
+    _check.several("values", values)
     shapes = [np.shape(v) if not isinstance(v, Value) else v.shape for v in values]
     at = _check.joinable(shapes, axis)
     recorded = [v for v in values if isinstance(v, Value)]
     if not recorded:
-        return operations.concatenate([np.asarray(v) for v in values], at)[0]
+        return operations.concatenate([_check.array("each value", v) for v in values], at)[0]
     return recorded[0].record.operate(
         "concatenate", lambda *arrays: operations.concatenate(arrays, at), *values
     )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from bn import _check
 from bn.module import Module
 from bn.nn.containers import Sequential
 from bn.nn.identity import Identity
@@ -54,7 +55,7 @@ def record_of(model: Module, input_shape: Shape | None) -> Record | None:
     if input_shape is None or not model.records:
         return model.last_record
     record = Trace(model)
-    record.run(zeros(input_shape))
+    record.run(zeros(_check.shape_tuple("input_shape", input_shape)))
     return record
 
 
