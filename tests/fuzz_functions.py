@@ -18,6 +18,7 @@ from fuzz_arrays import (
     BAD_X,
     FINITE,
     FLOATS,
+    HUGE,
     IN_PLACE,
     KINDS,
     WIDE,
@@ -229,12 +230,9 @@ def position_weights(draw):
     masked = [lambda m: np.ma.masked_array(m, True)]
     return case.spoil(
         draw, x=BAD_X, axis=BAD_AXES, mask=[*BAD_MASK, *masked],
-        lengths=[lambda n: n + 1000, lambda n: -1 - n, lambda n: n * 1.0, "a", HUGE_LIST, *masked],
+        lengths=[lambda n: n + 1000, lambda n: -1 - n, lambda n: n * 1.0, "a", [HUGE], *masked],
         sample_weight=[lambda w: -1.0 - w, lambda w: w * np.nan, lambda w: w * 1j, "a", *masked],
     )  # fmt: skip
-
-
-HUGE_LIST = [10**400]
 
 
 # ---- forward ----
@@ -600,7 +598,10 @@ def fold_arrays(draw):
 
     case = Case(bn.fold_arrays, {"weight": weight, **vectors, "axis": axis}, check)
     bad = {name: BAD_VECTOR if "running" in name else BAD_OPTIONAL for name in names}
-    return case.spoil(draw, weight=[*BAD_X, *TOO_NARROW], axis=BAD_AXES, eps=BAD_EPS, **bad)
-
-
-TOO_NARROW = [lambda w: w.astype(np.float16)]
+    return case.spoil(
+        draw,
+        weight=[*BAD_X, lambda w: np.zeros(w.shape, np.float16)],
+        axis=BAD_AXES,
+        eps=BAD_EPS,
+        **bad,
+    )

@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any
 
 import accuracy
+import ml_dtypes
 import numpy as np
 
 REFUSALS = (TypeError, ValueError, RuntimeError)
@@ -115,6 +116,4 @@ def close(found, expected, size, what="result", factor=1.0):
 
 
 def finfo(dtype):
-    import ml_dtypes
-
     return ml_dtypes.finfo(dtype) if dtype.itemsize == 2 else np.finfo(dtype)
