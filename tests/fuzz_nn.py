@@ -398,7 +398,9 @@ def optimizer(draw):
         if alias:
             return  # the second gradient is another one; the first step is right in other cases
         expected = formula(old, step)
-        close(found, expected, np.abs(old) + np.abs(step) + 1, name, 4)
+        # Adam divides by the step, which has few digits where the decay takes most of it away
+        lost = (name == "Adam") & (np.abs(step + 0.01 * old) < 0.01 * np.abs(step))
+        close(found, expected, np.where(lost, np.inf, np.abs(old) + np.abs(step) + 1), name, 4)
 
     case = Case(
         call, {"data": data, "grad": grad}, check, ("data",), said=("gradient", "parameter")
