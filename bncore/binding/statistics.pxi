@@ -6,8 +6,8 @@ cdef extern from "kernels/moments.h" nogil:
     double bn_rstd(double var, double eps)
 
 
-def merge(double[::1] count, double[::1] mean, double[::1] m2, const double[:] count_b,
-          const double[:] mean_b, const double[:] m2_b):
+def merge(double[::1] count, double[::1] mean, double[::1] m2, const double[::1] count_b,
+          const double[::1] mean_b, const double[::1] m2_b):
     """Merge the moments (count_b, mean_b, m2_b) into (count, mean, m2)."""
     cdef Py_ssize_t c
     for c in range(count.shape[0]):
