@@ -10,7 +10,7 @@ import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import CompileError, LinkError
+from setuptools.errors import CompileError, LinkError, SetupError
 
 OPENMP_PROGRAM = """
 #include <omp.h>
@@ -44,18 +44,38 @@ def openmp_candidates(compiler_type):
     return candidates
 
 
+SANITIZERS = ("address,undefined", "thread")
+
+
+def sanitizers():
+    """Return what BN_SANITIZE asks for: GCC's and Clang's names, or None."""
+    asked = os.environ.get("BN_SANITIZE") or None
+    if asked not in (None, *SANITIZERS):
+        raise SetupError(f"BN_SANITIZE must be {' or '.join(SANITIZERS)}, got {asked!r}")
+    return asked
+
+
 class BuildExt(build_ext):
     """Flags for exact arithmetic, and OpenMP's if a program that uses it compiles and links."""
 
     def build_extensions(self):
+        sanitize = sanitizers()
         compile_flags, link_flags = self.find_openmp()
         if self.compiler.compiler_type == "msvc":
+            if sanitize:
+                raise SetupError("BN_SANITIZE needs GCC or Clang, got MSVC")
             compile_flags = ["/O2", "/fp:precise", "/std:c11", *compile_flags]
         else:
             exact = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
             # Python's own flags have -g, which spends more than a third of the compile time on
             # inlined variables. -g1 keeps names and line numbers, for backtraces and profilers.
             speed = ["-O3", "-g1"]
+            if sanitize:
+                # -O1: three instruction sets with checks take minutes to compile at -O3. What a
+                # check finds ends the program, so that no test can pass over it.
+                speed = ["-O1", "-g1", "-fno-omit-frame-pointer", "-DBN_FAILING_ALLOCATIONS"]
+                checks = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all"]
+                compile_flags, link_flags = compile_flags + checks, link_flags + checks
             compile_flags = [*speed, *exact, "-fvisibility=hidden", "-pthread", *compile_flags]
             link_flags = ["-pthread", *link_flags]
         for extension in self.extensions:

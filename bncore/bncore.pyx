@@ -10,7 +10,6 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from contextvars import ContextVar, copy_context

@@ -276,11 +276,32 @@ static block *from_malloc(size_t size)
     return b;
 }
 
+/* ---- allocations that fail on purpose ---- */
+
+#ifdef BN_FAILING_ALLOCATIONS
+/* Whether this allocation is the n-th since the environment's BN_FAIL_ALLOC became n. */
+static int must_fail(void)
+{
+    static long wanted, left;
+    lock();
+    const char *text = getenv("BN_FAIL_ALLOC");
+    const long n = text ? atol(text) : 0;
+    if (n != wanted) wanted = left = n;
+    const int last = left == 1;
+    if (left > 0) left--;
+    unlock();
+    return last;
+}
+#else
+static int must_fail(void) { return 0; }
+#endif
+
 /* ---- NumPy's four functions ---- */
 
 void *bn_memory_malloc(void *context, size_t size)
 {
     (void)context;
+    if (must_fail()) return NULL;
     if (size > PTRDIFF_MAX - 2 * (size_t)SEGMENT) return NULL;
     const size_t total = whole(LINE + size, LINE);
     block *b = size < BN_SMALLEST_BLOCK ? from_malloc(total) : allocated(total);

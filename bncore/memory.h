@@ -18,7 +18,9 @@ typedef struct {
 void bn_memory_start(void);
 
 /* The functions of NumPy's PyDataMemAllocator. `context` and the size given to free are not used.
-   Memory is aligned to 64 bytes. NULL when out of memory. */
+   Memory is aligned to 64 bytes. NULL when out of memory. All memory that the core asks for comes from
+   here, so that builds with BN_FAILING_ALLOCATIONS can let any allocation fail: while the environment has
+   BN_FAIL_ALLOC=n, the n-th does. */
 void *bn_memory_malloc(void *context, size_t size);
 void *bn_memory_calloc(void *context, size_t count, size_t size);
 void *bn_memory_realloc(void *context, void *data, size_t size);

@@ -18,6 +18,8 @@ cdef extern from "memory.h" nogil:
     ctypedef struct bn_memory_counts:
         size_t limit, held, used, hits, misses
     void bn_memory_start()
+    void *bn_memory_malloc(void *context, size_t size)
+    void bn_memory_free(void *context, void *data, size_t size)
     bn_memory_counts bn_memory_info()
     void bn_memory_set_limit(size_t limit)
     size_t bn_memory_trim()

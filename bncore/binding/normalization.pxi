@@ -94,12 +94,13 @@ cdef class Vectors:
 
     def __cinit__(self, Py_ssize_t channels):
         self.channels = channels
-        self.memory = <double *>malloc(MAX_VECTORS * channels * sizeof(double))
+        self.memory = <double *>bn_memory_malloc(
+            NULL, MAX_VECTORS * channels * sizeof(double))
         if self.memory == NULL:
             raise MemoryError("bn: no memory for the values of the channels")
 
     def __dealloc__(self):
-        free(self.memory)
+        bn_memory_free(NULL, self.memory, 0)
 
     cdef double *of(self, values):
         """NULL for None; the array's own data if it is float64 without gaps, else a copy."""

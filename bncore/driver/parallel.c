@@ -49,6 +49,7 @@ int bn_threads_asked(void)
     return asked;
 }
 
+#ifdef _OPENMP
 enum { RANGES_PER_THREAD = 4 }; /* several, so that others can do the share of a thread that is late */
 
 /* Each thread's share of the count is cut into `each` ranges. */
@@ -69,14 +70,9 @@ static void run_range(void *context, ptrdiff_t i, int worker)
     if (begin < end) l->body(l->context, begin, end, worker);
 }
 
-static void run(ptrdiff_t count, int threads, bn_range_body body, const void *context, int backwards)
+static void run_shared(ptrdiff_t count, int threads, bn_range_body body, const void *context,
+                       int backwards)
 {
-    if (threads > count) threads = (int)count;
-    if (threads <= 1) {
-        body(context, 0, count, 0);
-        return;
-    }
-#ifdef _OPENMP
     const ptrdiff_t each = bn_min(RANGES_PER_THREAD, bn_ceil_div(count, threads));
     loop l = {.body = body, .context = context, .count = count, .ranges = threads * each,
               .each = each, .backwards = backwards};
@@ -87,7 +83,21 @@ static void run(ptrdiff_t count, int threads, bn_range_body body, const void *co
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
     for (i = 0; i < l.ranges; i++) run_range(&l, i, omp_get_thread_num());
 #endif
+}
+#else
+static void run_shared(ptrdiff_t count, int threads, bn_range_body body, const void *context,
+                       int backwards)
+{
+    (void)threads, (void)backwards;
+    body(context, 0, count, 0);
+}
 #endif
+
+static void run(ptrdiff_t count, int threads, bn_range_body body, const void *context, int backwards)
+{
+    if (threads > count) threads = (int)count;
+    if (threads > 1) run_shared(count, threads, body, context, backwards);
+    else body(context, 0, count, 0);
 }
 
 void bn_parallel_for(ptrdiff_t count, int threads, bn_range_body body, const void *context)

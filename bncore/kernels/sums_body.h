@@ -94,7 +94,7 @@ ALWAYS_INLINE void NAME(sum_block)(const loop_kind kind, const bn_tensors *t, pt
                                    NAME(parameters) p, NAME(pair) *lanes)
 {
     for (int v = 0; v < NAME(LANE_VECS); v += SUM_VECTORS) {
-        NAME(pair) strip[SUM_VECTORS] = {{{0}}};
+        NAME(pair) strip[SUM_VECTORS] = {0};
         NAME(cursor) row = NAME(cursor_at)(kind, t, begin, c);
         row = NAME(cursor_moved)(kind, row, first + v * NAME(VEC));
         const ptrdiff_t left = n - v * NAME(VEC);
