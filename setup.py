@@ -44,22 +44,34 @@ def openmp_candidates(compiler_type):
     return candidates
 
 
-SANITIZERS = ("address,undefined", "thread")
+# Kernels with checks take minutes to compile, hence -O1 and what else is left out. What the undefined
+# behaviour sanitizer could tell of bad pointers, the address sanitizer finds too. Threads go the same
+# ways with each instruction set. A finding ends the program, so that no test can pass over it.
+SANITIZERS = {
+    "address,undefined": [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize=null,object-size,pointer-overflow",
+        "-fno-sanitize-recover=all",
+    ],
+    "thread": ["-fsanitize=thread", "-DBN_BASELINE_ONLY"],
+}
 
 
-def sanitizers():
-    """Return what BN_SANITIZE asks for: GCC's and Clang's names, or None."""
-    asked = os.environ.get("BN_SANITIZE") or None
-    if asked not in (None, *SANITIZERS):
+def sanitizer_flags():
+    """Return the flags, for the compiler and the linker, that BN_SANITIZE asks for."""
+    asked = os.environ.get("BN_SANITIZE")
+    if not asked:
+        return []
+    if asked not in SANITIZERS:
         raise SetupError(f"BN_SANITIZE must be {' or '.join(SANITIZERS)}, got {asked!r}")
-    return asked
+    return [*SANITIZERS[asked], "-g1", "-fno-omit-frame-pointer", "-DBN_FAILING_ALLOCATIONS"]
 
 
 class BuildExt(build_ext):
     """Flags for exact arithmetic, and OpenMP's if a program that uses it compiles and links."""
 
     def build_extensions(self):
-        sanitize = sanitizers()
+        sanitize = sanitizer_flags()
         compile_flags, link_flags = self.find_openmp()
         if self.compiler.compiler_type == "msvc":
             if sanitize:
@@ -69,15 +81,9 @@ class BuildExt(build_ext):
             exact = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
             # Python's own flags have -g, which spends more than a third of the compile time on
             # inlined variables. -g1 keeps names and line numbers, for backtraces and profilers.
-            speed = ["-O3", "-g1"]
-            if sanitize:
-                # -O1: three instruction sets with checks take minutes to compile at -O3. What a
-                # check finds ends the program, so that no test can pass over it.
-                speed = ["-O1", "-g1", "-fno-omit-frame-pointer", "-DBN_FAILING_ALLOCATIONS"]
-                checks = [f"-fsanitize={sanitize}", "-fno-sanitize-recover=all"]
-                compile_flags, link_flags = compile_flags + checks, link_flags + checks
+            speed = ["-O1" if sanitize else "-O3", "-g1", *sanitize]
             compile_flags = [*speed, *exact, "-fvisibility=hidden", "-pthread", *compile_flags]
-            link_flags = ["-pthread", *link_flags]
+            link_flags = ["-pthread", *sanitize, *link_flags]
         for extension in self.extensions:
             extension.extra_compile_args += compile_flags
             extension.extra_link_args += link_flags

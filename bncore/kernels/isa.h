@@ -31,8 +31,9 @@
 #define UNROLL
 #endif
 
-/* BN_X86_DISPATCH: AVX2 and AVX-512 are compiled too, each in a target region of its own file. */
-#if defined(__x86_64__) && BN_VECTORS
+/* BN_X86_DISPATCH: AVX2 and AVX-512 are compiled too, each in a target region of its own file, unless
+   BN_BASELINE_ONLY is defined. */
+#if defined(__x86_64__) && BN_VECTORS && !defined(BN_BASELINE_ONLY)
 #define BN_X86_DISPATCH
 #include <immintrin.h>
 #define PRAGMA(text) _Pragma(#text)

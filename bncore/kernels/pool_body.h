@@ -155,7 +155,7 @@ ALWAYS_INLINE NAME(numbers) NAME(read_positions)(const uint8_t *from, ptrdiff_t 
 {
     NAME(bytes) bytes = {0};
     if (n == NAME(VEC)) bytes = *(const NAME(bytes_unaligned) *)from;
-    else memcpy(&bytes, from, n);
+    else if (n < NAME(VEC)) memcpy(&bytes, from, n);
     return CONVERT(CONVERT(CONVERT(bytes, NAME(shorts)), NAME(words)), NAME(numbers));
 }
 
@@ -163,7 +163,7 @@ ALWAYS_INLINE void NAME(write_positions)(uint8_t *to, NAME(numbers) positions, p
 {
     const NAME(bytes) bytes = CONVERT(CONVERT(CONVERT(positions, NAME(words)), NAME(shorts)), NAME(bytes));
     if (n == NAME(VEC)) *(NAME(bytes_unaligned) *)to = bytes;
-    else memcpy(to, &bytes, n);
+    else if (n < NAME(VEC)) memcpy(to, &bytes, n);
 }
 
 /* The next vector of n values: the last one overlaps the one before, so that both are whole. */
