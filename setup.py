@@ -44,9 +44,9 @@ def openmp_candidates(compiler_type):
     return candidates
 
 
-# Kernels with checks take minutes to compile, hence -O1 and what else is left out. What the undefined
-# behaviour sanitizer could tell of bad pointers, the address sanitizer finds too. Threads go the same
-# ways with each instruction set. A finding ends the program, so that no test can pass over it.
+# Kernels with checks take minutes to compile, hence -O1 and what else is left out. What the
+# undefined behaviour sanitizer could tell of bad pointers, the address sanitizer finds too. Threads
+# go the same ways with each instruction set. A finding ends the program: no test passes over it.
 SANITIZERS = {
     "address,undefined": [
         "-fsanitize=address,undefined",

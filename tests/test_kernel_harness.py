@@ -1,4 +1,4 @@
-"""The kernels compute what they should in a program without Python, and without vector types too."""
+"""The kernels, in a program without Python, agree with long double, without vector types too."""
 
 import shutil
 import subprocess
