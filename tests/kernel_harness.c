@@ -234,6 +234,7 @@ static void check_convolution(const bn_kernels *kernels, dtype d, conv_shape s)
 static const shape SHAPES[] = {
     {1, 1, 2, 0},  {2, 3, 7, 0},   {5, 33, 1, 0}, {3, 5, 129, 0}, {2, 2, 1000, 0},
     {2, 3, 7, 1},  {17, 33, 3, 1}, {9, 64, 5, 1}, {3, 17, 61, 1}, {1, 1030, 3, 1},
+    {9, 2, 9001, 0}, {7, 3, 9001, 1}, /* several chunks */
 };
 static const conv_shape CONVOLUTIONS[] = {
     {1, 1, 1, 5, 7, 3, 1, 1, 0}, {2, 3, 5, 9, 11, 3, 2, 1, 0}, {2, 17, 33, 6, 5, 1, 1, 0, 0},

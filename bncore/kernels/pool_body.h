@@ -150,12 +150,13 @@ typedef uint8_t NAME(bytes_unaligned) UNALIGNED(NAME(VEC), uint8_t);
 typedef uint16_t NAME(shorts) VECTOR(2 * NAME(VEC));
 typedef int32_t NAME(words) VECTOR(4 * NAME(VEC));
 
-/* From one width to the next: GCC converts value by value what is four times as wide. */
+/* From one width to the next: GCC converts value by value what is four times as wide. A vector of one value
+   is always whole. */
 ALWAYS_INLINE NAME(numbers) NAME(read_positions)(const uint8_t *from, ptrdiff_t n)
 {
     NAME(bytes) bytes = {0};
     if (n == NAME(VEC)) bytes = *(const NAME(bytes_unaligned) *)from;
-    else if (n < NAME(VEC)) memcpy(&bytes, from, n);
+    else if (NAME(VEC) > 1) memcpy(&bytes, from, n);
     return CONVERT(CONVERT(CONVERT(bytes, NAME(shorts)), NAME(words)), NAME(numbers));
 }
 
@@ -163,7 +164,7 @@ ALWAYS_INLINE void NAME(write_positions)(uint8_t *to, NAME(numbers) positions, p
 {
     const NAME(bytes) bytes = CONVERT(CONVERT(CONVERT(positions, NAME(words)), NAME(shorts)), NAME(bytes));
     if (n == NAME(VEC)) *(NAME(bytes_unaligned) *)to = bytes;
-    else if (n < NAME(VEC)) memcpy(to, &bytes, n);
+    else if (NAME(VEC) > 1) memcpy(to, &bytes, n);
 }
 
 /* The next vector of n values: the last one overlaps the one before, so that both are whole. */
