@@ -5,6 +5,11 @@ import pytest
 
 import bn
 
+try:
+    from numpy._core.multiarray import get_handler_name
+except ModuleNotFoundError:  # NumPy 1
+    from numpy.core.multiarray import get_handler_name  # noqa: F401
+
 SHAPE = (8, 16, 64, 64)  # 2 MiB of float32
 LIMIT = 2**28
 SPARE = 2**16 + 128  # bytes that a block may have more than the output in it

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from memory_outputs import SHAPE, SPARE, address, columns, fresh_memory, output  # noqa: F401
-from numpy._core.multiarray import get_handler_name
+from memory_outputs import SHAPE, SPARE, address, columns, fresh_memory, get_handler_name, output  # noqa: F401
 
 import bn
 

@@ -5,8 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from memory_outputs import LIMIT, SPARE, address, columns, fresh_memory, output  # noqa: F401
-from numpy._core.multiarray import get_handler_name
+from memory_outputs import LIMIT, SPARE, address, columns, fresh_memory, get_handler_name, output  # noqa: F401
 from test_process import run
 
 import bn
