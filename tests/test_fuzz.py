@@ -1,8 +1,7 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_nn` and
-`fuzz_options`. BN_FUZZ_CASES is the number of
-cases that `pytest -m fuzz` tries.
+The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_nn` and `fuzz_options`. BN_FUZZ_CASES is
+the number of cases that `pytest -m fuzz` tries.
 """
 
 import os
@@ -25,6 +24,7 @@ TABLE = {name: entry for module in TABLES for name, entry in module.TABLE.items(
 NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "__version__": "a string",
     "NonFiniteWarning": "a warning",
+    "check_inputs": "a mode, which test_check_inputs tries in every layer",
     "SmallBatchWarning": "a warning",
     "onnx": "a module; its function is in the table as onnx.BatchNormalization",
 }
