@@ -295,10 +295,11 @@ static void NAME(sum_in_double)(loop_kind kind, const bn_tensors *t, bn_extent e
 
 /* ---- the kernels ---- */
 
-/* The values of up to VEC channels at this place. */
+/* The values of up to VEC channels at this place, which need not be aligned in a tensor that is gathered. */
 ALWAYS_INLINE NAME(vec) NAME(read_channels)(const char *x, ptrdiff_t channel_stride, ptrdiff_t n)
 {
-    if (channel_stride == sizeof(stored)) return NAME(read)((const stored *)x, n);
+    const int aligned = (uintptr_t)x % sizeof(stored) == 0;
+    if (channel_stride == sizeof(stored) && aligned) return NAME(read)((const stored *)x, n);
     stored values[NAME(VEC)] = {0};
     for (ptrdiff_t l = 0; l < n; l++) memcpy(values + l, x + l * channel_stride, sizeof *values);
     return NAME(read)(values, NAME(VEC));
