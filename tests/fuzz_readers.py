@@ -1,0 +1,95 @@
+"""The readers of files, attacked by atheris, a fuzzer that is guided by coverage.
+
+    pip install atheris
+    python tests/fuzz_readers.py checkpoint -max_total_time=600 -rss_limit_mb=2048
+
+The first argument chooses a reader, the others are libFuzzer's. It begins with small files that are
+good. A reader may raise what it documents; anything else, or too much memory, ends the run.
+"""
+
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import atheris
+import numpy as np
+
+with atheris.instrument_imports(include=["bn", "zipfile", "gzip"]):
+    from bn import nn
+    from bn.cli import data, predict
+    from bn.cli.failure import Failure
+
+DOCUMENTED = (ValueError, OSError, Failure)
+FOLDER = Path(tempfile.mkdtemp())
+
+
+def model():
+    return nn.Sequential(nn.Linear(3, 2, rng=0), nn.ReLU())
+
+
+def checkpoint(path):
+    """Read metadata, then the state of a small model."""
+    nn.metadata(path)
+    nn.load(path, model())
+
+
+def idx(path):
+    data.read_idx(path, data.IDX_KINDS["images-idx3"])
+
+
+def image(path):
+    predict.read_image(path, (1, 8, 8))
+
+
+# Of each reader, the ending of its files, and some that are good.
+READERS = {
+    "checkpoint": (checkpoint, ".npz"),
+    "idx": (idx, "-ubyte"),
+    "idx.gz": (idx, "-ubyte.gz"),
+    "cifar": (data.read_cifar, ".bin"),
+    "image": (image, ".png"),
+}
+
+
+def seeds(name):
+    """Write good files of a reader to a folder, and return it."""
+    folder = FOLDER / "seeds"
+    folder.mkdir()
+    path = folder / f"seed{READERS[name][1]}"
+    if name == "checkpoint":
+        nn.save(path, model(), {"epochs": 3})
+        np.savez(folder / "unsigned.npz", **model().state_dict())  # no checksum stops the fuzzer
+    elif name == "cifar":
+        path.write_bytes(bytes([3]) + bytes(3072))
+    elif name == "image":
+        from PIL import Image
+
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
+    else:
+        import gzip
+
+        body = np.array([0x803, 2, 2, 2], ">u4").tobytes() + bytes(8)
+        path.write_bytes(gzip.compress(body) if name == "idx.gz" else body)
+    return folder
+
+
+def main():
+    """Attack one reader."""
+    if len(sys.argv) < 2 or sys.argv[1] not in READERS:
+        sys.exit(f"which reader? one of {', '.join(READERS)}")
+    name = sys.argv.pop(1)
+    reader, ending = READERS[name]
+    path = FOLDER / f"attacked{ending}"
+
+    def attack(content):
+        path.write_bytes(content)
+        with suppress(DOCUMENTED):
+            reader(path)
+
+    atheris.Setup([*sys.argv, str(seeds(name))], attack)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
