@@ -40,3 +40,10 @@ def address(a):
 def columns(nbytes):
     """Return the shape of float32 with one channel and this many bytes."""
     return (nbytes // 4, 1)
+
+
+def one_piece(nbytes=2**25):
+    """Let one piece of memory wait, of which the outputs that follow are cut in their order."""
+    bn.memory.trim()
+    y = output(columns(nbytes))
+    del y

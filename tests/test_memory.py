@@ -2,7 +2,16 @@
 
 import numpy as np
 import pytest
-from memory_outputs import SHAPE, SPARE, address, columns, fresh_memory, get_handler_name, output  # noqa: F401
+from memory_outputs import (
+    SHAPE,
+    SPARE,
+    address,
+    columns,
+    fresh_memory,  # noqa: F401
+    get_handler_name,
+    one_piece,
+    output,
+)
 
 import bn
 
@@ -32,6 +41,7 @@ def test_the_memory_of_an_output_that_died_serves_the_next(name):
 
 
 def test_of_equal_pieces_the_one_that_was_given_up_last_comes_back_first():
+    one_piece()
     arrays = [output() for _ in range(6)]
     addresses = [address(a) for a in arrays[::2]]
     for k in (0, 4, 2):  # those between them live on, so that the pieces do not become one
@@ -41,6 +51,7 @@ def test_of_equal_pieces_the_one_that_was_given_up_last_comes_back_first():
 
 
 def test_neighbours_that_died_serve_a_larger_output():
+    one_piece(2**22 + SPARE)
     arrays = [output(columns(2**20)) for _ in range(4)]
     first = min(map(address, arrays))
     misses = bn.memory.info()["misses"]

@@ -5,7 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from memory_outputs import LIMIT, SPARE, address, columns, fresh_memory, get_handler_name, output  # noqa: F401
+from memory_outputs import (
+    LIMIT,
+    SPARE,
+    address,
+    columns,
+    fresh_memory,  # noqa: F401
+    get_handler_name,
+    one_piece,
+    output,
+)
 from test_process import run
 
 import bn
@@ -30,14 +39,16 @@ def test_the_counts_of_memory_tell_what_waits_and_what_is_used():
 
 
 def separate(count, nbytes):
-    """Return outputs that do not adjoin each other, and those between them."""
+    """Return outputs that do not adjoin each other, and those between them; nothing else waits."""
+    one_piece()
     arrays = [output(columns(nbytes)) for _ in range(2 * count)]
+    bn.memory.trim()
     return arrays[::2], arrays[1::2]
 
 
 def test_no_more_memory_than_the_limit_waits_and_the_oldest_goes_first():
-    bn.memory.set_limit(3 * 2**20)
     arrays, between = separate(4, 2**20)
+    bn.memory.set_limit(3 * 2**20)
     addresses = [address(a) for a in arrays]
     while arrays:
         del arrays[0]
@@ -50,8 +61,10 @@ def test_no_more_memory_than_the_limit_waits_and_the_oldest_goes_first():
 
 
 def test_memory_larger_than_the_limit_does_not_wait_nor_drive_others_out():
-    bn.memory.set_limit(2**20 + SPARE)
+    one_piece()
     small, between, large = (output(columns(nbytes)) for nbytes in (2**20, 2**16, 2**21))
+    bn.memory.trim()
+    bn.memory.set_limit(2**20 + SPARE)
     del small
     del large
     assert bn.memory.info()["held"] == about(2**20)

@@ -138,6 +138,34 @@ def test_a_layer_by_itself_and_several_inputs():
     np.testing.assert_allclose([predict(x, y) for _ in range(2)], [both(x, y)] * 2, atol=1e-6)
 
 
+class Difference(nn.Module):
+    def forward(self, a, b):
+        return a - b
+
+
+def test_one_array_for_two_inputs_is_no_rule_for_later_calls():
+    predict = bn.compile(Difference().eval())
+    a, b = normal(3, 4), np.ones((3, 4), np.float32)
+    assert not predict(a, a).any()
+    np.testing.assert_array_equal(predict(a, b), a - b)
+
+
+def test_an_input_that_is_a_constant_of_the_forward_too():
+    constant, x = normal(3, 4), np.ones((3, 4), np.float32)
+    predict = bn.Compiled(forward_of(lambda x: x * 2 + constant).eval())
+    np.testing.assert_array_equal(predict(constant), constant * 3)
+    np.testing.assert_array_equal(predict(x), x * 2 + constant)
+
+
+def test_the_oldest_layout_is_forgotten_first():
+    predict = bn.compile(nn.Linear(3, 2, rng=0).eval())
+    seen = []
+    predict.model[0].register_forward_hook(lambda layer, x, y: seen.append(len(y)))
+    for n in (*range(1, 17), 16, 17, 16, 1):
+        predict(np.ones((n, 3), np.float32))
+    assert seen[::2] == [*range(1, 18), 1]  # each layout is run twice to find its steps
+
+
 def test_half_precision():
     x = normal(8, 6).astype(np.float16)
     model = trained(nn.Sequential(bn.BatchNorm1d(6), nn.Identity()), x)
@@ -202,7 +230,7 @@ def test_more_shapes_than_are_kept():
 def test_training_mode_is_refused_by_name():
     model = small().eval()
     model[1].train()
-    with pytest.raises(ValueError, match=r"got 1 in training mode: call eval\(\) first"):
+    with pytest.raises(ValueError, match=r"layer '1' is in training mode: call eval\(\) first"):
         bn.compile(model)
 
 
@@ -210,6 +238,16 @@ def test_a_forward_that_looks_at_numbers_is_refused():
     model = forward_of(lambda x: x * 2 if x.data.sum() > 0 else x * 3).eval()
     with pytest.raises(TypeError, match="same way for all numbers"):
         bn.Compiled(model)(normal(2, 3))
+
+
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("kind", [np.ma.MaskedArray, np.matrix])
+def test_a_mask_is_not_ignored_whether_the_layout_is_known_or_not(kind, known):
+    predict, x = bn.compile(nn.Linear(3, 2, rng=0).eval()), np.ones((4, 3), np.float32)
+    if known:
+        predict(x)
+    with pytest.raises(TypeError, match="must be a numpy array, got"):
+        predict(x.view(kind))
 
 
 def test_what_is_no_array_is_refused():

@@ -146,9 +146,9 @@ def eval_mode(user: str, modules: Iterable[tuple[str, Any]]) -> None:
     """Check that no (path, module) is in training mode."""
     training = [path for path, module in modules if module.training]
     if training:
-        place = training[-1] or "the model"
+        place = f"layer {training[0]!r}" if training[0] else "the model"
         raise ValueError(
-            f"{user} needs a model in eval mode, got {place} in training mode: call eval() first"
+            f"{user} needs a model in eval mode, but {place} is in training mode: call eval() first"
         )
 
 

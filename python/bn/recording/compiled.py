@@ -6,8 +6,6 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from bn import _check
 from bn.recording.kept import Frame, no_grad
 from bn.recording.record import Record
@@ -33,6 +31,11 @@ class Compiled:
     model : Module
         In eval mode. It is copied: what happens to it later is not seen.
 
+    Attributes
+    ----------
+    model : Module
+        The copy, to look at. Changes of it are seen by some calls and not by others.
+
     Raises
     ------
     ValueError
@@ -40,12 +43,18 @@ class Compiled:
 
     Notes
     -----
-    Several threads may call it at the same time. Steps are kept for the last 16 shapes. Forward
-    hooks are called in the first call for each shape only, and so is the Python code of the model's
-    forward: it may depend on shapes, not on numbers.
+    Several threads may call it at the same time. The steps of 16 layouts are kept, each with
+    arranged weights of its own; a layout is the shape, the dtype and the order in memory of all
+    inputs.
+
+    The Python code of the model's forward, and its forward hooks, run in the first call for each
+    layout only. So the forward may depend on shapes, not on numbers, and what Python itself does in
+    it (random numbers, counters, values of globals) is then fixed; so are switches such as
+    `nn.winograd`.
 
     Examples
     --------
+    >>> import numpy as np
     >>> from bn import nn
     >>> predict = Compiled(nn.Sequential(nn.Linear(4, 2, rng=0), nn.ReLU()).eval())
     >>> predict(np.ones((3, 4), np.float32)).shape
@@ -63,21 +72,21 @@ class Compiled:
         Parameters
         ----------
         *inputs : ndarray
-            As the model takes them.
+            The model's arrays, by position; other arguments of its forward keep their defaults.
 
         Returns
         -------
         ndarray
         """
         for x in inputs:
-            _check.instance("x of a compiled model", x, np.ndarray)
+            _check.plain_array("x of a compiled model", x)
         key = tuple([(x.shape, x.strides, x.dtype, x.flags.aligned) for x in inputs])
         with no_grad():
             program = self._programs.get(key)
             if program is None:
                 program = program_of(self.model, inputs)
-                if len(self._programs) >= LAYOUTS:
-                    self._programs = {}
+                for oldest in list(self._programs)[: 1 - LAYOUTS]:
+                    self._programs.pop(oldest, None)
                 self._programs[key] = program
             return program(inputs)
 
@@ -213,10 +222,12 @@ def program_of(model: Module, inputs: Sequence[Array]) -> Program:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from bn import nn
     >>> x = np.array([-1.0, 1.0])
     >>> program_of(nn.Sequential(nn.ReLU()), [x])([-x])
     array([1., 0.])
     """
+    inputs = [x.view() for x in inputs]  # known by their ids, which nothing else has
     Record(model, {}).run(*inputs)  # finds out which values several layers need
     return Tape(model).program(inputs)

@@ -15,11 +15,13 @@ from bn.types import Array
 
 
 class check_inputs(Mode):
-    """A backward pass raises an error if an array that it needs was changed after the forward pass.
+    """A backward pass raises an error if an array that its layer kept was changed in place.
 
     Layers keep a reference to their input or output, not a copy. If such an array is changed in
     place before the backward pass, the gradients are wrong. With this check forward passes take a
     checksum of what they keep, and backward passes compare it; each reads these arrays once more.
+    Parameters are compared where a layer keeps them, and arguments of pure functions, such as
+    `bn.backward_batch`, are not.
 
     Parameters
     ----------
