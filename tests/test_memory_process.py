@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import fork_amid
 from memory_outputs import LIMIT, SPARE, address, columns, fresh_memory, output  # noqa: F401
 from test_process import run
 
@@ -89,30 +89,15 @@ def test_a_forked_child_recycles_its_own_copies():
     alive, waiting = output(fill=1), output()
     first = address(waiting)
     del waiting
-    stop = threading.Event()
 
-    def churn():
-        while not stop.is_set():
-            output(columns(2**16))
+    def good():
+        y = output(fill=2)
+        fits = (y == 2).all() and (alive == 1).all()
+        alive.fill(3)
+        bn.memory.trim()
+        return fits
 
-    threads = [threading.Thread(target=churn) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(10):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(20)  # a hang ends here, and fails below
-                y = output(fill=2)
-                good = (y == 2).all() and (alive == 1).all()
-                alive.fill(3)
-                bn.memory.trim()
-                os._exit(0 if good else 1)
-            assert os.waitpid(child, 0)[1] == 0
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    fork_amid(lambda: output(columns(2**16)), threads=2, times=10, good=good)
     assert (alive == 1).all()
     assert address(output()) == first
 

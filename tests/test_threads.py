@@ -2,13 +2,13 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from arrays import normal
+from forks import fork_amid
 from test_process import run
 from threadpoolctl import threadpool_limits
 
@@ -95,28 +95,14 @@ def test_threads_may_set_the_number_of_threads_at_any_time():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_other_threads_compute_leaves_a_child_that_computes():
-    stop = threading.Event()
-
-    def churn():
-        while not stop.is_set():
-            bn.normalize_batch(images(1))
-
-    threads = [threading.Thread(target=churn) for _ in range(3)]
-    expected = bn.normalize_batch(images(2))[0]
-    for thread in threads:
-        thread.start()
-    try:
-        for _ in range(20):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(30)  # a hang ends here, and fails below
-                good = np.array_equal(bn.normalize_batch(images(2))[0], expected)
-                os._exit(0 if good else 1)
-            assert os.waitpid(child, 0)[1] == 0
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    x = images(2)
+    expected = bn.normalize_batch(x)[0]
+    fork_amid(
+        lambda: bn.normalize_batch(images(1)),
+        threads=3,
+        times=20,
+        good=lambda: np.array_equal(bn.normalize_batch(x)[0], expected),
+    )
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())

@@ -85,8 +85,9 @@ class Compiled:
             program = self._programs.get(key)
             if program is None:
                 program = program_of(self.model, inputs)
-                for oldest in list(self._programs)[: 1 - LAYOUTS]:
-                    self._programs.pop(oldest, None)
+                if len(self._programs) >= LAYOUTS:
+                    oldest, *_ = self._programs
+                    self._programs.pop(oldest, None)  # another thread may have done so
                 self._programs[key] = program
             return program(inputs)
 

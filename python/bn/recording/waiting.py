@@ -100,17 +100,9 @@ class Waiting:
         """The gradients of the input and of what was added; those of parameters are added."""
         raise NotImplementedError
 
-    def inputs(self) -> tuple[Array, ...]:
-        """The arrays that it is computed from, beside parameters."""
-        raise NotImplementedError
-
     def kept(self) -> dict[str, Array | None]:
         """What of its inputs and its output the backward pass needs, by name."""
         return {}
-
-    def prepared(self) -> Callable[..., Array]:
-        """A function that computes the output of other inputs, which are laid out like these."""
-        raise NotImplementedError
 
 
 class Joinable(Waiting):
@@ -138,12 +130,14 @@ class Joinable(Waiting):
         self.positions: Array | None = None  # of the maxima
 
     def inputs(self) -> tuple[Array, ...]:
+        """The arrays that it is computed from, beside parameters."""
         return (self.x,) if self.residual is None else (self.x, self.residual)
 
     def kept(self) -> dict[str, Array | None]:
         return {"x": self.x, "residual": self.residual, "the output": self.y}
 
     def prepared(self) -> Callable[..., Array]:
+        """A function that computes the output of other inputs, which are laid out like these."""
         bare = self._with("x", NOTHING)
         bare.residual = None
 
