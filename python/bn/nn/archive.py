@@ -38,8 +38,8 @@ HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-# What zipfile, zlib and NumPy raise for damaged files: for an encrypted member a RuntimeError, for an
-# unknown way of compression a NotImplementedError, which is one, too.
+# What zipfile, zlib and NumPy raise for damaged files. RuntimeError is for an encrypted member, and
+# has NotImplementedError among its kinds: for an unknown way of compression.
 DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
