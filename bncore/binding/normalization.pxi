@@ -5,8 +5,9 @@ cdef extern from "driver/layout.h" nogil:
     ctypedef struct bn_tensor:
         char *data
     ctypedef struct bn_layout:
-        ptrdiff_t channels
+        ptrdiff_t channels, inner
     bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides)
+    bn_layout bn_layout_of_rows(const ptrdiff_t *shape)
     bint bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides,
                         ptrdiff_t itemsize, bn_tensor *tensor)
 
@@ -35,6 +36,11 @@ cdef extern from "driver/operations.h" nogil:
         const ptrdiff_t *gathered[BN_TENSORS]
         const bn_pooled *pooled
         bn_channel_values values
+        const double *run_weight
+        const double *run_bias
+        double *run_dweight
+        double *run_dbias
+        int about_zero
         bn_activation activation
         double negative_slope
     int bn_stats(const bn_call *call, double *count, double *mean, double *m2)
@@ -60,9 +66,9 @@ cdef const bn_kernels *kernels_of(cnp.ndarray x):
     return selected.float16 if number == cnp.NPY_FLOAT16 else selected.bfloat16
 
 
-cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
+cdef int start(bn_call *call, list arrays, int axis, int output=-1, bint rows=False) except -1:
     """Fill all of call but its values. `arrays` has the members of bn_tensors, in their order; if
-    arrays[output] is None, it is created."""
+    arrays[output] is None, it is created. Of two axes, the rows are the channels if `rows`."""
     cdef cnp.ndarray x = arrays[BN_X], array
     cdef bn_tensor *tensors = <bn_tensor *>&call.tensors
     cdef const ptrdiff_t *strides
@@ -72,8 +78,12 @@ cdef int start(bn_call *call, list arrays, int axis, int output=-1) except -1:
     memset(call, 0, sizeof(bn_call))
     call.threads = bn_max_threads()
     call.kernels = kernels_of(x)
-    call.layout = bn_layout_of(cnp.PyArray_NDIM(x), <const ptrdiff_t *>cnp.PyArray_DIMS(x), axis,
-                               <const ptrdiff_t *>cnp.PyArray_STRIDES(x))
+    call.values.span = 1
+    if rows:
+        call.layout = bn_layout_of_rows(<const ptrdiff_t *>cnp.PyArray_DIMS(x))
+    else:
+        call.layout = bn_layout_of(cnp.PyArray_NDIM(x), <const ptrdiff_t *>cnp.PyArray_DIMS(x), axis,
+                                   <const ptrdiff_t *>cnp.PyArray_STRIDES(x))
     for i in range(len(arrays)):
         if arrays[i] is None:
             continue

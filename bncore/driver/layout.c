@@ -66,6 +66,17 @@ bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff
     return layout;
 }
 
+bn_layout bn_layout_of_rows(const ptrdiff_t *shape)
+{
+    return (bn_layout){.outer = 1,
+                       .channels = shape[0],
+                       .inner = shape[1],
+                       .fold = 1,
+                       .axes = 1,
+                       .order = {1},
+                       .shape = shape};
+}
+
 /* The stride of the axes order[begin] to order[end] taken as one. Returns 0 if they cannot be one. */
 static int stride_of(const bn_layout *layout, const ptrdiff_t *strides, int begin, int end,
                      ptrdiff_t *stride)

@@ -24,6 +24,9 @@ typedef struct {
 
 bn_layout bn_layout_of(int rank, const ptrdiff_t *shape, int axis, const ptrdiff_t *strides);
 
+/* Of a tensor of two axes, each row a channel. */
+bn_layout bn_layout_of_rows(const ptrdiff_t *shape);
+
 /* A tensor of this layout as a kernel's loops need it, from its strides by axis. Returns 0 if the loops
    do not fit: the axes are in another order, or there are gaps between values of a row. */
 int bn_fits_layout(const bn_layout *layout, char *data, const ptrdiff_t *strides, ptrdiff_t itemsize,

@@ -22,15 +22,27 @@ static bn_coefficients coefficients_from(const bn_operation *op, ptrdiff_t chann
                              .scale = (char *)k->scale + bytes,
                              .shift = (char *)k->shift + bytes,
                              .mean_g = (char *)k->mean_g + bytes,
-                             .slope = (char *)k->slope + bytes};
+                             .slope = (char *)k->slope + bytes,
+                             .weight = k->weight ? (char *)k->weight + bytes : NULL,
+                             .factor = k->weight ? (char *)k->factor + bytes : NULL};
 }
 
 static void stats(const bn_operation *op, const bn_tensors *t, const bn_chunk *chunk, ptrdiff_t k,
                   int in_double)
 {
-    const ptrdiff_t at = k * op->call->layout.channels + chunk->channel;
-    op->call->kernels->stats(t->x, chunk->extent, coefficients_from(op, chunk->channel), in_double,
-                             op->sum_a + at, op->sum_b + at);
+    const bn_call *call = op->call;
+    ptrdiff_t at = chunk->channel;
+    bn_extent extent = chunk->extent;
+    bn_tensor x = t->x;
+    if (!extent.channels_last) { /* the channels of a statistic are one run */
+        at /= op->values.span;
+        extent.channels /= op->values.span;
+        extent.n *= op->values.span;
+        x.channel_stride *= op->values.span;
+    }
+    const char *guess = (char *)op->rounded_guess + at * call->kernels->realsize;
+    at += k * call->layout.channels;
+    call->kernels->stats(x, extent, guess, in_double, op->sum_a + at, op->sum_b + at);
 }
 
 static void sum_x(const bn_operation *op, const bn_tensors *t, const bn_chunk *chunk, ptrdiff_t k)
@@ -77,6 +89,16 @@ static void write_dx(const bn_operation *op, const bn_tensors *t, const bn_chunk
                                 &op->epilogue);
 }
 
+/* The sums come first, because dx may be the same memory as dy or x. */
+static void add_run_gradients_and_write_dx(const bn_operation *op, const bn_tensors *t,
+                                           const bn_chunk *chunk, ptrdiff_t k)
+{
+    double *sums = op->run_sums + chunk->channel / op->plan.part * 2 * op->run_pitch + chunk->column;
+    op->call->kernels->add_run_gradients(t, chunk->extent, coefficients_from(op, chunk->channel),
+                                         &op->epilogue, sums, sums + op->run_pitch);
+    write_dx(op, t, chunk, k);
+}
+
 /* ---- steps before the passes: what a pass needs of each channel ---- */
 
 /* Repeat the channels' values for each of the rows that are taken together as one. */
@@ -101,6 +123,10 @@ static void prepare_gradient(const bn_operation *op, ptrdiff_t begin, ptrdiff_t 
     call->kernels->prepare_gradient(&op->values, begin, end, &op->coefficients);
     repeat(&call->layout, op->coefficients.mean_g, call->kernels->realsize);
     repeat(&call->layout, op->coefficients.slope, call->kernels->realsize);
+    if (op->coefficients.weight) {
+        repeat(&call->layout, op->coefficients.weight, call->kernels->realsize);
+        repeat(&call->layout, op->coefficients.factor, call->kernels->realsize);
+    }
 }
 
 static void prepare_both(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
@@ -109,13 +135,24 @@ static void prepare_both(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
     prepare_gradient(op, begin, end);
 }
 
-/* Kernels subtract the guess like a mean. */
-static void prepare_guess(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
+static int sums_in_double(const bn_operation *op)
 {
-    const bn_call *call = op->call;
-    const bn_channel_values values = {.span = 1, .parameters = call->layout.channels, .mean = op->guess};
-    call->kernels->prepare_normalize(&values, begin, end, &op->coefficients);
-    repeat(&call->layout, op->coefficients.mean, call->kernels->realsize);
+    return op->call->kernels->realsize == sizeof(double);
+}
+
+/* The guess as the kernels take it; channels-last, each channel has that of its statistic. */
+static void round_guess(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
+{
+    const bn_layout *layout = &op->call->layout;
+    const ptrdiff_t span = op->values.span, each = layout->channels_last ? span : 1;
+    const double *guess = op->guess;
+    float *narrow = op->rounded_guess;
+    double *wide = op->rounded_guess;
+    for (ptrdiff_t s = begin / span; s < end / span; s++)
+        for (ptrdiff_t c = s * each; c < (s + 1) * each; c++)
+            if (sums_in_double(op)) wide[c] = guess[s];
+            else narrow[c] = (float)guess[s];
+    repeat(layout, op->rounded_guess, op->call->kernels->realsize);
 }
 
 /* Planar, each sample is a cache line of its own, and a bad guess costs a second look at one channel only.
@@ -125,27 +162,56 @@ static int samples_for(const bn_layout *layout)
     return layout->channels_last ? BN_SAMPLES : BN_SAMPLES / 4;
 }
 
+/* Channels-last, the guess of each channel was found: make one of those of a statistic. */
+static void guess_of_channels(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
+{
+    const ptrdiff_t span = op->values.span;
+    double *guess = op->guess, *spread = op->spread;
+    for (ptrdiff_t s = begin / span; s < end / span; s++) {
+        const ptrdiff_t first = s * span;
+        double low = guess[first], high = low, widest = 0, sum = 0;
+        for (ptrdiff_t c = first; c < first + span; c++) {
+            low = fmin(low, guess[c]), high = fmax(high, guess[c]);
+            widest = fmax(widest, spread[c]);
+            sum += guess[c] / (double)span;
+        }
+        guess[s] = sums_in_double(op) ? sum : (float)sum;
+        spread[s] = fmax(widest, high - low);
+    }
+}
+
 /* Guess the mean from values spread over the channel. Multiples of the golden ratio, modulo 1, are spread
    evenly, and no pattern that repeats in the data falls into step with them. */
 static void guess_mean(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
     const bn_call *call = op->call;
     const bn_layout *layout = &call->layout;
-    const ptrdiff_t itemsize = call->kernels->itemsize, channels = end - begin;
+    const ptrdiff_t itemsize = call->kernels->itemsize;
     const ptrdiff_t *strides = call->gathered[BN_X];
     const bn_tensor x = call->tensors.x;
-    const ptrdiff_t count = layout->outer * layout->inner;
+    const ptrdiff_t run = layout->channels_last ? 1 : op->values.span; /* channels summed as one */
+    const ptrdiff_t count = layout->outer * layout->inner * run, first = begin / run;
     const int samples = samples_for(layout);
     ptrdiff_t places[BN_SAMPLES];
     for (int k = 0; k < samples; k++) {
         const double turns = (k + 0.5) * 0.6180339887498949;
         const ptrdiff_t i = (ptrdiff_t)((turns - floor(turns)) * (double)count);
         places[k] = strides ? bn_distance(layout, strides, i)
-                            : i / layout->inner * x.row_stride + i % layout->inner * itemsize;
+                    : run > 1
+                        ? i * itemsize
+                        : i / layout->inner * x.row_stride + i % layout->inner * itemsize;
     }
-    call->kernels->guess_mean(x.data + begin * x.channel_stride, places, samples, x.channel_stride,
-                              channels, op->guess + begin, op->spread + begin);
-    prepare_guess(op, begin, end);
+    call->kernels->guess_mean(x.data + begin * x.channel_stride, places, samples,
+                              x.channel_stride * run, (end - begin) / run, op->guess + first,
+                              op->spread + first);
+    if (layout->channels_last && op->values.span > 1) guess_of_channels(op, begin, end);
+    round_guess(op, begin, end);
+}
+
+static void guess_zero(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
+{
+    for (ptrdiff_t s = begin; s < end; s++) op->guess[s] = 0;
+    round_guess(op, begin, end);
 }
 
 /* ---- steps between the passes: from the chunks' sums to results ---- */
@@ -162,18 +228,26 @@ static void add_chunks(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
         }
 }
 
+/* Channels-last, add the sums of a statistic's channels, which are about the same guess. */
+static void add_channels(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
+{
+    const ptrdiff_t span = op->values.span;
+    if (!op->call->layout.channels_last || span == 1) return;
+    for (ptrdiff_t s = begin / span; s < end / span; s++) {
+        double a = 0, b = 0;
+        for (ptrdiff_t c = s * span; c < (s + 1) * span; c++) a += op->sum_a[c], b += op->sum_b[c];
+        op->sum_a[s] = a, op->sum_b[s] = b;
+    }
+}
+
 /* Below this, squares of float32 lose digits, and small ones vanish. */
 static const double SMALLEST_SQUARE = 0x1p-116, SMALLEST_PRODUCT = 0x1p-100;
 
-static int sums_in_double(const bn_operation *op)
-{
-    return op->call->kernels->realsize == sizeof(double);
-}
-
+/* Values of a channel; or of a statistic, where those are summed. */
 static double count_of(const bn_operation *op)
 {
     const bn_layout *layout = &op->call->layout;
-    return (double)layout->outer * (double)layout->inner;
+    return (double)layout->outer * (double)layout->inner * (double)bn_summed_together(op);
 }
 
 /* Fill count, mean and m2 as if all sums were good. Returns whether they are. There is no branch, so that
@@ -214,9 +288,11 @@ static bn_sum_state next_state(const bn_operation *op, ptrdiff_t c, bn_sum_state
 
 static int take_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
 {
+    const ptrdiff_t span = op->values.span, first = begin / span, last = end / span;
     add_chunks(op, begin, end);
-    if (state == BN_FIRST && find_moments(op, begin, end)) return 1;
-    for (ptrdiff_t c = begin; c < end; c++) {
+    add_channels(op, begin, end);
+    if (state == BN_FIRST && find_moments(op, first, last)) return 1;
+    for (ptrdiff_t c = first; c < last; c++) {
         if (state != BN_FIRST && op->state[c] != state) continue;
         bn_moments(count_of(op), op->guess[c], op->sum_a[c], op->sum_b[c], &op->mean[c], &op->m2[c]);
         if (values_differ(op, c)) op->m2[c] = bn_m2_of_different(count_of(op), op->m2[c]);
@@ -224,13 +300,31 @@ static int take_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, 
         if (op->state[c] == BN_ABOUT_MEAN || op->state[c] == BN_IN_DOUBLE_ABOUT_MEAN)
             op->guess[c] = sums_in_double(op) ? op->mean[c] : (float)op->mean[c];
     }
-    prepare_guess(op, begin, end);
+    round_guess(op, begin, end);
     return 0;
+}
+
+/* Moments about 0, which are those of values with a mean of 0. */
+static int take_squares(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
+{
+    const double smallest = count_of(op) * SMALLEST_SQUARE;
+    int good = 1;
+    add_chunks(op, begin, end);
+    for (ptrdiff_t c = begin; c < end; c++) {
+        if (state != BN_FIRST && op->state[c] != state) continue;
+        const double sum = op->sum_a[c], squares = op->sum_b[c];
+        op->count[c] = count_of(op), op->mean[c] = 0, op->m2[c] = squares;
+        const int lost = !isfinite(squares) || (squares < smallest && (sum != 0 || squares != 0));
+        op->state[c] = state == BN_FIRST && lost && !sums_in_double(op) ? BN_IN_DOUBLE : BN_SUMMED;
+        good &= op->state[c] == BN_SUMMED;
+    }
+    return good;
 }
 
 static void prepare_y(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
-    for (ptrdiff_t c = begin; c < end; c++) op->var[c] = op->m2[c] / op->count[c];
+    const ptrdiff_t span = op->values.span;
+    for (ptrdiff_t s = begin / span; s < end / span; s++) op->var[s] = op->m2[s] / op->count[s];
     prepare_normalize(op, begin, end);
 }
 
@@ -271,10 +365,61 @@ static void correct_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
     op->call->kernels->correct_for_mean(&op->values, begin, end, op->sum_g, op->sum_g_xm);
 }
 
+/* The sums of a statistic are those of its channels, with their weights. */
+static void add_weighted_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
+{
+    const bn_channel_values *v = &op->values;
+    for (ptrdiff_t s = begin / v->span; s < end / v->span; s++) {
+        double g = 0, g_xm = 0;
+        for (ptrdiff_t c = s * v->span; c < (s + 1) * v->span; c++) {
+            const double weight = v->weight ? v->weight[c % v->parameters] : 1;
+            g += weight * op->sum_g[c];
+            g_xm += weight * op->sum_g_xm[c];
+        }
+        op->group_g[s] = g, op->group_g_xm[s] = g_xm;
+    }
+}
+
 static void correct_sums_and_prepare(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
     correct_sums(op, begin, end);
+    if (op->group_g) add_weighted_sums(op, begin, end);
+    if (op->call->about_zero) /* the mean, which is no function of x, has no gradient */
+        for (ptrdiff_t c = begin; c < end; c++) op->sum_g[c] = 0;
     prepare_gradient(op, begin, end);
+}
+
+/* ---- weights and biases of runs ---- */
+
+static void fill_run(const bn_operation *op, void *to, const double *from, double otherwise)
+{
+    const ptrdiff_t n = op->call->layout.inner;
+    float *narrow = to;
+    double *wide = to;
+    for (ptrdiff_t i = 0; i < op->run_pitch; i++) {
+        const double value = i >= n ? 0 : from ? from[i] : otherwise;
+        if (sums_in_double(op)) wide[i] = value;
+        else narrow[i] = (float)value;
+    }
+}
+
+static ptrdiff_t parts_of(const bn_operation *op)
+{
+    return bn_ceil_div(op->call->layout.channels, op->plan.part);
+}
+
+/* Add up the sums of the parts, in their order. */
+static void take_run_gradients(const bn_operation *op)
+{
+    const ptrdiff_t n = op->call->layout.inner;
+    double *dweight = op->call->run_dweight, *dbias = op->call->run_dbias;
+    memset(dweight, 0, n * sizeof *dweight);
+    memset(dbias, 0, n * sizeof *dbias);
+    for (ptrdiff_t part = 0; part < parts_of(op); part++) {
+        const double *sums = op->run_sums + part * 2 * op->run_pitch;
+        for (ptrdiff_t i = 0; i < n; i++) dweight[i] += sums[i];
+        for (ptrdiff_t i = 0; i < n; i++) dbias[i] += sums[op->run_pitch + i];
+    }
 }
 
 /* ---- work space ---- */
@@ -289,7 +434,16 @@ static void lay_out(bn_operation *op, bn_arena *a)
     op->coefficients.shift = bn_take(a, row);
     op->coefficients.mean_g = bn_take(a, row);
     op->coefficients.slope = bn_take(a, row);
+    if (op->values.span > 1) {
+        op->coefficients.weight = bn_take(a, row);
+        op->coefficients.factor = bn_take(a, row);
+        if (op->sum_g) {
+            op->group_g = bn_take(a, layout->channels * sizeof(double));
+            op->group_g_xm = bn_take(a, layout->channels * sizeof(double));
+        }
+    }
     if (op->steps->sum) {
+        op->rounded_guess = bn_take(a, row);
         op->guess = bn_take(a, row);
         op->spread = bn_take(a, row);
         op->var = bn_take(a, row);
@@ -297,6 +451,13 @@ static void lay_out(bn_operation *op, bn_arena *a)
         op->sum_a = bn_take(a, sums);
         op->sum_b = bn_take(a, sums);
     }
+    if (op->call->run_weight || op->call->run_bias || op->call->run_dweight) {
+        op->run_pitch = layout->inner + BN_PAD;
+        op->run_weight = bn_take(a, op->run_pitch * op->call->kernels->realsize);
+        op->run_bias = bn_take(a, op->run_pitch * op->call->kernels->realsize);
+    }
+    if (op->call->run_dweight)
+        op->run_sums = bn_take(a, parts_of(op) * 2 * op->run_pitch * sizeof(double));
     op->gathered = bn_take(a, op->plan.threads * op->gathers * op->gathered_bytes);
 }
 
@@ -310,7 +471,14 @@ static int run_with_workspace(bn_operation *op)
     lay_out(op, &(bn_arena){.memory = (char *)bn_whole_lines((size_t)memory)});
     if (op->mean) op->values.mean = op->mean, op->values.var = op->var;
     if (op->sum_g) op->values.sum_g = op->sum_g, op->values.sum_g_xm = op->sum_g_xm;
+    if (op->group_g) op->values.sum_g = op->group_g, op->values.sum_g_xm = op->group_g_xm;
+    if (op->run_weight) {
+        fill_run(op, op->run_weight, op->call->run_weight, 1);
+        fill_run(op, op->run_bias, op->call->run_bias, 0);
+    }
+    if (op->run_sums) memset(op->run_sums, 0, parts_of(op) * 2 * op->run_pitch * sizeof(double));
     bn_run(op);
+    if (op->run_sums) take_run_gradients(op);
     bn_memory_free(NULL, memory, counted.used + BN_LINE);
     return 1;
 }
@@ -320,7 +488,8 @@ static int run_with_workspace(bn_operation *op)
 static bn_operation operation(const bn_call *call, const bn_steps *steps)
 {
     const bn_layout *layout = &call->layout;
-    const bn_partition cut = steps->sum     ? bn_cut(layout)
+    const int as_runs = call->values.span > 1 && !layout->channels_last; /* which no chunk divides */
+    const bn_partition cut = steps->sum     ? as_runs ? bn_cut_whole(layout) : bn_cut(layout)
                              : call->pooled ? bn_cut_small(layout)
                                             : bn_cut_fine(layout);
     const bn_plan plan = bn_plan_for(call, cut, steps->sum != NULL);
@@ -364,8 +533,14 @@ int bn_forward(const bn_call *call, double *count, double *mean, double *m2)
                                    .sum_in_double = sum_x_in_double,
                                    .take_sums = take_moments,
                                    .between = prepare_y,
-                                   .write = write_y};
-    bn_operation op = operation(call, &steps);
+                                   .write = write_y},
+                          about_zero = {.before = guess_zero,
+                                        .sum = sum_x,
+                                        .sum_in_double = sum_x_in_double,
+                                        .take_sums = take_squares,
+                                        .between = prepare_y,
+                                        .write = write_y};
+    bn_operation op = operation(call, call->about_zero ? &about_zero : &steps);
     op.count = count, op.mean = mean, op.m2 = m2;
     return run_with_workspace(&op);
 }
@@ -396,8 +571,15 @@ int bn_backward(const bn_call *call, double *sum_g, double *sum_g_xm)
                                    .sum_in_double = sum_dy_in_double,
                                    .take_sums = take_sums,
                                    .between = correct_sums_and_prepare,
-                                   .write = write_dx};
-    bn_operation op = operation(call, &steps);
+                                   .write = write_dx},
+                          of_runs = {.before = prepare_normalize,
+                                     .sum = sum_dy,
+                                     .sum_in_double = sum_dy_in_double,
+                                     .take_sums = take_sums,
+                                     .between = correct_sums_and_prepare,
+                                     .write = add_run_gradients_and_write_dx};
+    bn_operation op = operation(call, call->run_dweight ? &of_runs : &steps);
+    if (call->run_dweight) op.plan = bn_plan_parts(op.plan);
     op.sum_g = sum_g, op.sum_g_xm = sum_g_xm;
     return run_with_workspace(&op);
 }

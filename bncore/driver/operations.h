@@ -14,12 +14,19 @@ typedef struct {
     bn_tensors tensors;
     const ptrdiff_t *gathered[BN_TENSORS]; /* strides by axis of a tensor that does not fit the layout */
     const bn_pooled *pooled; /* of bn_gradient: stands for dy, unless it is NULL */
-    bn_channel_values values;
+    bn_channel_values values; /* with a span above 1, x has a single row, or its channels last */
+
+    /* Of normalizations of runs: a planar x of a single row. NULL for weights of 1 and biases of 0. */
+    const double *run_weight, *run_bias;
+    double *run_dweight, *run_dbias; /* of bn_backward; NULL if nobody needs them */
+    int about_zero;                  /* the mean is taken to be 0: normalization by the mean square */
+
     bn_activation activation;
     double negative_slope;
 } bn_call;
 
-/* All return 0 when out of memory, else 1. Vectors of doubles have one value for each channel. */
+/* All return 0 when out of memory, else 1. Moments have one value for each statistic, sums of dy one for each
+   channel. */
 
 /* Moments of x. */
 int bn_stats(const bn_call *call, double *count, double *mean, double *m2);

@@ -40,6 +40,11 @@ bn_partition bn_cut(const bn_layout *layout)
     return layout->channels_last ? cut_channels_last(layout) : cut_planar(layout);
 }
 
+bn_partition bn_cut_whole(const bn_layout *layout)
+{
+    return (bn_partition){.layout = layout, .chunks = 1, .rows = 1, .pieces = 1, .n = layout->inner};
+}
+
 bn_partition bn_cut_fine(const bn_layout *layout)
 {
     bn_partition p = bn_cut(layout);

@@ -16,6 +16,8 @@ typedef struct {
 } bn_partition;
 
 bn_partition bn_cut(const bn_layout *layout);
+/* Of a planar tensor with one row: each channel whole, in one chunk. */
+bn_partition bn_cut_whole(const bn_layout *layout);
 /* For a pass without sums, whose cut cannot change bits: smaller planar chunks, of all channels. */
 bn_partition bn_cut_fine(const bn_layout *layout);
 

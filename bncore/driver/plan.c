@@ -13,9 +13,18 @@ enum {
     BLOCKS_EACH = 4,        /* blocks for each thread, to balance the load */
     SINGLE_PASS = 16384,    /* values of a block in one row, where there is only one pass */
     TILE_ROWS = 8,          /* tile of tensors that are in a cache */
+    MOST_PARTS = 32,        /* enough to balance the load */
+    PART_CHANNELS = 16,     /* at least: then the parts' sums are small beside the tensors */
 };
 
-bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read, int threads)
+/* Blocks of about so many channels that keep those of a statistic together. */
+static ptrdiff_t whole_spans(ptrdiff_t channels, ptrdiff_t span)
+{
+    return bn_max(channels / span, 1) * span;
+}
+
+bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read, ptrdiff_t span,
+                     int threads)
 {
     const bn_layout *layout = cut.layout;
     const ptrdiff_t channels = layout->channels;
@@ -35,16 +44,25 @@ bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read
     const double fit = OWN_BYTES / (bytes * read); /* channels */
     p.block = fit < channels ? (ptrdiff_t)fit : channels;
     if (p.threads > 1) p.block = bn_min(p.block, channels / ((ptrdiff_t)p.threads * BLOCKS_EACH));
-    p.block = bn_max(p.block, 1);
+    p.block = p.part = whole_spans(p.block, span);
     if (p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block) {
         const int short_rows = p.block * layout->inner * itemsize < SHORT_ROW;
         p.how = short_rows && !p.from_memory ? BN_APART : BN_OWN;
         return p;
     }
 
-    p.block = 1;
-    p.group = 1 + (ptrdiff_t)(GROUP_BYTES / bytes);
+    p.block = span;
+    p.group = whole_spans(1 + (ptrdiff_t)(GROUP_BYTES / bytes), span);
     return p;
+}
+
+bn_plan bn_plan_parts(bn_plan plan)
+{
+    const ptrdiff_t channels = plan.cut.layout->channels;
+    plan.how = BN_OWN;
+    plan.part = bn_max(bn_ceil_div(channels, MOST_PARTS), PART_CHANNELS);
+    plan.block = bn_min(whole_spans(plan.block, BN_RUN_CHANNELS), plan.part);
+    return plan;
 }
 
 bn_chunk bn_plan_chunk(const bn_plan *plan, ptrdiff_t k, ptrdiff_t begin, ptrdiff_t end)

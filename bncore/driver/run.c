@@ -12,7 +12,7 @@ bn_plan bn_plan_for(const bn_call *call, bn_partition cut, int has_sums)
     for (int i = 0; i < BN_TENSORS; i++) tensors += each[i].data != NULL;
     const int backward = t->dy.data != NULL, reads_y = backward && t->y.data;
     const int read = has_sums ? 1 + backward + reads_y : 0; /* by both passes */
-    return bn_make_plan(cut, call->kernels->itemsize, tensors, read, call->threads);
+    return bn_make_plan(cut, call->kernels->itemsize, tensors, read, call->values.span, call->threads);
 }
 
 /* ---- one chunk ---- */
@@ -59,6 +59,9 @@ static void on_part(const bn_operation *op, const bn_plan *plan, bn_chunk_step s
         if (use_of(op, i, writes) == READ) bn_gather(&plan->cut, chunk, from, itemsize, buffer);
         buffer += op->gathered_bytes;
     }
+    const ptrdiff_t run = chunk->column * call->kernels->realsize;
+    tensors.run_weight = op->run_weight ? op->run_weight + run : NULL;
+    tensors.run_bias = op->run_weight ? op->run_bias + run : NULL;
     step(op, &tensors, chunk, k);
     for (int i = 0; op->gathers && i < BN_TENSORS; i++) {
         const bn_strided to = {whole[i].data, call->gathered[i]};
@@ -155,10 +158,11 @@ static void sum_again(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, 
                       bn_sum_state state, int worker)
 {
     const int together = op->call->layout.fold > 1;
+    const ptrdiff_t span = bn_summed_together(op);
     for (ptrdiff_t c = begin, last; c < end; c = last) {
-        last = c + 1;
-        if (op->state[c] != state) continue;
-        while (last < end && op->state[last] == state) last++;
+        last = c + span;
+        if (op->state[c / span] != state) continue;
+        while (last < end && op->state[last / span] == state) last += span;
         if (together) c = begin, last = end;
         sum_in_state(op, loop, c, last, state, worker);
     }
@@ -186,21 +190,23 @@ static void sum_blocks(const void *context, ptrdiff_t first, ptrdiff_t last, int
     }
 }
 
-static void sum_and_write_blocks(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
+static void sum_and_write_parts(const void *context, ptrdiff_t first, ptrdiff_t last, int worker)
 {
     const bn_operation *op = context;
-    for (ptrdiff_t block = first; block < last; block++) {
-        const ptrdiff_t begin = block * op->plan.block;
-        const ptrdiff_t end = bn_min(begin + op->plan.block, op->call->layout.channels);
-        sum_channels(op, on_this_thread, begin, end, worker);
-        if (op->steps->write) on_this_thread(op, &op->plan, op->steps->write, begin, end, worker);
+    const bn_plan *plan = &op->plan;
+    for (ptrdiff_t part = first; part < last; part++) {
+        const ptrdiff_t stop = bn_min((part + 1) * plan->part, op->call->layout.channels);
+        for (ptrdiff_t begin = part * plan->part, end; begin < stop; begin = end) {
+            end = bn_min(begin + plan->block, stop);
+            sum_channels(op, on_this_thread, begin, end, worker);
+            if (op->steps->write) on_this_thread(op, plan, op->steps->write, begin, end, worker);
+        }
     }
 }
 
-static void for_each_block(const bn_operation *op, bn_range_body body)
+static void for_each(const bn_operation *op, ptrdiff_t channels, bn_range_body body)
 {
-    const bn_plan *plan = &op->plan;
-    bn_parallel_for(bn_ceil_div(op->call->layout.channels, plan->block), plan->threads, body, op);
+    bn_parallel_for(bn_ceil_div(op->call->layout.channels, channels), op->plan.threads, body, op);
 }
 
 void bn_run(const bn_operation *op)
@@ -208,9 +214,9 @@ void bn_run(const bn_operation *op)
     const ptrdiff_t channels = op->call->layout.channels;
     const bn_chunk_step write = op->steps->write;
     switch (op->plan.how) {
-    case BN_OWN: for_each_block(op, sum_and_write_blocks); break;
+    case BN_OWN: for_each(op, op->plan.part, sum_and_write_parts); break;
     case BN_APART:
-        for_each_block(op, sum_blocks);
+        for_each(op, op->plan.block, sum_blocks);
         if (write) {
             const bn_plan plan = bn_plan_for(op->call, bn_cut_fine(&op->call->layout), 0);
             on_all_threads_backwards(op, &plan, write, 0, channels);

@@ -41,16 +41,29 @@ struct bn_operation {
 
     /* work space */
     bn_coefficients coefficients; /* [fold][channel] */
-    double *guess, *spread, *var; /* [channel] */
-    bn_sum_state *state;          /* [channel] */
-    double *sum_a, *sum_b;        /* [chunk][channel] */
+    double *guess, *spread, *var; /* [statistic] */
+    void *rounded_guess;          /* [statistic], or channels-last [fold][channel]: as the kernels take it */
+    bn_sum_state *state;          /* [statistic]; of sums of dy, [channel] */
+    double *sum_a, *sum_b;        /* [chunk][statistic], or [chunk][channel] */
+    double *group_g, *group_g_xm; /* [statistic]: of sums of dy, where channels share a statistic */
+    char *run_weight, *run_bias;  /* [value of a run] */
+    double *run_sums;             /* [part][2][value of a run] */
+    ptrdiff_t run_pitch;          /* from one of these vectors to the next */
     char *gathered;               /* [worker][gathered tensor][value] */
     ptrdiff_t gathered_bytes;     /* of one tensor */
     int gathers;                  /* tensors */
 
-    /* results, [channel]; NULL where the operation has none */
-    double *count, *mean, *m2, *sum_g, *sum_g_xm;
+    /* results; NULL where the operation has none */
+    double *count, *mean, *m2; /* [statistic] */
+    double *sum_g, *sum_g_xm;  /* [channel] */
 };
+
+/* Adjoining channels that are summed as one: those of a statistic where it is known before they are summed,
+   else 1. */
+static inline ptrdiff_t bn_summed_together(const bn_operation *op)
+{
+    return op->sum_g ? 1 : op->values.span;
+}
 
 /* The plan of one pass or two over such chunks. */
 bn_plan bn_plan_for(const bn_call *call, bn_partition cut, int has_sums);

@@ -29,6 +29,7 @@ ALWAYS_INLINE double NAME(rounding_of)(double mean) { return mean - (real)mean; 
 
 typedef struct {
     real *restrict mean, *restrict scale, *restrict shift, *restrict mean_g, *restrict slope;
+    real *restrict weight, *restrict factor;
 } NAME(prepared);
 
 ALWAYS_INLINE void NAME(prepare_y)(const bn_channel_values *v, const NAME(prepared) k, ptrdiff_t c,
@@ -51,9 +52,18 @@ ALWAYS_INLINE void NAME(prepare_dx)(const bn_channel_values *v, const NAME(prepa
     k.slope[c] = (real)slope;
 }
 
+ALWAYS_INLINE void NAME(prepare_weighted_dx)(const bn_channel_values *v, const NAME(prepared) k,
+                                             ptrdiff_t c, ptrdiff_t s, ptrdiff_t p)
+{
+    NAME(prepare_dx)(v, k, c, s, p);
+    k.weight[c] = (real)(v->weight ? v->weight[p] : 1);
+    k.factor[c] = (real)bn_rstd(v->var[s], v->eps);
+}
+
 ALWAYS_INLINE NAME(prepared) NAME(prepared_in)(const bn_coefficients *k)
 {
-    return (NAME(prepared)){k->mean, k->scale, k->shift, k->mean_g, k->slope};
+    return (NAME(prepared)){k->mean,  k->scale,  k->shift, k->mean_g,
+                            k->slope, k->weight, k->factor};
 }
 
 static void NAME(prepare_normalize)(const bn_channel_values *v, ptrdiff_t begin, ptrdiff_t end,
@@ -67,7 +77,8 @@ static void NAME(prepare_gradient)(const bn_channel_values *v, ptrdiff_t begin, 
                                    const bn_coefficients *k)
 {
     const NAME(prepared) prepared = NAME(prepared_in)(k);
-    FOR_CHANNELS(v, prepared, begin, end, NAME(prepare_dx));
+    if (k->weight) FOR_CHANNELS(v, prepared, begin, end, NAME(prepare_weighted_dx));
+    else FOR_CHANNELS(v, prepared, begin, end, NAME(prepare_dx));
 }
 
 static void NAME(correct_for_mean)(const bn_channel_values *v, ptrdiff_t begin, ptrdiff_t end,
@@ -86,6 +97,7 @@ static void NAME(correct_for_mean)(const bn_channel_values *v, ptrdiff_t begin, 
 typedef struct {
     const stored *x, *dy, *extra;
     stored *out, *dresidual; /* dresidual may be NULL */
+    const real *weight, *bias; /* of the run */
 } NAME(cursor);
 
 ALWAYS_INLINE stored *NAME(row_of)(bn_tensor t, ptrdiff_t r, ptrdiff_t c)
@@ -99,6 +111,7 @@ ALWAYS_INLINE NAME(cursor) NAME(cursor_at)(const loop_kind kind, const bn_tensor
     NAME(cursor) at = {.x = NAME(row_of)(t->x, r, c)};
     if (kind.backward) at.dy = NAME(row_of)(t->dy, r, c);
     if (kind.extra) at.extra = NAME(row_of)(kind.backward ? t->y : t->residual, r, c);
+    if (kind.run) at.weight = t->run_weight, at.bias = t->run_bias;
     return at;
 }
 
@@ -107,6 +120,7 @@ ALWAYS_INLINE NAME(cursor) NAME(cursor_moved)(const loop_kind kind, NAME(cursor)
     at.x += values;
     if (kind.backward) at.dy += values;
     if (kind.extra) at.extra += values;
+    if (kind.run) at.weight += values, at.bias += values;
     return at;
 }
 
@@ -126,7 +140,7 @@ ALWAYS_INLINE NAME(cursor) NAME(next_row)(const loop_kind kind, const bn_tensors
 
 /* In the per-channel vectors. */
 typedef struct {
-    const real *mean, *scale, *shift, *mean_g, *slope;
+    const real *mean, *scale, *shift, *mean_g, *slope, *weight, *factor;
     real negative_slope; /* of the activation; the same for all channels */
 } NAME(parameters);
 
@@ -137,18 +151,36 @@ ALWAYS_INLINE NAME(parameters) NAME(parameters_of)(bn_coefficients k, const bn_e
                               .shift = k.shift,
                               .mean_g = k.mean_g,
                               .slope = k.slope,
+                              .weight = k.weight,
+                              .factor = k.factor,
                               .negative_slope = (real)epilogue->negative_slope};
 }
 
 ALWAYS_INLINE NAME(parameters) NAME(parameters_moved)(NAME(parameters) p, ptrdiff_t c)
 {
-    p.mean += c, p.scale += c, p.shift += c, p.mean_g += c, p.slope += c;
+    p.mean += c, p.scale += c, p.shift += c, p.mean_g += c, p.slope += c, p.weight += c, p.factor += c;
     return p;
+}
+
+/* The values of a channel, or, channels-last, of the first columns. */
+ALWAYS_INLINE NAME(vec) NAME(values_of)(const loop_kind kind, const real *values)
+{
+    return kind.step ? NAME(load)(values) : NAME(splat)(*values);
+}
+
+/* What the residual is added to, and what is activated. */
+ALWAYS_INLINE NAME(vec) NAME(z_of)(const loop_kind kind, NAME(vec) xm, NAME(vec) scale,
+                                   NAME(vec) shift, NAME(cursor) at)
+{
+    const NAME(vec) z = xm * scale + shift;
+    return kind.run ? z * NAME(load)(at.weight) + NAME(load)(at.bias) : z;
 }
 
 #include "sums_body.h"
 
 #include "y_dx_body.h"
+
+#include "run_gradients_body.h"
 
 #if NETWORKS
 #include "conv_body.h"
@@ -166,6 +198,7 @@ static const bn_kernels NAME(table) = {
     .prepare_gradient = NAME(prepare_gradient),
     .stats = NAME(stats),
     .reduce = NAME(reduce),
+    .add_run_gradients = NAME(add_run_gradients),
     .correct_for_mean = NAME(correct_for_mean),
     .normalize = NAME(normalize),
     .gradient = NAME(gradient),

@@ -53,6 +53,8 @@ typedef struct {
     bn_activation activation;
     int extra;    /* forward: there is a residual; backward: there is y, which has the sign of z */
     int step;     /* from one value to the next, per-channel values advance by: 0 planar, 1 channels-last */
+    int run;      /* there are a run_weight and a run_bias */
+    int grouped;  /* backward: the coefficients have a weight and a factor */
 } loop_kind;
 
 /* call(activation, extra, step) with constants for arguments, so that each case is a loop of its own. */

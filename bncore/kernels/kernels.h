@@ -13,6 +13,7 @@ enum {
     BN_SAMPLES = 16,   /* values of a channel from which its mean is guessed, at most */
     BN_LINE = 64,  /* bytes of a cache line */
     BN_PAD = 64,   /* values that a kernel may read beyond the end of a per-channel vector */
+    BN_RUN_CHANNELS = 8, /* channels whose gradients of a run's weights are added in the arithmetic's dtype */
     BN_WIDEST_ROW = 1024, /* channels-last columns whose sums a kernel holds at once; rows that are */
                           /* taken together as one must not be wider */
 };
@@ -28,6 +29,9 @@ typedef struct {
    the sign of what was activated. An output may be the same memory as an input. */
 typedef struct {
     bn_tensor x, residual, y, dy, dx, dresidual;
+    /* Planar only: a weight and a bias for each value of a run, the same for all channels; or NULL. They
+       have the arithmetic's dtype, and BN_PAD finite values more than the run. */
+    const void *run_weight, *run_bias;
 } bn_tensors;
 enum { BN_X, BN_RESIDUAL, BN_Y, BN_DY, BN_DX, BN_DRESIDUAL, BN_TENSORS }; /* its members, as an array's */
 
@@ -52,9 +56,15 @@ typedef struct {
 /* Per-channel coefficients, as vectors of the arithmetic's dtype. With xm = x - mean:
      normalize:  z = xm * scale + shift (+ residual), y = activation(z)
      gradient:   dx = (g - mean_g - xm * slope) * scale, where g = dy * activation'(z)
-   mean is rounded to the dtype; shift and mean_g correct for the rounding. */
+   mean is rounded to the dtype; shift and mean_g correct for the rounding.
+   Where channels with weights of their own share a statistic, the gradient has a weight and a factor too,
+   which are NULL elsewhere:
+     gradient:   dx = (g * weight - mean_g - xm * slope) * factor
+   With the tensors' run_weight and run_bias:
+     normalize:  z = (xm * scale + shift) * run_weight + run_bias (+ residual)
+     gradient:   dx = (g * run_weight - mean_g - xm * slope) * scale */
 typedef struct {
-    void *mean, *scale, *shift, *mean_g, *slope;
+    void *mean, *scale, *shift, *mean_g, *slope, *weight, *factor;
 } bn_coefficients;
 
 /* What coefficients are made of. Channel c belongs to statistic c / span and to parameter c % parameters.
@@ -281,13 +291,17 @@ typedef struct {
     void (*prepare_gradient)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
                              const bn_coefficients *k);
 
-    /* Σxm and Σxm² of each channel, xm = x - k.mean. They are exact to about the digits of the
+    /* Σxm and Σxm² of each channel, xm = x - mean. They are exact to about the digits of the
        arithmetic's dtype. With `in_double`, values and products may be of any size; that is slow. */
-    void (*stats)(bn_tensor x, bn_extent e, bn_coefficients k, int in_double, double *sum_xm,
+    void (*stats)(bn_tensor x, bn_extent e, const void *mean, int in_double, double *sum_xm,
                   double *sum_xm_xm);
-    /* Σg and Σg·xm of each channel, in the same way. */
+    /* Σg and Σg·xm of each channel, in the same way; with a run_weight, its products with g. */
     void (*reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k, const bn_epilogue *epilogue,
                    int in_double, double *sum_g, double *sum_g_xm);
+    /* Planar: add to dweight Σg·(xm * scale + shift) and to dbias Σg over all channels, for each value of a
+       run: the gradients of run_weight and run_bias. */
+    void (*add_run_gradients)(const bn_tensors *t, bn_extent e, bn_coefficients k,
+                              const bn_epilogue *epilogue, double *dweight, double *dbias);
     /* Turn Σg·(x - k.mean) of channels `begin` to `end`, where k.mean is rounded, into Σg·(x - mean). */
     void (*correct_for_mean)(const bn_channel_values *values, ptrdiff_t begin, ptrdiff_t end,
                              const double *sum_g, double *sum_g_xm);

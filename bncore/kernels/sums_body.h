@@ -22,11 +22,18 @@ ALWAYS_INLINE NAME(vec) NAME(read_g)(const loop_kind kind, NAME(cursor) at, NAME
 {
     const NAME(vec) g = NAME(read)(at.dy, n);
     if (!kind.activation) return g;
-    NAME(vec) z;
-    if (kind.extra) z = NAME(read)(at.extra, n);
-    else if (kind.step) z = xm * NAME(load)(p.scale) + NAME(load)(p.shift);
-    else z = xm * *p.scale + *p.shift;
+    const NAME(vec) z = kind.extra ? NAME(read)(at.extra, n)
+                                   : NAME(z_of)(kind, xm, NAME(values_of)(kind, p.scale),
+                                                NAME(values_of)(kind, p.shift), at);
     return NAME(gate)(g, z, kind.activation, p.negative_slope);
+}
+
+/* The same, times the weight of the run. */
+ALWAYS_INLINE NAME(vec) NAME(read_weighted_g)(const loop_kind kind, NAME(cursor) at,
+                                              NAME(parameters) p, ptrdiff_t n, NAME(vec) xm)
+{
+    const NAME(vec) g = NAME(read_g)(kind, at, p, n, xm);
+    return kind.run ? g * NAME(load)(at.weight) : g;
 }
 
 /* For each value of a vector, what is added to both sums; or the sums. */
@@ -39,9 +46,9 @@ ALWAYS_INLINE NAME(pair) NAME(pair_at)(const loop_kind kind, NAME(cursor) at, NA
                                        ptrdiff_t n)
 {
     const NAME(vec) x = NAME(read)(at.x, n);
-    NAME(vec) xm = kind.step ? x - NAME(load)(p.mean) : x - *p.mean;
+    NAME(vec) xm = x - NAME(values_of)(kind, p.mean);
     if (kind.backward) {
-        const NAME(vec) g = NAME(read_g)(kind, at, p, n, xm);
+        const NAME(vec) g = NAME(read_weighted_g)(kind, at, p, n, xm);
         return (NAME(pair)){g, g * xm};
     }
     if (n < NAME(VEC)) xm = NAME(keep_first)(xm, n);
@@ -275,12 +282,12 @@ static void NAME(sum_in_double)(loop_kind kind, const bn_tensors *t, bn_extent e
                 const NAME(cursor) at = NAME(cursor_moved)(kind, row, i);
                 const NAME(parameters) q = NAME(parameters_moved)(p, kind.step ? i : run);
                 const NAME(vec) x = NAME(read)(at.x, m);
-                const NAME(vec) mean = kind.step ? NAME(load)(q.mean) : NAME(splat)(*q.mean);
+                const NAME(vec) mean = NAME(values_of)(kind, q.mean);
                 real xs[NAME(VEC)], means[NAME(VEC)], gs[NAME(VEC)];
                 memcpy(xs, &x, sizeof xs);
                 memcpy(means, &mean, sizeof means);
                 if (kind.backward) {
-                    const NAME(vec) g = NAME(read_g)(kind, at, q, m, x - mean);
+                    const NAME(vec) g = NAME(read_weighted_g)(kind, at, q, m, x - mean);
                     memcpy(gs, &g, sizeof gs);
                 }
                 for (ptrdiff_t l = 0; l < m; l++) {
@@ -341,10 +348,17 @@ ALWAYS_INLINE void NAME(sum)(const loop_kind kind, const bn_tensors *t, bn_exten
     else NAME(sum_planar)(kind, t, e, p, sum_a, sum_b);
 }
 
-static void NAME(stats)(bn_tensor x, bn_extent e, bn_coefficients k, int in_double, double *sum_xm,
+/* Kinds that are rare, in one loop that asks for each vector what it has to do. */
+static void NAME(sum_of_rare_kind)(loop_kind kind, const bn_tensors *t, bn_extent e,
+                                   NAME(parameters) p, double *sum_a, double *sum_b)
+{
+    NAME(sum)(kind, t, e, p, sum_a, sum_b);
+}
+
+static void NAME(stats)(bn_tensor x, bn_extent e, const void *mean, int in_double, double *sum_xm,
                         double *sum_xm_xm)
 {
-    const NAME(parameters) p = NAME(parameters_of)(k, &(bn_epilogue){0});
+    const NAME(parameters) p = {.mean = mean};
     const bn_tensors t = {.x = x};
     if (in_double)
         NAME(sum_in_double)((loop_kind){.step = e.channels_last}, &t, e, p, sum_xm, sum_xm_xm);
@@ -356,13 +370,19 @@ static void NAME(reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k,
                          const bn_epilogue *epilogue, int in_double, double *sum_g, double *sum_g_xm)
 {
     const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
-    const int has_y = t->y.data != NULL;
+    const int has_y = t->y.data != NULL, run = t->run_weight != NULL;
+    const loop_kind kind = {.backward = 1,
+                            .activation = epilogue->activation,
+                            .extra = has_y,
+                            .step = e.channels_last,
+                            .run = run};
     if (in_double) {
-        const loop_kind kind = {.backward = 1,
-                                .activation = epilogue->activation,
-                                .extra = has_y,
-                                .step = e.channels_last};
         NAME(sum_in_double)(kind, t, e, p, sum_g, sum_g_xm);
+        return;
+    }
+    if (run) {
+        if (kind.activation) NAME(sum_of_rare_kind)(kind, t, e, p, sum_g, sum_g_xm);
+        else NAME(sum)((loop_kind){.backward = 1, .run = 1}, t, e, p, sum_g, sum_g_xm);
         return;
     }
 #define SUM(ACTIVATION, HAS_Y, LAST)                                                              \

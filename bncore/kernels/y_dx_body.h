@@ -3,22 +3,23 @@
 
 /* The coefficients of a vector's values. */
 typedef struct {
-    NAME(vec) mean, scale, shift, mean_g, slope;
+    NAME(vec) mean, scale, shift, mean_g, slope, weight, factor;
 } NAME(coefficients);
 
-ALWAYS_INLINE NAME(coefficients) NAME(coefficients_at)(NAME(parameters) p, ptrdiff_t i, const int step)
+ALWAYS_INLINE NAME(coefficients) NAME(coefficients_at)(const loop_kind kind, NAME(parameters) p)
 {
-    if (step)
-        return (NAME(coefficients)){.mean = NAME(load)(p.mean + i),
-                                    .scale = NAME(load)(p.scale + i),
-                                    .shift = NAME(load)(p.shift + i),
-                                    .mean_g = NAME(load)(p.mean_g + i),
-                                    .slope = NAME(load)(p.slope + i)};
-    return (NAME(coefficients)){.mean = NAME(splat)(*p.mean),
-                                .scale = NAME(splat)(*p.scale),
-                                .shift = NAME(splat)(*p.shift),
-                                .mean_g = NAME(splat)(*p.mean_g),
-                                .slope = NAME(splat)(*p.slope)};
+    NAME(coefficients) k = {.mean = NAME(values_of)(kind, p.mean),
+                            .scale = NAME(values_of)(kind, p.scale),
+                            .shift = NAME(values_of)(kind, p.shift)};
+    if (kind.backward) {
+        k.mean_g = NAME(values_of)(kind, p.mean_g);
+        k.slope = NAME(values_of)(kind, p.slope);
+    }
+    if (kind.grouped) {
+        k.weight = NAME(values_of)(kind, p.weight);
+        k.factor = NAME(values_of)(kind, p.factor);
+    }
+    return k;
 }
 
 ALWAYS_INLINE NAME(cursor) NAME(output_cursor_at)(const loop_kind kind, const bn_tensors *t,
@@ -57,7 +58,8 @@ ALWAYS_INLINE NAME(cursor) NAME(next_channel)(const loop_kind kind, const bn_ten
 ALWAYS_INLINE void NAME(apply_vec)(const loop_kind kind, NAME(cursor) at, ptrdiff_t n,
                                    NAME(coefficients) k, real negative_slope)
 {
-    NAME(vec) xm = NAME(read)(at.x, n) - k.mean, z = xm * k.scale + k.shift;
+    const NAME(vec) xm = NAME(read)(at.x, n) - k.mean;
+    NAME(vec) z = NAME(z_of)(kind, xm, k.scale, k.shift, at);
     if (!kind.backward) {
         if (kind.extra) z += NAME(read)(at.extra, n);
         if (kind.activation == BN_RELU) z = SELECT(z < 0, NAME(splat)(0), z);
@@ -68,7 +70,10 @@ ALWAYS_INLINE void NAME(apply_vec)(const loop_kind kind, NAME(cursor) at, ptrdif
         if (kind.extra) z = NAME(read)(at.extra, n);
         if (kind.activation) g = NAME(gate)(g, z, kind.activation, negative_slope);
         if (at.dresidual) NAME(write)(at.dresidual, g, n);
-        NAME(write)(at.out, (g - k.mean_g - xm * k.slope) * k.scale, n);
+        if (kind.run) g *= NAME(load)(at.weight);
+        if (kind.grouped) g *= k.weight;
+        const NAME(vec) factor = kind.grouped ? k.factor : k.scale;
+        NAME(write)(at.out, (g - k.mean_g - xm * k.slope) * factor, n);
     }
 }
 
@@ -77,15 +82,15 @@ ALWAYS_INLINE void NAME(apply_vec)(const loop_kind kind, NAME(cursor) at, ptrdif
 ALWAYS_INLINE void NAME(apply_run)(const loop_kind kind, NAME(cursor) at, ptrdiff_t n,
                                    NAME(parameters) p)
 {
-    NAME(coefficients) k = NAME(coefficients_at)(p, 0, kind.step);
+    NAME(coefficients) k = NAME(coefficients_at)(kind, p);
     ptrdiff_t i = 0;
     for (; i + NAME(VEC) <= n; i += NAME(VEC)) {
-        if (kind.step) k = NAME(coefficients_at)(p, i, 1);
+        if (kind.step) k = NAME(coefficients_at)(kind, NAME(parameters_moved)(p, i));
         NAME(apply_vec)(kind, NAME(output_cursor_moved)(kind, at, i), NAME(VEC), k,
                         p.negative_slope);
     }
     if (i == n) return;
-    if (kind.step) k = NAME(coefficients_at)(p, i, 1);
+    if (kind.step) k = NAME(coefficients_at)(kind, NAME(parameters_moved)(p, i));
     NAME(apply_vec)(kind, NAME(output_cursor_moved)(kind, at, i), n - i, k, p.negative_slope);
 }
 
@@ -116,6 +121,13 @@ ALWAYS_INLINE void NAME(apply_chunk)(const loop_kind kind, const bn_tensors *t, 
     output_end(&dresidual);
 }
 
+/* Kinds that are rare, in one loop that asks for each vector what it has to do. */
+static void NAME(apply_rare_kind)(loop_kind kind, const bn_tensors *t, bn_extent e,
+                                  NAME(parameters) p, int stream)
+{
+    NAME(apply_chunk)(kind, t, e, p, stream);
+}
+
 /* ---- the kernels ---- */
 
 static void NAME(normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
@@ -123,6 +135,12 @@ static void NAME(normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
 {
     const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
     const int adds = t->residual.data != NULL;
+    if (t->run_weight) {
+        const loop_kind kind = {.activation = epilogue->activation, .extra = adds, .run = 1};
+        if (kind.activation || adds) NAME(apply_rare_kind)(kind, t, e, p, epilogue->stream);
+        else NAME(apply_chunk)((loop_kind){.run = 1}, t, e, p, epilogue->stream);
+        return;
+    }
 #define APPLY(ACTIVATION, ADDS, LAST)                                                             \
     NAME(apply_chunk)((loop_kind){.activation = ACTIVATION, .extra = ADDS, .step = LAST}, t, e, p, \
                       epilogue->stream)
@@ -138,7 +156,22 @@ static void NAME(gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
                            const bn_epilogue *epilogue)
 {
     const NAME(parameters) p = NAME(parameters_of)(k, epilogue);
-    const int has_y = t->y.data != NULL;
+    const int has_y = t->y.data != NULL, run = t->run_weight != NULL, grouped = k.weight != NULL;
+    if (run || grouped) {
+        const loop_kind kind = {.backward = 1,
+                                .activation = epilogue->activation,
+                                .extra = has_y,
+                                .step = e.channels_last,
+                                .run = run,
+                                .grouped = grouped};
+#define APPLY(...) NAME(apply_chunk)((loop_kind){.backward = 1, __VA_ARGS__}, t, e, p, epilogue->stream)
+        if (kind.activation) NAME(apply_rare_kind)(kind, t, e, p, epilogue->stream);
+        else if (run) APPLY(.run = 1);
+        else if (kind.step) APPLY(.grouped = 1, .step = 1);
+        else APPLY(.grouped = 1);
+#undef APPLY
+        return;
+    }
 #define APPLY(ACTIVATION, HAS_Y, LAST)                                                            \
     NAME(apply_chunk)(                                                                            \
         (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, p, \
