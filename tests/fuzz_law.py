@@ -57,7 +57,7 @@ def entries(table):
 def obey(case):
     """Call it, and assert that the law holds."""
     arrays = {n: a for n, a in case.arguments.items() if isinstance(a, np.ndarray)}
-    before = {name: (whole(a).tobytes(), a.tobytes()) for name, a in arrays.items()}
+    before = {n: (whole(a).tobytes(), np.asarray(a).tobytes()) for n, a in arrays.items()}
     shared = [a for n, a in arrays.items() if n in case.outputs and n != case.bad]
     refusal = None
     with np.errstate(all="ignore"), warnings.catch_warnings():
@@ -74,7 +74,7 @@ def obey(case):
         if not any(np.may_share_memory(whole(array), out) for out in outputs):
             assert whole(array).tobytes() == before[name][0], f"{name} was changed"
         elif not any(np.may_share_memory(array, out) for out in outputs):
-            assert array.tobytes() == before[name][1], f"{name} was changed"
+            assert np.asarray(array).tobytes() == before[name][1], f"{name} was changed"
     if refusal is not None:
         assert case.bad is not None, f"good arguments were refused: {refusal!r}"
         names = (case.bad, *case.said)

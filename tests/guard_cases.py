@@ -162,6 +162,31 @@ def batch_norm_cases(full):
                         yield f"{name} of {layout.__name__} {shape}, {np.dtype(dtype)}", call
 
 
+SAMPLE_NORMS = [
+    ("LayerNorm", lambda shape: bn.LayerNorm(shape[-1])),
+    ("RMSNorm", lambda shape: bn.RMSNorm(shape[2:])),
+    ("GroupNorm of one", lambda shape: bn.GroupNorm(1, shape[1])),
+    ("InstanceNorm", lambda shape: bn.GroupNorm(shape[1], shape[1])),
+]
+
+
+def sample_norm_cases(full):
+    """Yield normalizations of samples: rows, and groups of channels, planar and channels-last."""
+    for dtype in FLOATS:
+        shapes = [(3, 2, n) for n in (range(1, 201) if full else FEW)]
+        shapes += [(2, c, 3) for c in (range(2, 71) if full else FEW[1:])]
+        for layout in LAYOUTS:
+            for shape in shapes if layout in (plain, channels_last) else shapes[:3]:
+                x = layout(shape, dtype)
+                for name, make in SAMPLE_NORMS:
+                    text = f"{name} of {layout.__name__} {shape}, {np.dtype(dtype)}"
+                    yield text, there_and_back(make(shape), x)
+        x = filled((5, 33), dtype)
+        model = nn.Sequential(bn.LayerNorm(33), nn.LeakyReLU())
+        if dtype in (SINGLE, DOUBLE):
+            yield f"LayerNorm and LeakyReLU, {np.dtype(dtype)}", there_and_back(model, x)
+
+
 def statistics_cases(full):
     """Yield what is done with the values of channels, in steps of 1 and 2."""
     for c in range(1, 71) if full else FEW:
@@ -364,6 +389,7 @@ def network_cases(full):
 
 GROUPS = [
     batch_norm_cases,
+    sample_norm_cases,
     statistics_cases,
     elementwise_cases,
     loss_cases,

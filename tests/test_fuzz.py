@@ -1,7 +1,7 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_nn` and `fuzz_options`. BN_FUZZ_CASES is
-the number of cases that `pytest -m fuzz` tries.
+The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn` and `fuzz_options`.
+BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
 """
 
 import os
@@ -10,6 +10,7 @@ import fuzz_functions
 import fuzz_layers
 import fuzz_nn
 import fuzz_options
+import fuzz_samples
 import pytest
 from fuzz_arrays import Draw
 from fuzz_law import obey
@@ -19,14 +20,14 @@ from hypothesis import strategies as st
 import bn
 from bn import nn
 
-TABLES = (fuzz_functions, fuzz_layers, fuzz_nn, fuzz_options)
+TABLES = (fuzz_functions, fuzz_layers, fuzz_nn, fuzz_options, fuzz_samples)
 TABLE = {name: entry for module in TABLES for name, entry in module.TABLE.items()}
 NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "__version__": "a string",
     "NonFiniteWarning": "a warning",
     "check_inputs": "a mode, which test_check_inputs tries in every layer",
     "SmallBatchWarning": "a warning",
-    "onnx": "a module; its function is in the table as onnx.BatchNormalization",
+    "onnx": "a module; its functions are in the table as onnx.BatchNormalization and so on",
 }
 FEW, MANY = 2_000, int(os.environ.get("BN_FUZZ_CASES", "100000"))
 with_table = pytest.mark.parametrize("name", TABLE)

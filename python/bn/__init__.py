@@ -20,6 +20,7 @@ from bn.functional import (
     stats,
 )
 from bn.fused import backward_batch, batch_norm, normalize_batch
+from bn.groups import group_norm, instance_norm
 from bn.layers import (
     Accumulation,
     BatchNorm,
@@ -30,9 +31,17 @@ from bn.layers import (
     Convention,
     FeatureAxes,
     GhostBatchNorm,
+    GroupNorm,
+    GroupNormalization,
+    InstanceNorm1d,
+    InstanceNorm2d,
+    InstanceNorm3d,
+    LayerNorm,
+    LayerNormalization,
     NonFiniteWarning,
     PresetBatchNorm,
     Regularizer,
+    RMSNorm,
     RunningStats,
     SmallBatchWarning,
     accumulate,
@@ -47,6 +56,7 @@ from bn.module import Module
 from bn.parameter import Parameter
 from bn.recording.compiled import Compiled
 from bn.recording.in_place import check_inputs
+from bn.rows import layer_norm, rms_norm
 from bn.statistics import BackwardSums, Stats
 from bn.tools import Folded, LayerReport, Report, compile, fold, fold_arrays, recalibrate, report
 
@@ -63,11 +73,19 @@ __all__ = [
     "FeatureAxes",
     "Folded",
     "GhostBatchNorm",
+    "GroupNorm",
+    "GroupNormalization",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
+    "LayerNormalization",
     "LayerReport",
     "Module",
     "NonFiniteWarning",
     "Parameter",
     "PresetBatchNorm",
+    "RMSNorm",
     "Regularizer",
     "Report",
     "RunningStats",
@@ -87,6 +105,9 @@ __all__ = [
     "fold_arrays",
     "freeze",
     "get_num_threads",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
     "memory",
     "merge",
     "no_stat_update",
@@ -97,6 +118,7 @@ __all__ = [
     "preset",
     "recalibrate",
     "report",
+    "rms_norm",
     "set_num_threads",
     "show_config",
     "stats",

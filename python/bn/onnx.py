@@ -1,4 +1,4 @@
-"""ONNX's `BatchNormalization` operator as a function, opsets 7 to 15.
+"""ONNX's normalizations as functions, with ONNX's names: one for each operator.
 
 Examples
 --------
@@ -11,14 +11,25 @@ array([[1.],
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bn import _check
+from bn._core import core
 from bn.functional import commit, normalize
 from bn.fused import normalize_batch
+from bn.groups import Groups
+from bn.rows import Rows
 from bn.types import Array
 
-__all__ = ["BatchNormalization"]
+__all__ = [
+    "BatchNormalization",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "RMSNormalization",
+]
 
 
 def BatchNormalization(
@@ -103,6 +114,225 @@ def BatchNormalization(
     y, batch = normalize_batch(x, weight, bias, epsilon)
     commit(batch, mean, var, 1 - momentum, unbiased=False, nonfinite="propagate")
     return y.reshape(X.shape), mean.astype(input_mean.dtype), var.astype(input_var.dtype)
+
+
+def LayerNormalization(
+    X: Array,
+    Scale: Array,
+    B: Array | None = None,
+    *,
+    axis: int = -1,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+) -> tuple[Array, Array, Array]:
+    """ONNX's LayerNormalization, with ONNX's names.
+
+    ``Y = (X - mean) / sqrt(var + epsilon) · Scale + B``, where mean and var (biased) are those of
+    the axes from `axis` on.
+
+    Parameters
+    ----------
+    X : ndarray of float16, bfloat16, float32 or float64
+    Scale, B : ndarray of any of these dtypes
+        Scale and shift; they broadcast to the axes that are normalized.
+    axis : int, default -1
+        The first axis that is normalized.
+    epsilon : float, default 1e-5
+        Added to the variance; at least 0.
+    stash_type : int, default 1
+        The dtype of Mean and InvStdDev: 1, float32, or 11, float64. The arithmetic does not depend
+        on it.
+
+    Returns
+    -------
+    Y : ndarray
+        X's shape and dtype.
+    Mean, InvStdDev : ndarray
+        The mean and ``1 / sqrt(var + epsilon)``, with lengths of 1 on the axes from `axis` on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or an attribute is not as above.
+
+    References
+    ----------
+    ONNX operators, LayerNormalization, version 17,
+    https://onnx.ai/onnx/operators/onnx__LayerNormalization.html
+
+    Examples
+    --------
+    >>> Y, Mean, InvStdDev = LayerNormalization(np.array([[1.0, 3.0]]), np.ones(2), epsilon=0.0)
+    >>> Y, Mean, InvStdDev
+    (array([[-1.,  1.]]), array([[2.]], dtype=float32), array([[1.]], dtype=float32))
+    """
+    sizes = _onnx_row(X, axis, epsilon)
+    stash = _check.onnx_stash(stash_type)
+    weight = _check.onnx_broadcast("Scale", Scale, sizes)
+    bias = None if B is None else _check.onnx_broadcast("B", B, sizes)
+    y, batch = Rows(math.prod(sizes)).forward(X, weight, bias, epsilon)
+    kept = (*X.shape[: X.ndim - len(sizes)], *[1] * len(sizes))
+    rstd = core.rstd(batch.var, epsilon)
+    return y, batch.mean.reshape(kept).astype(stash), rstd.reshape(kept).astype(stash)
+
+
+def RMSNormalization(
+    X: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Array:
+    """ONNX's RMSNormalization, with ONNX's names.
+
+    ``Y = X / sqrt(mean(X²) + epsilon) · scale``, where the mean is over the axes from `axis` on.
+
+    Parameters
+    ----------
+    X : ndarray of float16, bfloat16, float32 or float64
+    scale : ndarray of any of these dtypes
+        It broadcasts to the axes that are normalized.
+    axis : int, default -1
+        The first axis that is normalized.
+    epsilon : float, default 1e-5
+        Added to the mean square; at least 0.
+    stash_type : int, default 1
+        1 or 11; the arithmetic does not depend on it.
+
+    Returns
+    -------
+    ndarray
+        X's shape and dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or an attribute is not as above.
+
+    References
+    ----------
+    ONNX operators, RMSNormalization, version 23,
+    https://onnx.ai/onnx/operators/onnx__RMSNormalization.html
+
+    Examples
+    --------
+    >>> RMSNormalization(np.array([[3.0, 4.0, 0.0, 0.0]]), np.ones(4), epsilon=0.0)
+    array([[1.2, 1.6, 0. , 0. ]])
+    """
+    sizes = _onnx_row(X, axis, epsilon)
+    _check.onnx_stash(stash_type)
+    weight = _check.onnx_broadcast("scale", scale, sizes)
+    return Rows(math.prod(sizes), about_zero=True).forward(X, weight, None, epsilon)[0]
+
+
+def GroupNormalization(
+    X: Array,
+    scale: Array,
+    bias: Array,
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+    stash_type: int = 1,
+    opset: int = 21,
+) -> Array:
+    """ONNX's GroupNormalization, with ONNX's names.
+
+    ``Y = (X - mean) / sqrt(var + epsilon) · scale + bias``, where mean and var (biased) are those
+    of C / num_groups adjoining channels of a sample.
+
+    Parameters
+    ----------
+    X : ndarray of float16, bfloat16, float32 or float64, shape (N, C, D1, ..., Dn)
+    scale, bias : ndarray of any of these dtypes, shape (C,)
+        Before opset 21 their shape is (num_groups,).
+    num_groups : int
+        Divides C.
+    epsilon : float, default 1e-5
+        Added to the variance; at least 0.
+    stash_type : int, default 1
+        1 or 11; the arithmetic does not depend on it.
+    opset : int, default 21
+        From 18 to 21.
+
+    Returns
+    -------
+    ndarray
+        X's shape and dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or an attribute is not as above.
+
+    References
+    ----------
+    ONNX operators, GroupNormalization, versions 18 and 21,
+    https://onnx.ai/onnx/operators/onnx__GroupNormalization.html
+
+    Examples
+    --------
+    >>> X, one, zero = np.array([[1.0, 3.0, 10.0, 30.0]]), np.ones(4), np.zeros(4)
+    >>> GroupNormalization(X, one, zero, num_groups=2, epsilon=0.0)
+    array([[-1.,  1., -1.,  1.]])
+    """
+    _, channels = _check.channels_of(X, 1, "X")
+    _check.channel_groups(num_groups, channels)
+    _check.eps(epsilon, "epsilon")
+    _check.onnx_stash(stash_type)
+    each = _check.onnx_group_repeats(opset, num_groups, channels)
+    weight, shift = (
+        np.repeat(_onnx_vector(name, values, channels // each), each)
+        for name, values in (("scale", scale), ("bias", bias))
+    )
+    return Groups(int(num_groups), 1).forward(X, weight, shift, epsilon)[0]
+
+
+def InstanceNormalization(input: Array, scale: Array, B: Array, *, epsilon: float = 1e-5) -> Array:
+    """ONNX's InstanceNormalization, with ONNX's names.
+
+    ``output = (input - mean) / sqrt(var + epsilon) · scale + B``, where mean and var (biased) are
+    those of one channel of one sample.
+
+    Parameters
+    ----------
+    input : ndarray of float16, bfloat16, float32 or float64, shape (N, C, D1, ..., Dn)
+    scale, B : ndarray of any of these dtypes, shape (C,)
+    epsilon : float, default 1e-5
+        Added to the variance; at least 0.
+
+    Returns
+    -------
+    ndarray
+        input's shape and dtype.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A dtype, a shape or epsilon is not as above.
+
+    References
+    ----------
+    ONNX operators, InstanceNormalization, versions 6 and 22,
+    https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html
+
+    Examples
+    --------
+    >>> InstanceNormalization(np.array([[[1.0, 3.0]]]), np.ones(1), np.zeros(1), epsilon=0.0)
+    array([[[-1.,  1.]]])
+    """
+    _, channels = _check.channels_of(input, 1, "input")
+    _check.eps(epsilon, "epsilon")
+    weight, bias = _onnx_vector("scale", scale, channels), _onnx_vector("B", B, channels)
+    return Groups(None, 1).forward(input, weight, bias, epsilon)[0]
+
+
+def _onnx_row(X: Array, axis: int, epsilon: float) -> tuple[int, ...]:
+    """Check X, axis and epsilon; the lengths of the axes that are normalized."""
+    _check.data_of_any_rank(X, "X")
+    _check.eps(epsilon, "epsilon")
+    return X.shape[_check.axis_of(axis, X.ndim) :]
+
+
+def _onnx_vector(name: str, values: Array, length: int) -> Array:
+    _check.onnx_floating(name, values)
+    _check.shape(name, values, (length,))
+    return _widened(values)
 
 
 def _widened(values: Array) -> Array:

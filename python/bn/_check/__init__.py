@@ -15,3 +15,4 @@ from bn._check.nn import *  # noqa: F403
 from bn._check.onnx import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
+from bn._check.samples import *  # noqa: F403

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, eps, finite, floating, integer, is_half, shape
+from bn._check.base import Array, eps, finite, floating, integer, is_half, is_integer, shape
 from bn._check.nn import rank_at_least
 
 ONE_DTYPE = {  # for each opset from which it holds: the groups of inputs that share a dtype
@@ -68,3 +68,36 @@ def onnx_dtype(name: str, a: Array, other_name: str, other: Array, opset: int) -
         raise TypeError(
             f"{name} must be {other.dtype} as {other_name} in opset {opset}, got {a.dtype}"
         )
+
+
+def onnx_floating(name: str, value: object) -> None:
+    """Check a tensor that may have any of the dtypes of ONNX's normalizations."""
+    if not is_half(value):
+        floating(name, value, "float16, bfloat16, float32 or float64")
+
+
+def onnx_stash(value: object) -> type:
+    """Check ONNX's number of the dtype of statistics; return the dtype."""
+    if not is_integer(value) or value not in (1, 11):
+        raise ValueError(f"stash_type must be 1 (float32) or 11 (float64), got {value!r}")
+    return np.float32 if value == 1 else np.float64
+
+
+def onnx_broadcast(name: str, value: Any, sizes: tuple[int, ...]) -> Array:
+    """Check a tensor that broadcasts to a row; return it so, in float64."""
+    onnx_floating(name, value)
+    try:
+        whole = np.broadcast_to(value, sizes)
+    except ValueError:
+        raise ValueError(f"{name} must broadcast to {sizes}, got shape {value.shape}") from None
+    return np.array(whole, np.float64)
+
+
+def onnx_group_repeats(opset: object, num_groups: int, channels: int) -> int:
+    """Check the opset of a group normalization; return how many channels share a scale."""
+    version = integer("opset", opset)
+    if not 18 <= version <= 21:
+        raise ValueError(
+            f"opset must be from 18 to 21 (later ones use the operator of 21), got {version}"
+        )
+    return channels // num_groups if version < 21 else 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -12,14 +12,13 @@ from bn import _check
 from bn.layers.batch_norm import BatchNorm
 from bn.layers.convention import KERAS
 from bn.layers.correction import Correction
+from bn.layers.initializers import Initializer, initial_value, initializer
 from bn.layers.regularizers import Regularizer, regularizer
 from bn.layers.renorm import Renorm
 from bn.layers.running_stats import RunningStats
 from bn.parameter import Parameter
 from bn.statistics import Stats
-from bn.types import Array, Shape
-
-Initializer = str | Callable[[Shape, np.dtype[Any]], Array]
+from bn.types import Array
 
 
 class BatchNormalization(BatchNorm):
@@ -135,13 +134,11 @@ class BatchNormalization(BatchNorm):
         self.gamma_regularizer = regularizer("gamma_regularizer", gamma_regularizer)
         self.beta_regularizer = regularizer("beta_regularizer", beta_regularizer)
         self._initializers = {
-            "bias": ("beta", beta_initializer),
-            "weight": ("gamma", gamma_initializer),
-            "running_mean": ("moving_mean", moving_mean_initializer),
-            "running_var": ("moving_variance", moving_variance_initializer),
+            "bias": initializer("beta_initializer", beta_initializer),
+            "weight": initializer("gamma_initializer", gamma_initializer),
+            "running_mean": initializer("moving_mean_initializer", moving_mean_initializer),
+            "running_var": initializer("moving_variance_initializer", moving_variance_initializer),
         }
-        for name, initializer in self._initializers.values():
-            _check.initializer(f"{name}_initializer", initializer, _NAMED)
 
     @property
     def gamma(self) -> Parameter | None:
@@ -193,11 +190,7 @@ class BatchNormalization(BatchNorm):
         return None if self.renorm is None else self.renorm.renorm_stddev
 
     def initial(self, name: str, channels: int) -> Array:
-        keras_name, initializer = self._initializers[name]
-        make = _NAMED[initializer] if isinstance(initializer, str) else initializer
-        value = np.asarray(make((channels,), self.dtype)).astype(self.dtype)
-        _check.shape(f"{keras_name}_initializer's result", value, (channels,))
-        return value
+        return initial_value(self._initializers[name], (channels,), self.dtype)
 
     def forward(
         self,
@@ -255,11 +248,3 @@ class BatchNormalization(BatchNorm):
             f"center={self.center}, scale={self.scale}{self.choices()}"
         )
         return text if self.renorm is None else f"{text}, {self.renorm.words()}"
-
-
-_NAMED: dict[str, Callable[[Shape, np.dtype[Any]], Array]] = {
-    "zeros": np.zeros,
-    "ones": np.ones,
-    "Zeros": np.zeros,
-    "Ones": np.ones,
-}
