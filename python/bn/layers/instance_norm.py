@@ -44,6 +44,8 @@ _DOC = """Instance normalization of {what}, with PyTorch's conventions.
     weight, bias : Parameter or None, shape (C,)
     running_mean, running_var : ndarray or None, shape (C,)
     num_batches_tracked : ndarray of int64 or None, shape ()
+        The number of batches. PyTorch leaves it at 0, and with ``momentum=None`` its running
+        statistics never change.
 
     Raises
     ------
