@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import family
 import machine
 import numpy as np
 import peers
@@ -33,6 +34,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few shapes, within a minute")
     parser.add_argument("--peers", help=f"some of: {','.join(peers.PEERS)} (bn, memcpy always run)")
+    parser.add_argument(
+        "--family", action="store_true", help="layer, RMS, group and instance normalization instead"
+    )
     parser.add_argument("--compile", action="store_true", help="torch.compile as well (slow)")
     parser.add_argument("--shapes", default="", metavar="REGEX", help="cases whose name matches")
     parser.add_argument("--threads", type=int, default=machine.cores(), help="for everybody")
@@ -40,6 +44,8 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of results")
     options = parser.parse_args(argv)
     options.repeat = options.repeat or (3 if options.quick else 15)
+    if options.family:
+        return options
     usual = [name for name in peers.PEERS if name != "compile"]
     names = options.peers.split(",") if options.peers else usual
     unknown = [name for name in names if name not in peers.PEERS]
@@ -107,6 +113,9 @@ def _summary(values: list[float]) -> dict[str, float]:
 def main() -> None:
     """Run, print, and write kernels.json and kernels.png."""
     options = arguments()
+    if options.family:
+        family.run(options.threads, options.repeat, options.shapes)
+        return
     begin, usage = time.perf_counter(), machine.Usage()
     result = {
         "machine": machine.describe(options.threads, options.peers),
