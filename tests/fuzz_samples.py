@@ -18,7 +18,7 @@ from fuzz_arrays import (
 from fuzz_law import Case, close, entries, wide
 
 import bn
-from bn import onnx
+from bn import nn, onnx
 
 TABLE = {}
 fuzzed = entries(TABLE)
@@ -289,3 +289,22 @@ def onnx_groups(draw):
         draw, X=BAD_TENSOR, num_groups=BAD_WHOLE, stash_type=BAD_STASH,
         opset=[17, 22, None, 18.0, 10**30], **bad,
     )  # fmt: skip
+
+
+@fuzzed("WeightStandardization")
+def weight_standardization(draw):
+    features, outputs = draw.pick([2, 3, 7, 17]), draw.pick([1, 2, 5])
+    x = draw.array((draw.pick([1, 2, 5]), features), np.float64, [normal])
+    layer = nn.WeightStandardization(nn.Linear(features, outputs, rng=0, dtype=np.float64))
+    dy = draw.array((len(x), outputs), np.float64, [normal])
+    weight, bias = wide(layer.layer.weight.data), wide(layer.layer.bias.data)
+
+    def check(found):
+        rstd = 1 / np.sqrt(weight.var(1, keepdims=True) + 1e-5)
+        standardized = (weight - weight.mean(1, keepdims=True)) * rstd
+        size = np.abs(wide(x)) @ np.abs(standardized).T
+        close(found[0], wide(x) @ standardized.T + bias, size + np.abs(bias), "y")
+        close(found[1], wide(dy) @ standardized, np.abs(wide(dy)) @ np.abs(standardized), "dx")
+
+    case = Case(there_and_back(layer), {"x": x, "dy": dy}, check)
+    return case.spoil(draw, x=BAD_TENSOR[1:], dy=BAD_LIKE)

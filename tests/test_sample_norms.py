@@ -375,6 +375,35 @@ def test_the_axes_of_a_row_may_be_anywhere():
     np.testing.assert_allclose(layer(x), y)
 
 
+# ---- standardized weights ----
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(2, 3, 3, padding=1, rng=0, dtype=float), (2, 2, 5, 4)),
+        (nn.Conv2d(4, 4, 3, groups=4, bias=False, rng=0, dtype=float), (2, 4, 5, 4)),
+        (nn.Linear(6, 4, rng=0, dtype=float), (3, 6)),
+    ],
+    ids=str,
+)
+def test_a_standardized_weight_has_mean_0_and_variance_1_and_trains(layer, shape):
+    standardized = nn.WeightStandardization(layer, eps=0.0)
+    weight = standardized.standardized().weight.data.reshape(len(layer.weight.data), -1)
+    np.testing.assert_allclose(weight.mean(1), 0, atol=1e-12)
+    np.testing.assert_allclose(weight.var(1), 1)
+    x = draw(shape)
+    np.testing.assert_array_equal(standardized(x), standardized.standardized()(x))
+    assert list(standardized.state_dict()) == [f"layer.{name}" for name in layer.state_dict()]
+    gradcheck(nn.WeightStandardization(layer), x)
+    gradcheck(nn.Sequential(nn.WeightStandardization(layer), nn.Tanh()), x)
+
+
+def test_only_layers_with_a_weight_are_standardized():
+    with pytest.raises(TypeError, match="layer must be"):
+        nn.WeightStandardization(nn.ReLU())
+
+
 # ---- edges and errors ----
 
 

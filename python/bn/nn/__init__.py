@@ -16,6 +16,7 @@ from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from bn.nn.schedules import CosineAnnealingLR, StepLR
+from bn.nn.weight_standardization import WeightStandardization
 from bn.nn.winograd import winograd
 from bn.parameter import Parameter
 from bn.recording.kept import no_grad
@@ -52,6 +53,7 @@ __all__ = [
     "StepLR",
     "Tanh",
     "Value",
+    "WeightStandardization",
     "channels_last",
     "concatenate",
     "fused",
