@@ -308,3 +308,34 @@ def weight_standardization(draw):
 
     case = Case(there_and_back(layer), {"x": x, "dy": dy}, check)
     return case.spoil(draw, x=BAD_TENSOR[1:], dy=BAD_LIKE)
+
+
+@fuzzed(
+    "layer_norm_double_backward", "rms_norm_double_backward", "group_norm_double_backward"
+)  # fmt: skip
+def sample_double_backward(draw):
+    """A penalty Σ dx² / 2 is of degree 2 in dy, whatever else its gradients are."""
+    x = draw.array(
+        (draw.pick([1, 2, 3]), draw.pick([2, 4, 8]), draw.pick([1, 3, 5])), np.float64, [normal]
+    )
+    dy = draw.array(x.shape, np.float64, [normal])
+    kind, length = draw.pick(["layer", "rms", "group"]), x.shape[-1]
+    layer = {
+        "layer": lambda: bn.LayerNorm(length, dtype=np.float64),
+        "rms": lambda: bn.RMSNorm(length, 1e-5, dtype=np.float64),
+        "group": lambda: bn.GroupNorm(2, x.shape[1], dtype=np.float64),
+    }[kind]()
+    with_parameters(draw, layer)
+    layer(x)
+    ddx = layer.backward(dy)
+    values = {"ddx": ddx, "ddweight": None, "dy": dy, "x": x, "weight": layer.weight.data}
+    values |= {"num_groups": 2} if kind == "group" else {"normalized_shape": length}
+    values |= {"eps": 1e-5} | ({} if kind == "rms" else {"ddbias": None})
+    size = np.sum(ddx**2)
+
+    def check(found):
+        close(np.sum(found[0] * dy), size, size + 1e-9, "ddy", 1e4)
+
+    case = Case(getattr(bn, f"{kind}_norm_double_backward"), values, check)
+    bad_eps = [eps for eps in BAD_EPS if eps is not None]
+    return case.spoil(draw, dy=BAD_LIKE, ddx=BAD_LIKE[1:], weight=BAD_PARAMETER, eps=bad_eps)

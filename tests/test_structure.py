@@ -37,6 +37,7 @@ LEVELS = [
         "parameter",
         "recording",
         "rows",
+        "sample_double_backward",
         "statistics",
         "summary",
         "table",

@@ -57,6 +57,11 @@ from bn.parameter import Parameter
 from bn.recording.compiled import Compiled
 from bn.recording.in_place import check_inputs
 from bn.rows import layer_norm, rms_norm
+from bn.sample_double_backward import (
+    group_norm_double_backward,
+    layer_norm_double_backward,
+    rms_norm_double_backward,
+)
 from bn.statistics import BackwardSums, Stats
 from bn.tools import Folded, LayerReport, Report, compile, fold, fold_arrays, recalibrate, report
 
@@ -106,8 +111,10 @@ __all__ = [
     "freeze",
     "get_num_threads",
     "group_norm",
+    "group_norm_double_backward",
     "instance_norm",
     "layer_norm",
+    "layer_norm_double_backward",
     "memory",
     "merge",
     "no_stat_update",
@@ -119,6 +126,7 @@ __all__ = [
     "recalibrate",
     "report",
     "rms_norm",
+    "rms_norm_double_backward",
     "set_num_threads",
     "show_config",
     "stats",
