@@ -143,7 +143,7 @@ def nonfinite_skipped(layer: str, channels: Array, dtype: np.dtype[Any]) -> str:
 def few_values(layer: str, few: float, limit: int) -> str:
     return (
         f"{layer} trains on {few:g} values in a channel; below {limit} the statistics are mostly "
-        "noise: use larger batches, bn.accumulate, batch renormalization or bn.freeze"
+        "noise: use larger batches, bn.accumulate, batch renormalization, bn.freeze or bn.GroupNorm"
     )
 
 

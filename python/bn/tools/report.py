@@ -59,8 +59,8 @@ KINDS = {
     "few values": (
         f"fewer than {FEW_VALUES} values per channel",
         "batches of this size are noisy to train with: take larger ones, take several as one "
-        "(bn.accumulate), use batch renormalization (renorm=True) or freeze the statistics "
-        "(bn.freeze)",
+        "(bn.accumulate), use batch renormalization (renorm=True), freeze the statistics "
+        "(bn.freeze) or use bn.GroupNorm, which does not depend on the batch",
     ),
     "tiny weight": (
         f"channels have |weight| below {TINY_WEIGHT:g}",
