@@ -16,6 +16,8 @@ from bn.nn import conv_direct
 
 F32 = np.float32
 IMAGES, VECTORS = (4, 6, 7), (12,)  # one sample: (C, H, W); features
+SEQUENCES = (6, 7)  # steps, features
+RETURNS = {"return_state": False, "batch_first": True, "rng": 0}
 
 
 def conv(channels, *rest, **options):
@@ -50,6 +52,9 @@ LAYERS = {
     "Linear": (lambda: nn.Linear(12, 5, rng=0), VECTORS),
     "Linear of many outputs": (lambda: nn.Linear(12, 70, rng=0), VECTORS),
     "Linear on the last of four axes": (lambda: nn.Linear(7, 5, rng=0), IMAGES),
+    "LSTM": (lambda: nn.LSTM(7, 5, 2, bidirectional=True, **RETURNS), SEQUENCES),
+    "GRU": (lambda: nn.GRU(7, 5, **RETURNS), SEQUENCES),
+    "RNN": (lambda: nn.RNN(7, 5, return_sequences=False, **RETURNS), SEQUENCES),
     "Flatten": (nn.Flatten, IMAGES),
     "ReLU": (nn.ReLU, IMAGES),
     "ReLU6": (nn.ReLU6, IMAGES),
@@ -77,7 +82,7 @@ LAYERS = {
 # BLAS adds in an order that may follow the memory of x, as does a linear layer that flattens. So
 # does batch normalization, where the axes lie in another order. What the other kernels compute is
 # the same to the last bit.
-ROUNDED = ("Linear of many outputs", "Sequential")
+ROUNDED = ("Linear of many outputs", "Sequential", "LSTM", "GRU", "RNN")
 if not conv_direct.FAST:  # convolutions use BLAS too
     ROUNDED += ("Conv2d", "Linear", "Residual with a shortcut")
 

@@ -94,6 +94,7 @@ class Module:
     training: bool = True
     buffer_names: ClassVar[tuple[str, ...]] = ()
     state_names: ClassVar[Mapping[str, str]] = {}
+    takes_integers: ClassVar[bool] = False  # whether x holds integers, as that of an embedding
     takes_unflattened: ClassVar[bool] = False  # whether forward has an argument `flatten`
     records: ClassVar[bool] = False  # whether it is a model: forward without backward
     fuses: ClassVar[bool] = False  # whether it can be computed with other layers, in one pass
@@ -325,6 +326,10 @@ class Module:
             return output_shape(self, input_shape)
         _check.own_output_shape(self, Module.forward)
         return input_shape
+
+    def further_shapes(self, shape: Shape) -> list[Shape]:
+        """The shapes of a layer's outputs behind the first, for x of this shape with all axes."""
+        return []
 
     def build(self, input_shape: Shape) -> None:
         """Create the parameters that depend on the input's shape (without the batch axis)."""
