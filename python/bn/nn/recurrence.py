@@ -124,7 +124,8 @@ def run(
     Examples
     --------
     >>> one = np.ones((1, 1))
-    >>> passed = run("rnn_relu", np.ones((3, 1, 1)), Weights(one, one, None, None), [one], None, False)
+    >>> weights = Weights(one, one, None, None)
+    >>> passed = run("rnn_relu", np.ones((3, 1, 1)), weights, [one], None, False)
     >>> passed.h.ravel()
     array([1., 2., 3., 4.])
     """
@@ -147,11 +148,12 @@ def run(
         for t in passed.order():
             before, after = (t + 1, t) if reverse else (t, t + 1)
             np.matmul(h[before, own], transposed, out=product)
-            tensors = (gates[t, own], product, h[before, own], h[after, own])
+            more: tuple[Array, ...] = ()
             if c is not None:
-                tensors = (*tensors, c[before, own], c[after, own])
+                more = (c[before, own], c[after, own])
             elif inner is not None:
-                tensors = (*tensors, inner[t, own], inner_bias)
+                more = (inner[t, own], inner_bias)
+            tensors = (gates[t, own], product, h[before, own], h[after, own], *more)
             passed.step(kernel, t, tensors, begin, end)
 
     _in_parts(part, passed)
@@ -196,7 +198,8 @@ def run_back(passed: Pass, dy: Array, dstates: Sequence[Array], wanted: bool) ->
     Examples
     --------
     >>> one, zero = np.ones((1, 1)), np.zeros((1, 1))
-    >>> passed = run("rnn_relu", np.ones((3, 1, 1)), Weights(one, one, None, None), [one], None, False)
+    >>> weights = Weights(one, one, None, None)
+    >>> passed = run("rnn_relu", np.ones((3, 1, 1)), weights, [one], None, False)
     >>> found = run_back(passed, np.ones((3, 1, 1)), [zero], True)
     >>> found.x.ravel(), found.states[0], found.weights[0]
     (array([3., 2., 1.]), array([[3.]]), array([[6.]]))
@@ -211,14 +214,13 @@ def run_back(passed: Pass, dy: Array, dstates: Sequence[Array], wanted: bool) ->
         own = slice(begin, end)
         for t in reversed(passed.order()):
             before, after = (t + 1, t) if passed.reverse else (t, t + 1)
-            tensors = (gates[t, own], through[own], product[own], dy[t, own])
+            more: tuple[Array, ...] = (passed.h[after, own],)
             if passed.c is not None:
                 more = (passed.c[before, own], passed.c[after, own], dc[own])
             elif passed.inner is not None:
                 more = (passed.h[before, own], passed.inner[t, own], dproduct[t, own])
-            else:
-                more = (passed.h[after, own],)
-            passed.step(f"{kernel}_gradient", t, (*tensors, *more), begin, end)
+            tensors = (gates[t, own], through[own], product[own], dy[t, own], *more)
+            passed.step(f"{kernel}_gradient", t, tensors, begin, end)
             np.matmul(dproduct[t, own], weights.hh, out=product[own])
 
     _in_parts(part, passed)

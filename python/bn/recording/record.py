@@ -97,7 +97,7 @@ class Call:
         return any([parameter.trainable for parameter in (*self.parameters, *inside)])
 
     def with_others(self, dy: Array | None, gradients: dict[int, Array]) -> Any:
-        """The gradients of all outputs, zeros for those that nothing needs; None if nothing does."""
+        """The gradients of all outputs, zeros for those not needed; None if none is needed."""
         dys = [dy, *(gradients.pop(number, None) for number in self.others)]
         if all(each is None for each in dys):
             return None
@@ -166,7 +166,7 @@ class Record:
                 for name in self.options:
                     if name not in self.used:
                         raise _check.option_not_taken(type(self.model).__name__, name)
-                array = y.array
+                array: Array = y.array
                 if setting.get() is not None:
                     self._sum_what_waited()
             except Exception as error:
