@@ -324,6 +324,24 @@ def test_an_output_that_was_changed_in_place_is_an_error():
         layer.backward(y)
 
 
+def test_a_classifier_of_texts_learns_which_word_was_in_a_text(rng):
+    model = nn.models.text_classifier(9, 2, 8, 16, bidirectional=True, rng=0)
+    texts, lengths = rng.integers(1, 9, (64, 6)), rng.integers(1, 7, 64)
+    there = (texts == 3) & (np.arange(6) < lengths[:, None])
+    target = there.any(axis=1).astype(int)
+    criterion, optimizer = nn.CrossEntropyLoss(), nn.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        logits = model(texts, lengths=lengths)
+        criterion(logits, target)
+        optimizer.zero_grad()
+        model.backward(criterion.backward())
+        optimizer.step()
+    assert (logits.argmax(axis=1) == target).all()
+    assert not model.embedding.weight.data[0].any()
+    texts[np.arange(6) >= lengths[:, None]] = 0  # what is behind a text does not matter
+    np.testing.assert_array_equal(model(texts, lengths=lengths).argmax(axis=1), target)
+
+
 # ---- Embedding ----
 
 
