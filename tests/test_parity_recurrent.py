@@ -136,3 +136,24 @@ def test_embedding_equals_pytorchs(torch, padding_idx):
     ty.backward(torch.tensor(dy))
     assert ours.backward(dy) is None
     np.testing.assert_allclose(ours.weight.grad, theirs.weight.grad.numpy(), **LIMIT)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # Keras's get_weights causes it
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_last_output_equals_keras(keras, bidirectional):
+    x = normal(3, 6, 4, dtype=np.float32)
+    theirs = keras.layers.LSTM(5)
+    if bidirectional:
+        theirs = keras.layers.Bidirectional(theirs)
+    theirs.build(x.shape)
+    weights = [np.asarray(w) for w in theirs.get_weights()]
+    ours = nn.LSTM(
+        4, 5, batch_first=True, bidirectional=bidirectional, return_sequences=False,
+        return_state=False,
+    )  # fmt: skip
+    own = []
+    for kernel, recurrent, bias in zip(*[iter(weights)] * 3, strict=True):
+        own += [kernel.T, recurrent.T, bias, np.zeros_like(bias)]
+    ours.set_weights(own)
+    expected = keras.ops.convert_to_numpy(theirs(x))
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-4, atol=1e-6)
