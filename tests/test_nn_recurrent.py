@@ -356,6 +356,15 @@ def test_an_embedding_adds_the_gradients_of_equal_numbers():
     np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("padding_idx", [1, -4])
+def test_the_padding_of_an_embedding_is_zero_and_does_not_train(padding_idx):
+    layer, x = nn.Embedding(5, 2, padding_idx, **F64), np.arange(5)
+    assert not layer.weight.data[1].any() and layer.weight.data[[0, 2, 3, 4]].all()
+    layer(x)
+    layer.backward(np.ones((5, 2)))
+    np.testing.assert_array_equal(layer.weight.grad[:, 0], [1, 0, 1, 1, 1])
+
+
 def test_an_embedding_of_nothing_has_a_gradient_of_zeros():
     layer = nn.Embedding(5, 2, rng=0)
     y = layer(np.zeros((0, 3), int))
