@@ -283,6 +283,114 @@ def linear(draw):
     return layer_case(draw, layer, x, check, bad)
 
 
+def sigmoid_of(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def rnn_step(a, u, h, c):
+    return np.tanh(a + u), c
+
+
+def lstm_step(a, u, h, c):
+    i, f, g, o = np.split(a + u, 4, axis=1)
+    c = sigmoid_of(f) * c + sigmoid_of(i) * np.tanh(g)
+    return sigmoid_of(o) * np.tanh(c), c
+
+
+def gru_step(a, u, h, c):
+    (r, z, n), (r_u, z_u, n_u) = np.split(a, 3, axis=1), np.split(u, 3, axis=1)
+    r, z = sigmoid_of(r + r_u), sigmoid_of(z + z_u)
+    return (1 - z) * np.tanh(n + r * n_u) + z * h, c
+
+
+STEPS = {"RNN": rnn_step, "LSTM": lstm_step, "GRU": gru_step}
+
+
+def recurrent_outputs(kind, weights, x, lengths):
+    """Return the outputs of all steps of x, (T, N, C), in float64."""
+    w, u, b, b_u = weights
+    h = c = np.zeros((x.shape[1], u.shape[1]))
+    y = np.zeros((*x.shape[:2], u.shape[1]))
+    for t, step in enumerate(x):
+        new_h, new_c = STEPS[kind](step @ w.T + b, h @ u.T + b_u, h, c)
+        there = (t < lengths)[:, None]
+        h, c = np.where(there, new_h, h), np.where(there, new_c, c)
+        y[t] = np.where(there, h, 0)
+    return y
+
+
+@fuzzed(*STEPS)
+def recurrent(draw):
+    kind, batch_first = draw.pick(sorted(STEPS)), draw.pick([True, False])
+    features, hidden = draw.pick([1, 2, 7, 17]), draw.pick([1, 3, 8, 33])
+    steps, batch = draw.pick([0, 1, 2, 5]), draw.pick([0, 1, 2, 3, 9])
+    layer = getattr(nn, kind)(
+        features, hidden, batch_first=batch_first, return_state=False, rng=0, dtype=draw.pick(WIDE)
+    )
+    shape = (batch, steps, features) if batch_first else (steps, batch, features)
+    x = draw.array(shape, draw.pick(WIDE), [normal])
+    dy = draw.array((*shape[:2], hidden), x.dtype, [normal])
+    lengths = draw.rng.integers(0, steps + 1, batch)
+    weights = [wide(p.data) for p in layer.parameters()]
+
+    def outputs(x):
+        turned = wide(x).transpose(1, 0, 2) if batch_first else wide(x)
+        y = recurrent_outputs(kind, weights, turned, lengths)
+        return y.transpose(1, 0, 2) if batch_first else y
+
+    def call(x, dy, lengths):
+        y = layer(x, lengths=lengths)
+        return np.array(y), layer.backward(dy)
+
+    def check(found):
+        y, dx = found
+        largest = np.abs(wide(x)).max(initial=1) * (features + hidden)
+        close(y, outputs(x), largest, "y", 4)
+        assert dx.shape == x.shape and dx.dtype == x.dtype
+        probe, step = draw.rng.standard_normal(x.shape), 1e-5
+        moved = (outputs(wide(x) + step * probe) - outputs(wide(x) - step * probe)) / (2 * step)
+        size = np.abs(wide(dy)).sum() * largest + 1
+        found_slope = np.asarray((wide(dx) * probe).sum(), np.float32)
+        close(found_slope, (wide(dy) * moved).sum(), size, "dx", 4)
+
+    case = Case(call, {"x": x, "dy": dy, "lengths": lengths}, check)
+    case.said = (kind,)
+    bad_x = [*BAD_INPUT, *BAD_SHAPE, lambda a: a[0] if len(a) else a[..., 0]]
+    bad_lengths = [lengths + steps + 1, lengths - steps - 1, lengths.astype(float), "1", 3]
+    return case.spoil(draw, x=bad_x, dy=BAD_DY, lengths=bad_lengths if batch else ["1", 3])
+
+
+@fuzzed("Embedding")
+def embedding(draw):
+    rows, features = draw.pick([1, 2, 7, 100]), draw.pick([1, 2, 7, 33])
+    padding = draw.pick([None, 0, -1])
+    layer = nn.Embedding(rows, features, padding, rng=0, dtype=draw.pick(WIDE))
+    integers = draw.pick([np.uint8, np.int16, np.int64, np.uint64])
+    x = draw.rng.integers(0, rows, draw.shape(low=0, high=4)).astype(integers)
+    dy = draw.array((*x.shape, features), layer.weight.dtype, ROUND)
+    table = wide(layer.weight.data)
+
+    def check(found):
+        y, dx = found
+        np.testing.assert_array_equal(y, table[x.astype(int)])
+        assert dx is None and y.dtype == layer.weight.dtype
+        expected, size = np.zeros(table.shape), np.zeros(table.shape)
+        np.add.at(expected, x.astype(int), wide(dy))
+        np.add.at(size, x.astype(int), np.abs(wide(dy)))
+        if padding is not None:
+            expected[padding] = 0
+        close(layer.weight.grad, expected, size * 4 + 1e-300, "gradient of weight", 4)
+
+    bad_x = [
+        lambda a: a.astype(float), lambda a: a.astype(bool), lambda a: a.astype(object),
+        lambda a: a.tolist(), lambda a: None, lambda a: "text", lambda a: 1j,
+        lambda a: np.full((2, 2), rows), lambda a: np.full(3, -1),
+        lambda a: np.ma.masked_array(np.zeros(2, int), True),
+    ]  # fmt: skip
+    case = Case(there_and_back(layer), {"x": x, "dy": dy}, check, said=("Embedding",))
+    return case.spoil(draw, x=bad_x, dy=BAD_DY if x.ndim else BAD_TENSOR)
+
+
 def loss_case(draw, criterion, arguments, check, **bad):
     def call(**given):
         return criterion(*given.values()), criterion.backward()

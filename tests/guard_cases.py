@@ -362,6 +362,29 @@ def linear_cases(full):
                 yield text, there_and_back(layer, filled((rows, features), dtype))
 
 
+RECURRENT = [
+    ("RNN", nn.RNN, {}),
+    ("RNN relu", nn.RNN, {"nonlinearity": "relu"}),
+    ("LSTM", nn.LSTM, {"num_layers": 2, "dropout": 0.5}),
+    ("GRU", nn.GRU, {"bidirectional": True}),
+]
+
+
+def recurrent_cases(full):
+    """Yield recurrent layers whose states end anywhere in a vector, and an embedding."""
+    for dtype in (SINGLE, DOUBLE):
+        for hidden in range(1, 71) if full else FEW:
+            for name, kind, options in RECURRENT:
+                layer = kind(3, hidden, **options, return_state=False, rng=0, dtype=dtype)
+                text = f"{name} of {hidden}, {np.dtype(dtype)}"
+                yield text, there_and_back(layer, filled((3, 2, 3), dtype))
+                padded = there_and_back(layer, filled((3, 2, 3), dtype), lengths=[1, 2])
+                yield f"{text}, padded", padded
+            embedding = nn.Embedding(5, hidden, rng=0, dtype=dtype)
+            numbers = np.arange(hidden) % 5
+            yield f"Embedding of {hidden}, {np.dtype(dtype)}", there_and_back(embedding, numbers)
+
+
 def networks(channels, dtype):
     """Yield small models, whose layers are fused where they can be."""
     conv = nn.Conv2d(3, channels, 3, padding=1, rng=0, dtype=dtype)
@@ -397,6 +420,7 @@ GROUPS = [
     convolution_cases,
     pooling_cases,
     linear_cases,
+    recurrent_cases,
     network_cases,
 ]
 

@@ -28,6 +28,10 @@ def everything():
     y = np.asarray(model(normal(2, 3, 9, 11, dtype=np.float32)))
     total += float(y.sum()) + float(model.backward(np.ones_like(y)).sum())
     nn.Adam(model.parameters()).step()
+    for kind in (nn.RNN, nn.LSTM, nn.GRU):
+        recurrent = kind(3, 5, return_state=False, rng=0)
+        y = recurrent(normal(3, 2, 3, dtype=np.float32), lengths=[3, 1])
+        total += float(y.sum()) + float(recurrent.backward(np.ones_like(y)).sum())
     return total + sum(float(p.data.sum()) for p in model.parameters())
 
 

@@ -16,6 +16,8 @@ from bn.nn import conv_direct
 
 F32 = np.float32
 IMAGES, VECTORS = (4, 6, 7), (12,)  # one sample: (C, H, W); features
+SEQUENCES = (6, 7)  # steps, features
+RETURNS = {"return_state": False, "batch_first": True, "rng": 0}
 
 
 def conv(channels, *rest, **options):
@@ -50,6 +52,9 @@ LAYERS = {
     "Linear": (lambda: nn.Linear(12, 5, rng=0), VECTORS),
     "Linear of many outputs": (lambda: nn.Linear(12, 70, rng=0), VECTORS),
     "Linear on the last of four axes": (lambda: nn.Linear(7, 5, rng=0), IMAGES),
+    "LSTM": (lambda: nn.LSTM(7, 5, 2, bidirectional=True, **RETURNS), SEQUENCES),
+    "GRU": (lambda: nn.GRU(7, 5, **RETURNS), SEQUENCES),
+    "RNN": (lambda: nn.RNN(7, 5, return_sequences=False, **RETURNS), SEQUENCES),
     "Flatten": (nn.Flatten, IMAGES),
     "ReLU": (nn.ReLU, IMAGES),
     "ReLU6": (nn.ReLU6, IMAGES),
@@ -77,7 +82,7 @@ LAYERS = {
 # BLAS adds in an order that may follow the memory of x, as does a linear layer that flattens. So
 # does batch normalization, where the axes lie in another order. What the other kernels compute is
 # the same to the last bit.
-ROUNDED = ("Linear of many outputs", "Sequential")
+ROUNDED = ("Linear of many outputs", "Sequential", "LSTM", "GRU", "RNN")
 if not conv_direct.FAST:  # convolutions use BLAS too
     ROUNDED += ("Conv2d", "Linear", "Residual with a shortcut")
 
@@ -223,7 +228,12 @@ WRONG_CHANNELS = [
     ((2, 6, 7, 4), "{} takes 4 channels on axis 1, got shape (2, 6, 7, 4)"),
 ]
 LAST = ((4, 6, 7), "{} takes images of shape (N, H, W, C), got shape (4, 6, 7)")
+WRONG_SEQUENCES = [
+    ((3, 7), "{} takes sequences of shape (N, T, 7), got shape (3, 7)"),
+    ((3, 6, 8), "{} takes sequences of shape (N, T, 7), got shape (3, 6, 8)"),
+]
 WRONG_SHAPES = {
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), WRONG_SEQUENCES),
     "Conv2d": [*WRONG_IMAGES, *WRONG_CHANNELS],
     "Conv2d in groups": [
         *WRONG_CHANNELS,
@@ -317,6 +327,7 @@ def test_every_layer_that_does_not_take_all_shapes_is_asked_for_a_wrong_one():
     public = {kind for kind in vars(nn).values() if isinstance(kind, type)}
     layers = {kind.__name__ for kind in public if issubclass(kind, nn.Module)}
     layers -= {"Module", "ModuleList", "ModuleDict", "Identity"}  # which compute nothing
+    layers -= {"Embedding"}  # which takes integers of any shape
     walked = {type(build()).__name__ for build, _ in LAYERS.values()}
     assert walked == layers | {"BatchNorm2d"}
     asked = {type(LAYERS[name][0]()).__name__ for name in WRONG_SHAPES}

@@ -125,7 +125,18 @@ def test_states_have_the_known_names_and_models_the_known_number_of_parameters(n
 
 def test_every_function_that_makes_a_model_is_tested():
     functions = {name for name in models.__all__ if name[0].islower()}
-    assert functions == {name for name in NAMES if name[0].islower()}
+    assert functions == {name for name in NAMES if name[0].islower()} | {"text_classifier"}
+
+
+def test_a_classifier_of_texts_has_these_names_and_shapes():
+    model = models.text_classifier(50, 3, 8, 16, bidirectional=True, rng=0)
+    lstm = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+    names = [f"lstm.{name}{end}" for end in ("", "_reverse") for name in lstm]
+    expected = ["embedding.weight", *names, *linear("norm"), *linear("head")]
+    assert [path for path, _ in model.named_state()] == expected
+    directions = 2 * (64 * 8 + 64 * 16 + 2 * 64)
+    assert parameters(model) == 50 * 8 + directions + 2 * 32 + 32 * 3 + 3
+    assert model.output_shape((7,)) == (3,)
 
 
 # ---- shapes ----

@@ -10,10 +10,18 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_elementwise_kernels:
         bn_elementwise_kernel relu, relu_dx, leaky_relu, sigmoid_dx, tanh_dx, add
         bn_elementwise_kernel dropout, masked, sgd, sgd_momentum, adam
+    ctypedef struct bn_step:
+        ptrdiff_t rows, hidden
+        const uint8_t *active
+    ctypedef void (*bn_step_kernel)(void *const *tensor, const bn_step *step)
+    ctypedef struct bn_recurrent_kernels:
+        bn_step_kernel rnn_tanh, rnn_tanh_gradient, rnn_relu, rnn_relu_gradient
+        bn_step_kernel lstm, lstm_gradient, gru, gru_gradient
     ctypedef struct bn_kernels:
         const bn_conv_kernels *convolution
         const bn_pool_kernels *pooling
         const bn_elementwise_kernels *elementwise
+        const bn_recurrent_kernels *recurrent
     ctypedef struct bn_isa:
         const char *name
         const bn_kernels *float32

@@ -188,6 +188,8 @@ ALWAYS_INLINE NAME(vec) NAME(z_of)(const loop_kind kind, NAME(vec) xm, NAME(vec)
 #include "pool_body.h"
 
 #include "elementwise_body.h"
+
+#include "recurrent_body.h"
 #endif
 
 static const bn_kernels NAME(table) = {
@@ -206,6 +208,7 @@ static const bn_kernels NAME(table) = {
     .convolution = &NAME(conv_table),
     .pooling = &NAME(pool_table),
     .elementwise = &NAME(elementwise_table),
+    .recurrent = &NAME(recurrent_table),
 #endif
 };
 

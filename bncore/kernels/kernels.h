@@ -270,6 +270,41 @@ typedef struct {
     bn_elementwise_kernel adam;         /* p, m, v, grad; bn_adam */
 } bn_elementwise_kernels;
 
+/* ---- recurrent layers ---- */
+
+/* The sequences of a batch at one step. */
+typedef struct {
+    ptrdiff_t rows, hidden; /* sequences, and hidden values of each */
+    const uint8_t *active;  /* for each sequence, whether it has this step; NULL: all have it */
+} bn_step;
+
+/* Tensors have a row for each sequence, without gaps; those of gates and products have 4, 3 or 1 times
+   `hidden` values in a row, for the gates one after the other, all others `hidden`. */
+typedef void (*bn_step_kernel)(void *const *tensor, const bn_step *step);
+
+/* What a step of a recurrent layer does beside its products. `gate` comes with W x + b and `product` is
+   U h0, for the state h0 before the step; the state after it is h. A sequence that does not have the step
+   keeps its state.
+
+     RNN   h = tanh(gate + product), or relu
+     LSTM  i, f, o = sigmoid(gate + product), g = tanh(gate + product), in the order i, f, g, o;
+           c = f c0 + i g, h = o tanh(c)
+     GRU   r, z = sigmoid(gate + product), q = product + bias, n = tanh(gate + r q), in the order r, z, n;
+           h = (1 - z) n + z h0
+
+   The gates of LSTM and GRU become i, f, g, o and r, z, n. Backward, they become their gradients.
+   dy is the gradient of h as an output; that of h as a state comes in two parts, `through` + `product`,
+   where the product is that of the step behind this one. `through` becomes what reaches h0 without a
+   product, and dc, the gradient of c, that of c0. */
+typedef struct {
+    bn_step_kernel rnn_tanh, rnn_relu; /* gate, product, h0, h */
+    bn_step_kernel rnn_tanh_gradient, rnn_relu_gradient; /* dgate, through, product, dy, h */
+    bn_step_kernel lstm;               /* gate, product, h0, h, c0, c */
+    bn_step_kernel lstm_gradient;      /* gate, through, product, dy, c0, c, dc */
+    bn_step_kernel gru;                /* gate, product, h0, h, q, bias */
+    bn_step_kernel gru_gradient;       /* gate, through, product, dy, h0, q, dproduct */
+} bn_recurrent_kernels;
+
 /* ---- tables ---- */
 
 /* The kernels of one dtype. In stats, reduce, normalize and gradient, the first element of each
@@ -316,6 +351,7 @@ typedef struct {
     const bn_conv_kernels *convolution;
     const bn_pool_kernels *pooling;
     const bn_elementwise_kernels *elementwise;
+    const bn_recurrent_kernels *recurrent;
 } bn_kernels;
 
 /* The kernels of one instruction set. */

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 COLLECTIONS = (list, tuple, dict, set)  # in which layers would not be found
-Hook = Callable[["Module", tuple[Any, ...], Array], object]
+Hook = Callable[["Module", tuple[Any, ...], Any], object]
 
 
 class Module:
@@ -36,7 +36,9 @@ class Module:
     adds those of its parameters to their `grad`.
 
     A *layer* computes on arrays, and defines both `forward` and `backward`: it keeps what its
-    backward pass needs with `keep`, and `backward` gets it with `take`.
+    backward pass needs with `keep`, and `backward` gets it with `take`. It may return a tuple of
+    arrays. Then `keep` and `take` get the first one, or its gradient, `further_shapes` tells the
+    shapes of the others, and `backward` gets a tuple of gradients, zeros for those not needed.
 
     A *model* defines `forward` alone, by calls of layers and other models. These calls are
     recorded, and the backward pass goes through them. What flows in such a forward is a
@@ -94,6 +96,7 @@ class Module:
     training: bool = True
     buffer_names: ClassVar[tuple[str, ...]] = ()
     state_names: ClassVar[Mapping[str, str]] = {}
+    takes_integers: ClassVar[bool] = False  # whether x holds integers, as that of an embedding
     takes_unflattened: ClassVar[bool] = False  # whether forward has an argument `flatten`
     records: ClassVar[bool] = False  # whether it is a model: forward without backward
     fuses: ClassVar[bool] = False  # whether it can be computed with other layers, in one pass
@@ -208,7 +211,7 @@ class Module:
 
         return remove
 
-    def call_hooks(self, inputs: tuple[Any, ...], y: Array) -> None:
+    def call_hooks(self, inputs: tuple[Any, ...], y: Any) -> None:
         """Tell the forward hooks of one forward pass."""
         for hook in self.hooks:
             hook(self, inputs, y)
@@ -325,6 +328,10 @@ class Module:
             return output_shape(self, input_shape)
         _check.own_output_shape(self, Module.forward)
         return input_shape
+
+    def further_shapes(self, shape: Shape) -> list[Shape]:
+        """The shapes of a layer's outputs behind the first, for x of this shape with all axes."""
+        return []
 
     def build(self, input_shape: Shape) -> None:
         """Create the parameters that depend on the input's shape (without the batch axis)."""

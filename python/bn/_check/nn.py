@@ -314,3 +314,66 @@ def parameter(name: str, value: object, kind: type) -> None:
             f"{name} must be a Parameter or None, got {type(value).__name__} "
             "(its values are set by layer.weight[...] = array)"
         )
+
+
+# ---- embeddings and recurrent layers ----
+
+
+def padding_idx(value: object, count: int) -> int | None:
+    """Check the number of a row; return it, counted from the front."""
+    if value is None:
+        return None
+    if not is_integer(value) or not -count <= value < count:
+        raise ValueError(
+            f"padding_idx must be None or between {-count} and {count - 1}, got {value!r}"
+        )
+    return int(value) % count
+
+
+def row_numbers(name: str, x: object, count: int) -> None:
+    x = plain_array(name, x)
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"{name} must hold integers, got {x.dtype}")
+    if x.size and not 0 <= int(x.min()) <= int(x.max()) < count:
+        raise ValueError(
+            f"{name} must be between 0 and {count - 1}, got {int(x.min())} to {int(x.max())}"
+        )
+
+
+def sequences(layer: str, x: Array, batch_first: bool, features: int) -> None:
+    layout = f"(N, T, {features})" if batch_first else f"(T, N, {features})"
+    if x.ndim != 3 or x.shape[2] != features:
+        raise ValueError(f"{layer} takes sequences of shape {layout}, got shape {x.shape}")
+
+
+def sequence_shape(layer: str, shape: tuple[int, ...], features: int) -> None:
+    if not isinstance(shape, (tuple, list)) or len(shape) != 2 or shape[1] != features:
+        raise ValueError(
+            f"{layer} takes sequences of {features} features, inputs of shape (T, {features}), "
+            f"or (N, {features}) without batch_first, got {shape}"
+        )
+
+
+def nonlinearity(value: object) -> None:
+    if not isinstance(value, str) or value not in ("tanh", "relu"):
+        raise ValueError(f"nonlinearity must be 'tanh' or 'relu', got {value!r}")
+
+
+def state_count(layer: str, got: int, expected: int) -> None:
+    if got != expected:
+        what = "one array" if expected == 1 else "a pair (h_0, c_0)"
+        raise ValueError(f"hx of {layer} must be {what}, got {got}")
+
+
+def initial_state(name: str, state: object, expected: tuple[int, ...], dtype: Any) -> None:
+    array = floating(name, state)
+    shape(name, array, expected)
+    if array.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, as x, got {array.dtype}")
+
+
+def dstate_count(layer: str, got: int, most: int) -> None:
+    if got > most:
+        raise ValueError(
+            f"dy of {layer} must have the gradients of {most} states at most, got {got}"
+        )

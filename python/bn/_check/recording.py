@@ -36,11 +36,23 @@ def operand(name: str, value: Any, dtype: np.dtype[Any]) -> Array:
     raise TypeError(f"{name} takes recorded values, arrays and numbers, got {type(value).__name__}")
 
 
-def model_input(model: str, args: tuple[Any, ...]) -> None:
+def model_input(model: Any, args: tuple[Any, ...]) -> None:
+    """Check the first argument; it may hold integers if a layer in the model takes them."""
+    name = type(model).__name__
     if not args:
-        raise TypeError(f"{model} takes an array as its first argument, got none by position")
-    if not is_half(args[0]):
-        floating(f"x of {model}", args[0])
+        raise TypeError(f"{name} takes an array as its first argument, got none by position")
+    if is_half(args[0]) or (holds_integers(args[0]) and takes_integers(model)):
+        return
+    floating(f"x of {name}", args[0])
+
+
+def holds_integers(x: object) -> bool:
+    return is_plain(x) and x.dtype.kind in "iu"
+
+
+def takes_integers(model: Any) -> bool:
+    """Whether a layer in the model takes them."""
+    return any(module.takes_integers for module in model.modules())
 
 
 def recorded_model(user: str, name: str, records: bool) -> None:

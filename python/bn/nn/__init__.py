@@ -7,6 +7,7 @@ from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
+from bn.nn.embedding import Embedding
 from bn.nn.flatten import Flatten
 from bn.nn.gradcheck import gradcheck
 from bn.nn.identity import Identity
@@ -15,6 +16,7 @@ from bn.nn.losses import CrossEntropyLoss, MSELoss
 from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from bn.nn.recurrent import GRU, LSTM, RNN
 from bn.nn.schedules import CosineAnnealingLR, StepLR
 from bn.nn.weight_standardization import WeightStandardization
 from bn.nn.winograd import winograd
@@ -24,6 +26,9 @@ from bn.recording.value import Value, concatenate
 from bn.recording.waiting import fused
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "SGD",
     "Adam",
     "AdamW",
@@ -33,6 +38,7 @@ __all__ = [
     "CosineAnnealingLR",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Identity",
     "LeakyReLU",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bn import _check
@@ -183,10 +184,13 @@ class Tape(Record):
 
     def _output(
         self, layer: Module, args: Sequence[Any], options: dict[str, Any], frame: Frame
-    ) -> Array:
+    ) -> Any:
         y = super()._output(layer, args, options, frame)
         arrays = [self.array_of(a) for a in args]
         self._step(layer.prepared(*arrays, **options), arrays, y)
+        if type(y) is tuple:
+            for i, part in enumerate(y):
+                self._step(itemgetter(i), [y], part)
         return y
 
     def _operate(
@@ -198,7 +202,7 @@ class Tape(Record):
         self._step(lambda *given: function(*given)[0], arrays, y)
         return y
 
-    def _step(self, function: Callable[..., Array], inputs: Sequence[Any], y: Array) -> None:
+    def _step(self, function: Callable[..., Array], inputs: Sequence[Any], y: Any) -> None:
         self._steps.append((function, tuple([self._number(a) for a in inputs]), self._new(y)))
 
     def _new(self, value: Any) -> int:

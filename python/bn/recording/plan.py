@@ -79,7 +79,7 @@ def plan(model: Module, input_shape: Shape, batch_size: int = 32) -> str:
     _check.positive_int("batch_size", batch_size)
     _check.recorded_model("plan", type(model).__name__, model.records)
     twin = copy.deepcopy(model)
-    x = np.zeros((batch_size, *shape), np.float32)
+    x = np.zeros((batch_size, *shape), np.int64 if _check.takes_integers(model) else np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         Plan(twin).run(x)  # from it, the next one knows which values several layers need
@@ -108,7 +108,7 @@ def plan(model: Module, input_shape: Shape, batch_size: int = 32) -> str:
 def moved(record: Plan, call: Call) -> int:
     """The bytes of the arrays that a call reads and writes."""
     numbers = [o for o in call.operands if type(o) is int]
-    arrays = sum(_bytes(record.values[number]) for number in (*numbers, call.output))
+    arrays = sum(_bytes(record.values[number]) for number in (*numbers, call.output, *call.others))
     layers = {id(c.layer): c.layer for c in (*call.joined, call) if c.layer is not None}
     weights = sum(p.data.nbytes for layer in layers.values() for p in layer.parameters())
     return arrays + weights + (call.waiting.extra_bytes() if call.waiting is not None else 0)

@@ -45,6 +45,10 @@ class Call:
         Those that went in.
     output : int
         The number of the value that came out.
+    others : tuple of int
+        The numbers of the other ones, of a layer that returns several arrays.
+    likes : list of (shape, dtype)
+        Of all outputs, where there are others.
     joined : tuple of Call
         The calls before this one that are computed together with it.
     waiting : Waiting or None
@@ -57,8 +61,10 @@ class Call:
         "inputs",
         "joined",
         "layer",
+        "likes",
         "name",
         "operands",
+        "others",
         "output",
         "owners",
         "parameters",
@@ -77,6 +83,8 @@ class Call:
         self.gradients: Gradients | None = None  # of an operation
         self.waiting: Waiting | None = None
         self.joined: tuple[Call, ...] = ()
+        self.others: tuple[int, ...] = ()
+        self.likes: list[tuple[Shape, np.dtype[Any]]] = []
         self.sums: list[Sum] | None = None  # of what it keeps outside of a frame
 
     @property
@@ -88,7 +96,17 @@ class Call:
         inside = [] if self.layer is None else self.layer.parameters()
         return any([parameter.trainable for parameter in (*self.parameters, *inside)])
 
-    def backward(self, dy: Array, wanted: bool) -> Sequence[Array | None]:
+    def with_others(self, dy: Array | None, gradients: dict[int, Array]) -> Any:
+        """The gradients of all outputs, zeros for those not needed; None if none is needed."""
+        dys = [dy, *(gradients.pop(number, None) for number in self.others)]
+        if all(each is None for each in dys):
+            return None
+        return tuple(
+            np.zeros(*like) if each is None else each
+            for each, like in zip(dys, self.likes, strict=True)
+        )
+
+    def backward(self, dy: Any, wanted: bool) -> Sequence[Array | None]:
         """The gradients of the operands; without `wanted`, only parameters get theirs."""
         if self.sums is not None:
             check_unchanged(self.sums)
@@ -142,13 +160,13 @@ class Record:
         with core.Transaction(), _running(self):
             self._outer = current.get()[1]  # type: ignore[index]
             try:
-                _check.model_input(type(self.model).__name__, args)
+                _check.model_input(self.model, args)
                 values = [self._input(a) if isinstance(a, np.ndarray) else a for a in args]
                 y = self.call(self.model, values, options)
                 for name in self.options:
                     if name not in self.used:
                         raise _check.option_not_taken(type(self.model).__name__, name)
-                array = y.array
+                array: Array = y.array
                 if setting.get() is not None:
                     self._sum_what_waited()
             except Exception as error:
@@ -174,8 +192,8 @@ class Record:
         self._values += 1
         return Value(self, self._values - 1, array)
 
-    def call(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
-        """Call a layer or a model on recorded values."""
+    def call(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Any:
+        """Call a layer or a model on recorded values; a layer may give a tuple of values."""
         if self.options:
             options = {**self._options_for(module), **options}
         self._failed = ()  # an exception that came before was caught
@@ -189,7 +207,8 @@ class Record:
         finally:
             self._inside.pop()
         if module.hooks and module is not self.model:  # the model tells its own when all is done
-            module.call_hooks(tuple(self.array_of(a) for a in args), y.array)
+            result = tuple(v.array for v in y) if type(y) is tuple else y.array
+            module.call_hooks(tuple(self.array_of(a) for a in args), result)
         return y
 
     def _forward(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
@@ -199,7 +218,7 @@ class Record:
         _check.recorded_output(type(module).__name__, y, Value)
         return y
 
-    def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
+    def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Any:
         """Run a layer, and record the call."""
         first = args[0] if args else None
         if layer.takes_unflattened and type(first) is Value and type(first.waiting) is Flattened:
@@ -209,9 +228,23 @@ class Record:
             if y is not None:
                 return y
         frame: Frame = {} if self.keeps else NOWHERE
-        y = self.new_value(self._output(layer, args, options, frame))
+        found = self._output(layer, args, options, frame)
+        if type(found) is tuple:
+            return self._several(layer, args, found, frame)
+        y = self.new_value(found)
         self._note_layer(layer, args, y, frame)
         return y
+
+    def _several(
+        self, layer: Module, args: Sequence[Any], arrays: tuple[Array, ...], frame: Frame
+    ) -> tuple[Value, ...]:
+        """The values of a layer that returns several arrays."""
+        values = tuple([self.new_value(array) for array in arrays])
+        call = self._note_layer(layer, args, values[0], frame)
+        if call is not None:
+            call.others = tuple([value.index for value in values[1:]])
+            call.likes = [(array.shape, array.dtype) for array in arrays]
+        return values
 
     def _note_layer(
         self, layer: Module, args: Sequence[Any], y: Value, frame: Frame
@@ -233,15 +266,14 @@ class Record:
 
     def _output(
         self, layer: Module, args: Sequence[Any], options: dict[str, Any], frame: Frame
-    ) -> Array:
+    ) -> Any:
         """What a layer computes; what it keeps goes into the frame."""
         _check.by_position(options, (Value, Parameter))
         current.set((frame, self._outer))
         try:
-            array: Array = layer.forward(*[self.array_of(a) for a in args], **options)
+            return layer.forward(*[self.array_of(a) for a in args], **options)
         finally:
             current.set((self, self._outer))
-        return array
 
     # ---- layers that are computed together ----
 
@@ -377,7 +409,7 @@ class Record:
         if not input_grad:
             return None
         dxs = [
-            gradients[number] if number in gradients else np.zeros(shape, dtype)
+            gradients[number] if number in gradients else _no_gradient(shape, dtype)
             for number, (shape, dtype) in zip(self.inputs, self._input_likes, strict=True)
         ]
         return dxs[0] if len(dxs) == 1 else tuple(dxs)
@@ -387,7 +419,9 @@ class Record:
         outer = current.get()[1]  # type: ignore[index]
         while self.calls:
             call = self.calls.pop()
-            grad = gradients.pop(call.output, None)
+            grad: Any = gradients.pop(call.output, None)
+            if call.others:
+                grad = call.with_others(grad, gradients)
             if grad is None or call.output not in needed:
                 continue
             current.set((call.frame, outer))
@@ -408,6 +442,7 @@ class Record:
         for call in self.calls:
             if not needed.isdisjoint(call.inputs) or call.trains():
                 needed.add(call.output)
+                needed.update(call.others)
         return needed
 
 
@@ -444,6 +479,11 @@ def takes_option(forward: Callable[..., Any], name: str) -> bool:
 def takes_input_grad(backward: Callable[..., Any]) -> bool:
     """Whether a layer can leave out the gradient of its input."""
     return "input_grad" in signature(backward).parameters
+
+
+def _no_gradient(shape: Shape, dtype: np.dtype[Any]) -> Gradient:
+    """That of an input that the output does not depend on; integers have none."""
+    return None if dtype.kind in "iu" else np.zeros(shape, dtype)
 
 
 def _target(operand: Any) -> int | Parameter | None:

@@ -61,17 +61,19 @@ class Trace(Record):
         visit.output_shape = y.shape[1:]
         return y
 
-    def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
+    def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Any:
         for a in args:
             self.array_of(a)  # a flattened value that waits is recorded now
         return super()._layer(layer, args, options)
 
     def _output(
         self, layer: Module, args: Sequence[Any], options: dict[str, Any], frame: Frame
-    ) -> Array:
+    ) -> Any:
         visit = self._visit(layer, args)
         visit.output_shape = layer.output_shape(visit.input_shape)
-        return zeros(visit.output_shape)
+        further = layer.further_shapes(args[0].shape)
+        y = zeros(visit.output_shape)
+        return (y, *(np.broadcast_to(np.float32(0), s) for s in further)) if further else y
 
     def _visit(self, module: Module, args: Sequence[Any]) -> Visit:
         shape, owners = tuple(args[0].shape[1:]), self._inside

@@ -1,4 +1,4 @@
-"""Models that are well known: ResNets, VGG, MobileNetV2, and the networks of tutorials.
+"""Known models: ResNets, VGG, MobileNetV2, the networks of tutorials, and a classifier of texts.
 
 Each is a class with a forward, and each but those of tutorials has a function that makes it. The
 names in the states are those of torchvision, where it has the model, so that the weights of one are
@@ -18,6 +18,7 @@ from bn.nn.models.resnet import (
     resnet50,
     resnet56,
 )
+from bn.nn.models.text import TextClassifier, text_classifier
 from bn.nn.models.tutorial import CNNWithBatchNorm, DeepCNNWithBatchNorm
 from bn.nn.models.vgg import VGG, vgg11_bn
 
@@ -31,6 +32,7 @@ __all__ = [
     "InvertedResidual",
     "MobileNetV2",
     "ResNet",
+    "TextClassifier",
     "mobilenet_v2",
     "resnet18",
     "resnet20",
@@ -38,5 +40,6 @@ __all__ = [
     "resnet34",
     "resnet50",
     "resnet56",
+    "text_classifier",
     "vgg11_bn",
 ]
