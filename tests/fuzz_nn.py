@@ -1,6 +1,7 @@
 """The fuzz's table of `bn.nn`, each entry with its answer in float64."""
 
 import copy
+import math
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from fuzz_arrays import (
     KINDS,
     WIDE,
     denormal,
+    large,
     normal,
     special,
 )
@@ -83,7 +85,37 @@ def identity(x):
     return x, np.ones(x.shape)
 
 
+normal_cdf = np.vectorize(lambda v: math.erfc(-v / math.sqrt(2)) / 2, otypes=[float])
+
+
+def gelu(x):
+    x = np.clip(x, -100, None)
+    cdf = normal_cdf(x)
+    return x * cdf, cdf + np.where(abs(x) > 100, 0, x * np.exp(-x * x / 2) / math.sqrt(2 * np.pi))
+
+
+def silu(x):
+    p = 1 / (1 + np.exp(-x))
+    near = np.clip(x, -700, 700)
+    y = np.where(x < -700, 0, x * p)
+    return y, np.where(x < -700, 0, p * (1 + near / (1 + np.exp(near))))
+
+
+def elu(x):
+    return np.where(x > 0, x, np.expm1(x)), np.where(x > 0, 1, np.exp(x))
+
+
+def softplus(x):
+    return np.where(x > 20, x, np.log1p(np.exp(x))), np.where(x > 20, 1, 1 / (1 + np.exp(-x)))
+
+
+def hardswish(x):
+    y = np.where(x >= 3, x, np.where(x <= -3, 0, x * (x + 3) / 6))
+    return y, np.where(x >= 3, 1, np.where(x <= -3, 0, x / 3 + 0.5))
+
+
 ELEMENTWISE = {
+    "GELU": gelu, "SiLU": silu, "ELU": elu, "Softplus": softplus, "Hardswish": hardswish,
     "ReLU": relu, "ReLU6": relu6, "LeakyReLU": leaky_relu, "Sigmoid": sigmoid, "Tanh": tanh,
     "Identity": identity,
 }  # fmt: skip
@@ -109,6 +141,42 @@ def elementwise(draw):
     dy = draw.array(x.shape, x.dtype)
     case = Case(there_and_back(layer), {"x": x, "dy": dy}, lambda found: check(*found, dy))
     return case.spoil(draw, dy=BAD_DY)
+
+
+@fuzzed("PReLU")
+def prelu(draw):
+    x = draw.array(draw.shape(low=2, sizes=[1, 2, 3, 5, 7]), draw.pick(WIDE), ROUND)
+    axis = draw.pick(range(1, x.ndim))
+    count = draw.pick([1, x.shape[axis]])
+    layer = nn.PReLU(count, 0.3, dtype=draw.pick(WIDE), axis=axis)
+    others = tuple(i for i in range(x.ndim) if i != axis or count == 1)
+
+    def check(y, dx, dy):
+        slope = wide(layer.weight.data)[0]
+        close(y, np.where(x > 0, wide(x), slope * wide(x)), np.abs(wide(x)), "y")
+        close(dx, np.where(x > 0, wide(dy), slope * wide(dy)), np.abs(wide(dy)), "dx")
+        terms = wide(dy) * np.minimum(wide(x), 0)
+        factor = 1e6 if x.dtype != np.float64 and layer.weight.dtype == np.float64 else 4
+        size = np.abs(terms).sum(others).reshape(count)
+        close(layer.weight.grad, terms.sum(others).reshape(count), size, "weight", factor)
+
+    return layer_case(draw, layer, x, check)
+
+
+@fuzzed("LogSoftmax")
+def log_softmax(draw):
+    x = draw.array(draw.shape(low=1, sizes=[1, 2, 3, 5, 7, 11]), draw.pick(WIDE), FINITE)
+    axis = draw.pick(range(-x.ndim, x.ndim))
+
+    def check(y, dx, dy):
+        shifted = wide(x) - wide(x).max(axis, keepdims=True)
+        expected = shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+        close(y, expected, np.abs(expected) + 4, "y", 4)
+        total = wide(dy).sum(axis, keepdims=True)
+        size = np.abs(wide(dy)).max(axis, keepdims=True) * x.shape[axis]
+        close(dx, wide(dy) - np.exp(expected) * total, size * (1 + np.abs(expected)), "dx", 4)
+
+    return layer_case(draw, nn.LogSoftmax(axis), x, check)
 
 
 @fuzzed("Softmax")
@@ -393,7 +461,8 @@ def embedding(draw):
 
 def loss_case(draw, criterion, arguments, check, **bad):
     def call(**given):
-        return criterion(*given.values()), criterion.backward()
+        more = {n: given.pop(n) for n in ["sample_weight"] if n in given}
+        return criterion(*given.values(), **more), criterion.backward()
 
     return Case(call, arguments, lambda found: check(*found)).spoil(draw, **bad)
 
@@ -405,16 +474,19 @@ def cross_entropy(draw):
     classes = shape[1]
     target = draw.rng.integers(0, classes, (shape[0], *shape[2:]))
     labels = np.moveaxis(np.eye(classes)[target], -1, 1)
-    given = draw.pick([target, target.astype(np.int8), target.tolist(), labels])
+    given = draw.pick([target, target.astype(np.int8), target.tolist(), labels, target[:, None]])
+    weight = draw.pick([None, draw.rng.random(shape[0]) + 0.5])
 
     def check(loss, dlogits):
         t = labels * (1 - smoothing) + smoothing / classes
         z = wide(logits)
         log_p = z - z.max(1, keepdims=True)
         log_p = log_p - np.log(np.exp(log_p).sum(1, keepdims=True))
-        count = logits.size / classes
-        close(np.asarray(loss, logits.dtype), -(t * log_p).sum() / count, 20.0 * classes, "loss")
-        close(dlogits, (np.exp(log_p) - t) / count, np.ones(shape) / count, "gradient", 4)
+        w = np.ones(shape[0]) if weight is None else weight
+        count = w.sum() * logits.size / classes / shape[0]
+        w = w.reshape(-1, *[1] * (len(shape) - 1)) / count
+        close(np.asarray(loss, logits.dtype), -(w * t * log_p).sum(), 20.0 * classes, "loss")
+        close(dlogits, w * (np.exp(log_p) - t), w * np.ones(shape), "gradient", 4)
 
     bad_target = [
         target + classes, target - classes, target.astype(complex), labels * np.nan, -labels,
@@ -422,35 +494,83 @@ def cross_entropy(draw):
         np.full(target.shape, 2**63, np.uint64), np.full(target.shape, HUGE), labels.astype(str),
         target[:0], target.astype(object), labels.astype(complex), np.full(shape, np.inf),
     ]  # fmt: skip
+    bad_weight = [-1, np.nan, "text", np.ones(99), [1j], np.ma.masked_array(1.0, True)]
     case = loss_case(
-        draw, nn.CrossEntropyLoss(label_smoothing=smoothing), {"logits": logits, "target": given},
-        check, logits=[*BAD_INPUT, lambda a: a[:0], lambda a: a.reshape(-1)],
-        target=bad_target,
+        draw, nn.CrossEntropyLoss(label_smoothing=smoothing),
+        {"logits": logits, "target": given, "sample_weight": weight}, check,
+        logits=[*BAD_INPUT, lambda a: a[:0], lambda a: a.reshape(-1)],
+        target=bad_target, sample_weight=bad_weight,
     )  # fmt: skip
     case.said = ("class indices",)
     return case
 
 
-@fuzzed("MSELoss")
-def mse(draw):
+BAD_TARGET = [
+    *BAD_SHAPE, lambda t: t * np.nan, lambda t: t.astype(complex), lambda t: t.astype(object),
+    lambda t: t.astype(str), lambda t: np.ma.masked_array(t, np.ones(t.shape, bool)),
+    lambda t: None, lambda t: "text", lambda t: t[..., None],
+]  # fmt: skip
+
+
+def squares(y, t):
+    d = y - t
+    return d * d, 2 * d, y * y + t * t
+
+
+def absolutes(y, t):
+    return np.abs(y - t), np.sign(y - t), np.abs(y) + np.abs(t)
+
+
+def smooth(y, t):
+    d = y - t
+    inner = np.abs(d) < 1
+    return np.where(inner, d * d / 2, np.abs(d) - 0.5), np.clip(d, -1, 1), np.abs(y) + np.abs(t)
+
+
+VALUES = {"MSELoss": squares, "L1Loss": absolutes, "SmoothL1Loss": smooth}
+
+
+@fuzzed(*VALUES)
+def losses_of_values(draw):
+    name, reduction = draw.pick(sorted(VALUES)), draw.pick(["mean", "sum"])
     y = draw.array(draw.shape(low=1, sizes=[1, 2, 3, 5, 17]), draw.pick(WIDE), FINITE)
     target = draw.array(y.shape, draw.pick([*WIDE, np.float16]), FINITE)
 
     def check(loss, dy):
-        d = wide(y) - wide(target.astype(y.dtype))
-        size = (wide(y) ** 2 + wide(target) ** 2).mean()
+        count = y.size if reduction == "mean" else 1
         with np.errstate(over="ignore"):
-            close(np.asarray(loss, y.dtype), (d * d).mean(), size, "loss", 4)
-        close(dy, 2 * d / y.size, 2 * (np.abs(wide(y)) + np.abs(wide(target))) / y.size, "dy", 4)
+            losses, slopes, sizes = VALUES[name](wide(y), wide(target.astype(y.dtype)))
+            close(np.asarray(loss, y.dtype), losses.sum() / count, sizes.sum() / count, "loss", 4)
+        # A difference of nearly equal numbers may round to 0, whose sign is 0.
+        sizes = 2 * (np.abs(wide(y)) + np.abs(wide(target))) + 1
+        close(dy, slopes / count, sizes / count, "dy", 4)
 
-    bad = [
-        *BAD_SHAPE, lambda t: t * np.nan, lambda t: t.astype(complex), lambda t: t.astype(object),
-        lambda t: t.astype(str), lambda t: np.ma.masked_array(t, np.ones(t.shape, bool)),
-        lambda t: None, lambda t: "text", lambda t: t[..., None],
-    ]  # fmt: skip
+    criterion = getattr(nn, name)(reduction=reduction)
     return loss_case(
-        draw, nn.MSELoss(), {"y": y, "target": target}, check,
-        y=[*BAD_INPUT, lambda a: a[:0]], target=bad,
+        draw, criterion, {"y": y, "target": target}, check,
+        y=[*BAD_INPUT, lambda a: a[:0]], target=BAD_TARGET,
+    )  # fmt: skip
+
+
+@fuzzed("BCEWithLogitsLoss")
+def logistic(draw):
+    x = draw.array(draw.shape(low=1, sizes=[1, 2, 3, 5, 17]), draw.pick(WIDE), [*FINITE, large])
+    target = draw.rng.random(x.shape).astype(draw.pick([*WIDE, np.float16]))
+    weight, positive = draw.rng.random(x.shape[-1:]) + 0.5, draw.pick([1, 3])
+
+    def check(loss, dx):
+        t, z = wide(target.astype(x.dtype)), wide(x)
+        each = (1 - t) * np.logaddexp(0, z) + positive * t * np.logaddexp(0, -z)
+        close(
+            np.asarray(loss, x.dtype), (weight * each).mean(), 4 * np.abs(z).mean() + 4, "loss", 4
+        )
+        slope = (1 - t) / (1 + np.exp(-z)) - positive * t / (1 + np.exp(z))
+        close(dx, weight * slope / x.size, 8 * np.ones(x.shape) / x.size, "gradient", 4)
+
+    criterion = nn.BCEWithLogitsLoss(weight, pos_weight=positive)
+    return loss_case(
+        draw, criterion, {"logits": x, "target": target}, check,
+        logits=[*BAD_INPUT, lambda a: a[:0]], target=BAD_TARGET,
     )  # fmt: skip
 
 

@@ -17,6 +17,8 @@ BAD_COUNT = [0, -1, 1.5, "1", True, np.ones(3), 1j, *LARGER]
 BAD_PAIR = [*BAD_COUNT, (1, 2, 3), (1, 0.5), (1, HUGE), None, {}]
 BAD_SHARE = [*BAD_NUMBERS, -0.1, 1.5, None]
 BAD_POSITIVE = [*BAD_NUMBERS, -0.1, None]
+BAD_WEIGHT = [-1, [1, -0.5], np.nan, [np.inf], 1j, "text", np.ma.masked_array([1.0], True)]
+BAD_REDUCTION = ["average", None, 3, np.ones(2), ["mean"]]
 BAD_RNG = [-1, 1.5, "1", True, np.ones(2), 1j]
 BAD_DTYPE = [np.int64, np.float16, complex, object, "M8[s]"]
 BAD_MODULE = [3, "a", np.ones(2), [1], {"a": 1}]
@@ -88,9 +90,44 @@ OPTIONS = {
     "LeakyReLU": (
         on_images(nn.LeakyReLU), {"negative_slope": 0.1}, {"negative_slope": [*BAD_NUMBERS, None]}
     ),
+    "GELU": (
+        on_images(nn.GELU), {"approximate": "tanh"}, {"approximate": ["erf", None, 3, np.ones(2)]}
+    ),
+    "ELU": (on_images(nn.ELU), {"alpha": 0.5}, {"alpha": [*BAD_NUMBERS, None]}),
+    "Softplus": (
+        on_images(nn.Softplus),
+        {"beta": 2, "threshold": 1.5},
+        {"beta": [0, *BAD_POSITIVE], "threshold": [*BAD_NUMBERS, None]},
+    ),
+    "PReLU": (
+        on_images(nn.PReLU),
+        {"num_parameters": 2, "init": 0.1, "axis": 1, "dtype": np.float64},
+        {
+            "num_parameters": [3, *BAD_COUNT], "init": [*BAD_NUMBERS, None], "dtype": BAD_DTYPE,
+            "axis": [9, -9, 1.0, "1", *LARGER],
+        },
+    ),
+    "LogSoftmax": (on_images(nn.LogSoftmax), {"axis": 1}, {"axis": [9, -9, 1.0, "1", *LARGER]}),
     "Softmax": (on_images(nn.Softmax), {"axis": 1}, {"axis": [9, -9, 1.0, "1", *LARGER]}),
     "CrossEntropyLoss": (
-        nn.CrossEntropyLoss, {"label_smoothing": 0.1}, {"label_smoothing": BAD_SHARE}
+        nn.CrossEntropyLoss,
+        {"label_smoothing": 0.1, "weight": [1, 2], "ignore_index": 0, "reduction": "sum"},
+        {
+            "label_smoothing": BAD_SHARE, "weight": BAD_WEIGHT, "reduction": BAD_REDUCTION,
+            "ignore_index": [1.0, "1", None, True, np.ones(2)],
+        },
+    ),
+    "BCEWithLogitsLoss": (
+        nn.BCEWithLogitsLoss,
+        {"weight": 2, "pos_weight": [1, 2], "reduction": "none"},
+        {"weight": BAD_WEIGHT, "pos_weight": BAD_WEIGHT, "reduction": BAD_REDUCTION},
+    ),
+    "MSELoss": (nn.MSELoss, {"reduction": "sum"}, {"reduction": BAD_REDUCTION}),
+    "L1Loss": (nn.L1Loss, {"reduction": "sum"}, {"reduction": BAD_REDUCTION}),
+    "SmoothL1Loss": (
+        nn.SmoothL1Loss,
+        {"reduction": "none", "beta": 0.5},
+        {"reduction": BAD_REDUCTION, "beta": BAD_POSITIVE},
     ),
     "SGD": (
         stepped(nn.SGD),

@@ -229,6 +229,14 @@ ELEMENTWISE = [
     ("LeakyReLU", nn.LeakyReLU),
     ("Sigmoid", nn.Sigmoid),
     ("Tanh", nn.Tanh),
+    ("GELU", nn.GELU),
+    ("GELU by tanh", lambda: nn.GELU("tanh")),
+    ("SiLU", nn.SiLU),
+    ("ELU", nn.ELU),
+    ("Softplus", nn.Softplus),
+    ("Hardswish", nn.Hardswish),
+    ("PReLU", nn.PReLU),
+    ("LogSoftmax", nn.LogSoftmax),
     ("Softmax", nn.Softmax),
     ("Dropout", lambda: nn.Dropout(0.5, rng=0)),
     ("Residual", lambda: nn.Residual(nn.Tanh())),
@@ -238,6 +246,9 @@ ELEMENTWISE = [
 def elementwise_cases(full):
     for dtype in (SINGLE, DOUBLE):
         for n in range(1, 201) if full else FEW:
+            for shape in ((2, n), (2, 3, n)):
+                name = f"PReLU of the channels of {shape}, {np.dtype(dtype)}"
+                yield name, there_and_back(nn.PReLU(shape[1]), filled(shape, dtype))
             x = filled((n,), dtype)
             for name, make in ELEMENTWISE:
                 yield f"{name} of {n}, {np.dtype(dtype)}", there_and_back(make(), x)
@@ -266,7 +277,8 @@ def loss_cases(full):
                 f"CrossEntropyLoss of probabilities {name}",
                 loss_of(nn.CrossEntropyLoss(from_logits=False), abs(y) + 1, classes),
             )
-            yield f"MSELoss {name}", loss_of(nn.MSELoss(), y, -y)
+            for kind in (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.BCEWithLogitsLoss):
+                yield f"{kind.__name__} {name}", loss_of(kind(), y, -y)
 
 
 OPTIMIZERS = [

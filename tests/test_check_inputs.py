@@ -60,7 +60,7 @@ KEEP_X = {
     "x of GhostBatchNorm": (lambda: bn.GhostBatchNorm(bn.BatchNorm1d(3), 10), ROWS),
     "an array of Scale": (Scale, ROWS),
 }
-KEEP_Y = [nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Tanh, nn.Softmax]
+KEEP_Y = [nn.ReLU, nn.ReLU6, nn.Sigmoid, nn.Tanh, nn.Softmax, nn.LogSoftmax]
 
 
 def alone(layer):

@@ -61,6 +61,15 @@ LAYERS = {
     "LeakyReLU": (nn.LeakyReLU, IMAGES),
     "Sigmoid": (nn.Sigmoid, IMAGES),
     "Tanh": (nn.Tanh, IMAGES),
+    "GELU": (nn.GELU, IMAGES),
+    "GELU by tanh": (lambda: nn.GELU("tanh"), IMAGES),
+    "SiLU": (nn.SiLU, IMAGES),
+    "ELU": (nn.ELU, IMAGES),
+    "Softplus": (nn.Softplus, IMAGES),
+    "Hardswish": (nn.Hardswish, IMAGES),
+    "PReLU": (nn.PReLU, IMAGES),
+    "PReLU of channels": (lambda: nn.PReLU(4), IMAGES),
+    "LogSoftmax": (nn.LogSoftmax, IMAGES),
     "Softmax": (nn.Softmax, IMAGES),
     "Softmax over channels": (lambda: nn.Softmax(1), IMAGES),
     "Dropout of nothing": (lambda: nn.Dropout(0.0), IMAGES),
@@ -80,9 +89,9 @@ LAYERS = {
     ),
 }
 # BLAS adds in an order that may follow the memory of x, as does a linear layer that flattens. So
-# does batch normalization, where the axes lie in another order. What the other kernels compute is
-# the same to the last bit.
-ROUNDED = ("Linear of many outputs", "Sequential", "LSTM", "GRU", "RNN")
+# do batch normalization and the gradient of PReLU's slopes, where the axes lie in another order.
+# What the other kernels compute is the same to the last bit.
+ROUNDED = ("Linear of many outputs", "Sequential", "LSTM", "GRU", "RNN", "PReLU")
 if not conv_direct.FAST:  # convolutions use BLAS too
     ROUNDED += ("Conv2d", "Linear", "Residual with a shortcut")
 
@@ -285,6 +294,11 @@ WRONG_SHAPES = {
         ((3,), "x of {} must have at least 2 axes, got shape (3,)"),
         ((), "x of {} must have at least 2 axes, got shape ()"),
     ],
+    "PReLU of channels": [
+        ((2, 5, 6, 7), "{} takes 4 channels on axis 1, got shape (2, 5, 6, 7)"),
+        ((4,), "{} takes inputs with an axis 1, got shape (4,)"),
+    ],
+    "LogSoftmax": [((), "{} takes inputs with an axis -1, got shape ()")],
     "Softmax": [((), "{} takes inputs with an axis -1, got shape ()")],
     "Softmax over channels": [((3,), "{} takes inputs with an axis 1, got shape (3,)")],
     "BatchNorm2d": [
@@ -324,10 +338,11 @@ def test_a_shape_that_does_not_fit_is_told_with_the_layer_and_what_it_takes(name
 
 def test_every_layer_that_does_not_take_all_shapes_is_asked_for_a_wrong_one():
     elementwise = {"ReLU", "ReLU6", "LeakyReLU", "Sigmoid", "Tanh", "Dropout"}
+    elementwise |= {"GELU", "SiLU", "ELU", "Softplus", "Hardswish"}
     public = {kind for kind in vars(nn).values() if isinstance(kind, type)}
     layers = {kind.__name__ for kind in public if issubclass(kind, nn.Module)}
     layers -= {"Module", "ModuleList", "ModuleDict", "Identity"}  # which compute nothing
-    layers -= {"Embedding"}  # which takes integers of any shape
+    layers -= {"Embedding", "WeightStandardization"}  # integers of any shape; its layer is asked
     walked = {type(build()).__name__ for build, _ in LAYERS.values()}
     assert walked == layers | {"BatchNorm2d"}
     asked = {type(LAYERS[name][0]()).__name__ for name in WRONG_SHAPES}
@@ -400,7 +415,15 @@ def test_mean_squared_error_refuses_targets_that_are_no_numbers(target):
 
 @pytest.mark.parametrize("memory", MEMORY, ids=lambda function: function.__name__)
 @pytest.mark.parametrize(
-    "criterion", [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(from_logits=False), nn.MSELoss()]
+    "criterion",
+    [
+        nn.CrossEntropyLoss(),
+        nn.CrossEntropyLoss(from_logits=False),
+        nn.MSELoss(),
+        nn.L1Loss(),
+        nn.SmoothL1Loss(beta=0.5),
+        nn.BCEWithLogitsLoss(pos_weight=2),
+    ],
 )
 def test_a_loss_takes_arrays_that_lie_in_memory_in_any_way(criterion, memory):
     y, target = np.random.default_rng(0).random((2, 3, 5, 4, 2), F32)

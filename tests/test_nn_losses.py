@@ -135,7 +135,7 @@ BAD = [
     (np.ones((2, 3)), [0.0, 1.0], TypeError, r"class indices must be integers, got float64"),
     (np.ones((2, 3)), [True, False], TypeError, r"class indices must be integers, got bool"),
     (np.ones((2, 3)), [0], ValueError, r"target must have shape \(2,\), got \(1,\)"),
-    (np.ones((2, 3)), np.ones((2, 1), int), ValueError, r"target must have shape \(2, 3\)"),
+    (np.ones((2, 3)), np.ones((2, 1)), ValueError, r"target must have shape \(2, 3\)"),
     (np.ones((2, 3)), np.ones((2, 4)), ValueError, r"target must have shape \(2, 3\), got \(2, 4"),
     (np.ones((2, 3)), np.full((2, 3), np.nan), ValueError, r"target must be finite, got NaN or"),
     (np.ones((2, 3)), np.full((2, 3), -0.5), ValueError, r"target must not be negative, got -0.5"),

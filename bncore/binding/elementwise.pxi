@@ -4,6 +4,11 @@ cdef extern from "numpy/arrayobject.h":
     int PyArray_FailUnlessWriteable(cnp.ndarray array, const char *name) except -1
 
 cdef extern from "kernels/kernels.h" nogil:
+    ctypedef struct bn_softplus:
+        double beta, threshold
+    ctypedef struct bn_prelu:
+        const void *slope
+        ptrdiff_t channels, run
     ctypedef struct bn_dropout:
         uint64_t seed, threshold
         double scale
@@ -18,7 +23,7 @@ cdef extern from "driver/elementwise.h" nogil:
                         int threads, const void *options)
 
 cdef enum:
-    MAX_OPERANDS = 4
+    MAX_OPERANDS = 5
 
 
 # ---- arrays as runs of values ----
@@ -80,6 +85,14 @@ cdef int pass_over(bn_elementwise_kernel kernel, list arrays, const void *option
     return 0
 
 
+cdef cnp.ndarray mapped(bn_elementwise_kernel kernel, cnp.ndarray x, const void *options):
+    """The result of a kernel for x, in its order in memory."""
+    x = as_run(x)
+    cdef cnp.ndarray out = empty_like(x)
+    pass_over(kernel, [out, x], options)
+    return out
+
+
 cdef cnp.ndarray combined(bn_elementwise_kernel kernel, cnp.ndarray a, cnp.ndarray b,
                           const void *options=NULL):
     """The result of a kernel for a and b, in b's order in memory."""
@@ -95,10 +108,7 @@ cdef cnp.ndarray combined(bn_elementwise_kernel kernel, cnp.ndarray a, cnp.ndarr
 
 def relu(cnp.ndarray x):
     """x where it is positive or NaN, else 0."""
-    x = as_run(x)
-    cdef cnp.ndarray y = empty_like(x)
-    pass_over(kernels_of(x).elementwise.relu, [y, x], NULL)
-    return y
+    return mapped(kernels_of(x).elementwise.relu, x, NULL)
 
 
 def relu_dx(cnp.ndarray dy, cnp.ndarray y):
@@ -117,6 +127,81 @@ def sigmoid_dx(cnp.ndarray dy, cnp.ndarray y):
 
 def tanh_dx(cnp.ndarray dy, cnp.ndarray y):
     return combined(kernels_of(y).elementwise.tanh_dx, dy, y)
+
+
+def gelu(cnp.ndarray x, bint tanh):
+    """x times the part of a normal distribution below x; with tanh, approximately."""
+    cdef int unused = 0
+    cdef const bn_elementwise_kernels *kernels = kernels_of(x).elementwise
+    return mapped(kernels.gelu_tanh if tanh else kernels.gelu, x, &unused)
+
+
+def gelu_dx(cnp.ndarray dy, cnp.ndarray x, bint tanh):
+    cdef int unused = 0
+    cdef const bn_elementwise_kernels *kernels = kernels_of(x).elementwise
+    return combined(kernels.gelu_tanh_dx if tanh else kernels.gelu_dx, dy, x, &unused)
+
+
+def silu(cnp.ndarray x):
+    cdef int unused = 0
+    return mapped(kernels_of(x).elementwise.silu, x, &unused)
+
+
+def silu_dx(cnp.ndarray dy, cnp.ndarray x):
+    cdef int unused = 0
+    return combined(kernels_of(x).elementwise.silu_dx, dy, x, &unused)
+
+
+def elu(cnp.ndarray x, double alpha):
+    return mapped(kernels_of(x).elementwise.elu, x, &alpha)
+
+
+def elu_dx(cnp.ndarray dy, cnp.ndarray x, double alpha):
+    return combined(kernels_of(x).elementwise.elu_dx, dy, x, &alpha)
+
+
+def softplus(cnp.ndarray x, double beta, double threshold):
+    cdef bn_softplus options = bn_softplus(beta, threshold)
+    return mapped(kernels_of(x).elementwise.softplus, x, &options)
+
+
+def softplus_dx(cnp.ndarray dy, cnp.ndarray x, double beta, double threshold):
+    cdef bn_softplus options = bn_softplus(beta, threshold)
+    return combined(kernels_of(x).elementwise.softplus_dx, dy, x, &options)
+
+
+def hardswish(cnp.ndarray x):
+    cdef int unused = 0
+    return mapped(kernels_of(x).elementwise.hardswish, x, &unused)
+
+
+def hardswish_dx(cnp.ndarray dy, cnp.ndarray x):
+    cdef int unused = 0
+    return combined(kernels_of(x).elementwise.hardswish_dx, dy, x, &unused)
+
+
+def prelu(cnp.ndarray a, cnp.ndarray x, cnp.ndarray slope, int axis):
+    """a where x is positive, else a times the slope of its channel, which is one for all or lies on `axis`.
+
+    The slopes are a contiguous vector of x's dtype. The result has x's order in memory."""
+    cdef cnp.ndarray run = as_run(x)
+    cdef bn_prelu options = bn_prelu(cnp.PyArray_DATA(slope), cnp.PyArray_SIZE(slope), 1)
+    if options.channels == 1:
+        options.run = max(1, cnp.PyArray_SIZE(run))
+    else:
+        options.run = max(1, cnp.PyArray_STRIDES(run)[axis] // cnp.PyArray_ITEMSIZE(run))
+    return combined(kernels_of(run).elementwise.prelu, a, run, &options)
+
+
+def logistic_loss(cnp.ndarray x, cnp.ndarray negative, cnp.ndarray positive):
+    """(loss, slope): negative * log(1 + exp(x)) + positive * log(1 + exp(-x)), and its derivative.
+
+    Both have x's order in memory."""
+    x = as_run(x)
+    cdef cnp.ndarray loss = empty_like(x), slope = empty_like(x)
+    cdef list inputs = [x, as_like(negative, x), as_like(positive, x)]
+    pass_over(kernels_of(x).elementwise.logistic_loss, [loss, slope, *inputs], NULL)
+    return loss, slope
 
 
 def add(a, b):

@@ -9,6 +9,8 @@ cdef extern from "kernels/kernels.h" nogil:
                                            const void *options)
     ctypedef struct bn_elementwise_kernels:
         bn_elementwise_kernel relu, relu_dx, leaky_relu, sigmoid_dx, tanh_dx, add
+        bn_elementwise_kernel gelu, gelu_dx, gelu_tanh, gelu_tanh_dx, silu, silu_dx, elu, elu_dx
+        bn_elementwise_kernel softplus, softplus_dx, hardswish, hardswish_dx, prelu, logistic_loss
         bn_elementwise_kernel dropout, masked, sgd, sgd_momentum, adam
     ctypedef struct bn_step:
         ptrdiff_t rows, hidden

@@ -60,6 +60,8 @@ static void NAME(add_tensors)(void *const *tensor, ptrdiff_t begin, ptrdiff_t en
     for (ptrdiff_t i = begin; i < end; i++) sum[i] = a[i] + b[i];
 }
 
+#include "activation_body.h"
+
 /* ---- dropout ---- */
 
 /* Number k of the generator SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
@@ -200,6 +202,20 @@ static const bn_elementwise_kernels NAME(elementwise_table) = {
     .leaky_relu = NAME(leaky_relu),
     .sigmoid_dx = NAME(sigmoid_dx),
     .tanh_dx = NAME(tanh_dx),
+    .gelu = NAME(gelu),
+    .gelu_dx = NAME(gelu_dx),
+    .gelu_tanh = NAME(gelu_tanh),
+    .gelu_tanh_dx = NAME(gelu_tanh_dx),
+    .silu = NAME(silu),
+    .silu_dx = NAME(silu_dx),
+    .elu = NAME(elu),
+    .elu_dx = NAME(elu_dx),
+    .softplus = NAME(softplus),
+    .softplus_dx = NAME(softplus_dx),
+    .hardswish = NAME(hardswish),
+    .hardswish_dx = NAME(hardswish_dx),
+    .prelu = NAME(prelu),
+    .logistic_loss = NAME(logistic_loss),
     .add = NAME(add_tensors),
     .dropout = NAME(dropout),
     .masked = NAME(masked),

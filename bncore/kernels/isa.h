@@ -26,9 +26,11 @@
 #if BN_VECTORS
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 16")
+#define PREFETCH(address) __builtin_prefetch(address)
 #else
 #define ALWAYS_INLINE static inline
 #define UNROLL
+#define PREFETCH(address) ((void)(address))
 #endif
 
 /* BN_X86_DISPATCH: AVX2 and AVX-512 are compiled too, each in a target region of its own file, unless

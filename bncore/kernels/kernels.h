@@ -229,6 +229,17 @@ typedef struct {
 
 /* ---- elementwise passes ---- */
 
+typedef struct {
+    double beta, threshold;
+} bn_softplus;
+
+/* The slopes of a PReLU, in the tensors' dtype. In memory, `run` values of a channel lie side by side, then
+   those of the next channel. */
+typedef struct {
+    const void *slope;
+    ptrdiff_t channels, run;
+} bn_prelu;
+
 /* What a dropout draws its zeros from. Value i of a tensor has a number of 32 random bits, which follows
    from the seed and i alone; where it is below the threshold, the value is dropped. */
 typedef struct {
@@ -262,6 +273,15 @@ typedef struct {
     bn_elementwise_kernel leaky_relu;   /* y, a, x; double *slope: y = a where x > 0, else slope * a */
     bn_elementwise_kernel sigmoid_dx;   /* dx, dy, y */
     bn_elementwise_kernel tanh_dx;      /* dx, dy, y */
+    bn_elementwise_kernel gelu;         /* y, x; int, of no meaning */
+    bn_elementwise_kernel gelu_dx;      /* dx, dy, x; int: in these kernels backward has the option, too */
+    bn_elementwise_kernel gelu_tanh, gelu_tanh_dx; /* the approximation by tanh; int */
+    bn_elementwise_kernel silu, silu_dx;           /* int */
+    bn_elementwise_kernel elu, elu_dx;             /* double *alpha */
+    bn_elementwise_kernel softplus, softplus_dx;   /* bn_softplus */
+    bn_elementwise_kernel hardswish, hardswish_dx; /* int */
+    bn_elementwise_kernel prelu;        /* y, a, x; bn_prelu: y = a where x > 0, else slope * a */
+    bn_elementwise_kernel logistic_loss; /* loss, slope, x, negative, positive: the last two are weights */
     bn_elementwise_kernel add;          /* sum, a, b */
     bn_elementwise_kernel dropout;      /* y, mask, x; bn_dropout: choose the mask, and apply it */
     bn_elementwise_kernel masked;       /* dx, dy, mask; double *scale: dy * mask * scale */

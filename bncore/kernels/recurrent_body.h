@@ -2,7 +2,7 @@
    those at `bn_recurrent_kernels`. Each loop goes over the hidden values of one sequence; `n` values of a
    vector are there. */
 
-#include "exponential_body.h"
+#include "vector_exponential_body.h"
 
 /* do_vector(j, n) for each vector of a row of hidden values. */
 #define FOR_HIDDEN(step, do_vector)                                                               \

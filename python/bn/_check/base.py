@@ -390,6 +390,17 @@ def finite(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a finite number, got {value!r}")
 
 
+def above(name: str, value: object, low: float) -> None:
+    if not is_number(value) or not low < value < math.inf:
+        raise ValueError(f"{name} must be a finite number above {low}, got {value!r}")
+
+
+def one_of(name: str, value: object, known: Collection[str]) -> None:
+    if not isinstance(value, str) or value not in known:
+        names = ", ".join(repr(word) for word in known)
+        raise ValueError(f"{name} must be one of {names}, got {value!r}")
+
+
 def several(name: str, value: object) -> None:
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be an iterable of values, got one {type(value).__name__}")

@@ -144,16 +144,53 @@ def numeric(name: str, x: Array) -> Array:
     return x
 
 
-def class_indices(target: Array, logits: tuple[int, ...]) -> None:
-    expected = (logits[0], *logits[2:])
+def class_indices(target: Array, logits: tuple[int, ...], ignore_index: int) -> None:
     if target.dtype.kind not in "iu":
         raise TypeError(f"class indices must be integers, got {target.dtype}")
-    shape("target", target, expected)
-    low, high = int(target.min()), int(target.max())
+    shape("target", target, (logits[0], *logits[2:]))
+    counted = target[target != ignore_index]
+    low, high = int(counted.min(initial=0)), int(counted.max(initial=0))
     if low < 0 or high >= logits[1]:
         raise ValueError(
             f"class indices must be between 0 and {logits[1] - 1}, got {low if low < 0 else high}"
         )
+
+
+def ignores_no_probabilities(ignore_index: int) -> None:
+    """Check that no class is to be ignored where targets are probabilities, as PyTorch does."""
+    if ignore_index >= 0:
+        raise ValueError(
+            f"ignore_index must be negative for a target of probabilities, got {ignore_index}"
+        )
+
+
+def weights(name: str, value: Any) -> Array:
+    """Check finite weights of at least 0; return them as an array."""
+    found = numeric(name, array(name, value))
+    all_finite(name, found)
+    not_negative(name, found)
+    return found
+
+
+def optional_weights(name: str, value: Any) -> Array | None:
+    """Check weights that may be None; return a copy, which the caller cannot change."""
+    return None if value is None else weights(name, value).copy()
+
+
+def position_weights(name: str, value: Any, logits: tuple[int, ...]) -> Array:
+    """Check weights of samples (N,) or of their positions (N, ...); return them as (N, 1, ...)."""
+    found, expected = weights(name, value), (logits[0], *logits[2:])
+    if found.shape == expected[:1]:
+        return found.reshape(-1, *[1] * (len(logits) - 1))
+    shape(name, found, expected)
+    return found[:, None]
+
+
+def broadcasts(name: str, value: Array, expected: tuple[int, ...]) -> None:
+    """Check that an array can be repeated along axes until it has this shape."""
+    pairs = zip(value.shape[::-1], expected[::-1], strict=False)
+    if value.ndim > len(expected) or any(n not in (1, size) for n, size in pairs):
+        raise ValueError(f"{name} must broadcast to shape {expected}, got {value.shape}")
 
 
 def regular_file(path: str | os.PathLike[str]) -> None:

@@ -2,22 +2,25 @@
 
 from bn.module import Module
 from bn.nn import models
-from bn.nn.activations import LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
+from bn.nn.cross_entropy import CrossEntropyLoss
 from bn.nn.dropout import Dropout
 from bn.nn.embedding import Embedding
 from bn.nn.flatten import Flatten
 from bn.nn.gradcheck import gradcheck
 from bn.nn.identity import Identity
 from bn.nn.linear import Linear
-from bn.nn.losses import CrossEntropyLoss, MSELoss
+from bn.nn.losses import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
 from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
 from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from bn.nn.prelu import PReLU
 from bn.nn.recurrent import GRU, LSTM, RNN
 from bn.nn.schedules import CosineAnnealingLR, StepLR
+from bn.nn.smooth_activations import ELU, GELU, Hardswish, SiLU, Softplus
 from bn.nn.weight_standardization import WeightStandardization
 from bn.nn.winograd import winograd
 from bn.parameter import Parameter
@@ -26,6 +29,8 @@ from bn.recording.value import Value, concatenate
 from bn.recording.waiting import fused
 
 __all__ = [
+    "ELU",
+    "GELU",
     "GRU",
     "LSTM",
     "RNN",
@@ -34,28 +39,36 @@ __all__ = [
     "AdamW",
     "AdaptiveAvgPool2d",
     "AvgPool2d",
+    "BCEWithLogitsLoss",
     "Conv2d",
     "CosineAnnealingLR",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
+    "Hardswish",
     "Identity",
+    "L1Loss",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
     "Optimizer",
+    "PReLU",
     "Parameter",
     "ReLU",
     "ReLU6",
     "Residual",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
+    "Softplus",
     "StepLR",
     "Tanh",
     "Value",

@@ -1,4 +1,4 @@
-"""Activation functions: elementwise ones, and `Softmax`."""
+"""Activation functions: elementwise ones, `Softmax` and `LogSoftmax`."""
 
 from __future__ import annotations
 
@@ -186,7 +186,38 @@ class Tanh(Elementwise):
         return core.tanh_dx(dy, y)
 
 
-class Softmax(Module):
+class AlongAxis(Module):
+    """An activation along the axis of the classes.
+
+    Parameters
+    ----------
+    axis : int
+        The axis of the classes (PyTorch calls it `dim`).
+    """
+
+    kept_names = ("the output",)
+
+    def __init__(self, axis: int = -1) -> None:
+        _check.integer("axis", axis)
+        self.axis = axis
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _check.has_axis(type(self).__name__, self.axis, (None, *input_shape))
+        return input_shape
+
+    def in_blocks(self, block: Callable[[tuple[slice, ...]], None], x: Array) -> None:
+        """Call `block` for parts of x, none of which divides the axis of the classes."""
+        other = 0 if self.axis % x.ndim else 1
+        if other < x.ndim:
+            in_rows(block, x, other)
+        else:
+            block((slice(None),))
+
+    def extra_repr(self) -> str:
+        return f"dim={self.axis}"
+
+
+class Softmax(AlongAxis):
     r"""Probabilities along one axis, :math:`y_i = e^{x_i} / \sum_j e^{x_j}`.
 
     Parameters
@@ -205,16 +236,6 @@ class Softmax(Module):
     array([[0.5, 0.5]])
     """
 
-    kept_names = ("the output",)
-
-    def __init__(self, axis: int = -1) -> None:
-        _check.integer("axis", axis)
-        self.axis = axis
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        _check.has_axis("Softmax", self.axis, (None, *input_shape))
-        return input_shape
-
     def forward(self, x: Array) -> Array:
         _check.floating("x of Softmax", x)
         axis = _check.has_axis("Softmax", self.axis, x.shape)
@@ -227,7 +248,7 @@ class Softmax(Module):
                 np.exp(np.subtract(x[part], largest, out=out), out=out)
             out /= out.sum(axis=axis, keepdims=True)
 
-        self._in_blocks(block, x)
+        self.in_blocks(block, x)
         self.keep(y, y)
         return y
 
@@ -240,16 +261,62 @@ class Softmax(Module):
             total = product.sum(axis=self.axis, keepdims=True)
             np.multiply(y[part], np.subtract(dy[part], total, out=dx[part]), out=dx[part])
 
-        self._in_blocks(block, y)
+        self.in_blocks(block, y)
         return dx
 
-    def _in_blocks(self, block: Callable[[tuple[slice, ...]], None], x: Array) -> None:
-        """Call `block` for parts of x, none of which divides the axis of the classes."""
-        other = 0 if self.axis % x.ndim else 1
-        if other < x.ndim:
-            in_rows(block, x, other)
-        else:
-            block((slice(None),))
 
-    def extra_repr(self) -> str:
-        return f"dim={self.axis}"
+class LogSoftmax(AlongAxis):
+    r"""Logarithms of probabilities along one axis, :math:`y_i = x_i - \log \sum_j e^{x_j}`.
+
+    Parameters
+    ----------
+    axis : int
+        The axis of the classes (PyTorch calls it `dim`).
+
+    Raises
+    ------
+    TypeError
+        `axis` is not an integer.
+
+    See Also
+    --------
+    CrossEntropyLoss : Takes the logits themselves, and needs no `LogSoftmax` before it.
+
+    References
+    ----------
+    torch.nn.LogSoftmax.
+
+    Examples
+    --------
+    >>> LogSoftmax()(np.array([[1000.0, 1000.0], [0.0, -1000.0]])).round(4)
+    array([[-6.931e-01, -6.931e-01],
+           [ 0.000e+00, -1.000e+03]])
+    """
+
+    def forward(self, x: Array) -> Array:
+        _check.floating("x of LogSoftmax", x)
+        axis = _check.has_axis("LogSoftmax", self.axis, x.shape)
+        y = core.empty_like(x)
+
+        def block(part: tuple[slice, ...]) -> None:
+            out = y[part]
+            largest = x[part].max(axis=axis, keepdims=True, initial=-np.inf)
+            with np.errstate(over="ignore"):  # where the difference overflows to -inf, exp gives 0
+                total = np.exp(np.subtract(x[part], largest, out=out)).sum(axis=axis, keepdims=True)
+            out -= np.log(total, out=total)
+
+        self.in_blocks(block, x)
+        self.keep(y, y)
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        (y,) = self.take(dy)
+        dx = core.empty_like(y)
+
+        def block(part: tuple[slice, ...]) -> None:
+            total = dy[part].sum(axis=self.axis, keepdims=True)
+            product = np.multiply(np.exp(y[part], out=dx[part]), total, out=dx[part])
+            np.subtract(dy[part], product, out=product)
+
+        self.in_blocks(block, y)
+        return dx

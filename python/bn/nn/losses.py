@@ -1,197 +1,115 @@
-"""Loss functions and their gradients."""
+"""Losses of each value by itself, and their gradients."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
-from bn.nn.blocks import BLOCK_BYTES, elementwise, in_rows
-from bn.types import Array, Shape
-
-# Keras clips probabilities to [KERAS_EPSILON, 1 - KERAS_EPSILON].
-KERAS_EPSILON = 1e-7
+from bn.nn.blocks import BLOCK_BYTES, elementwise
+from bn.nn.reduction import Loss, in_order
+from bn.types import Array
 
 
-class CrossEntropyLoss:
-    r"""Cross-entropy of a classifier, the mean over the batch of :math:`-\sum_c t_c \log p_c`.
+class ElementwiseLoss(Loss):
+    """A loss of each value of an array and the target at its place.
 
     Parameters
     ----------
-    from_logits : bool
-        True, as in PyTorch: the input is logits, and p is their softmax. False, as in Keras's
-        categorical cross-entropy: the input is probabilities, which are divided by their sum and
-        clipped to [1e-7, 1 - 1e-7].
-    label_smoothing : float
-        The part of each label, from 0 to 1, that is distributed evenly over all classes.
-
-    Raises
-    ------
-    ValueError
-        `label_smoothing` is out of range. On a call: shapes do not fit, a class index is out of
-        range, a label is NaN, or the batch is empty.
-    TypeError
-        On a call: class indices are not integers.
-    RuntimeError
-        `backward` without a call before it, or twice.
-
-    References
-    ----------
-    torch.nn.CrossEntropyLoss, keras.losses.CategoricalCrossentropy.
-
-    Examples
-    --------
-    >>> criterion = CrossEntropyLoss()
-    >>> logits = np.array([[0.0, 0.0], [1000.0, -1000.0]])
-    >>> round(criterion(logits, np.array([1, 0])), 6)
-    0.346574
-    >>> criterion.backward()
-    array([[ 0.25, -0.25],
-           [ 0.  ,  0.  ]])
+    reduction : {"mean", "sum", "none"}
+        The mean or the sum of the losses of all values, or an array of them.
     """
 
-    def __init__(self, *, from_logits: bool = True, label_smoothing: float = 0.0) -> None:
-        _check.interval("label_smoothing", label_smoothing, 0, 1)
-        self.from_logits = from_logits
-        self.label_smoothing = float(label_smoothing)
-        self._saved: Any = None
+    def __init__(self, reduction: str = "mean") -> None:
+        super().__init__(reduction)
 
-    def __call__(self, logits: Array, target: ArrayLike) -> float:
+    def __call__(self, y: Array, target: ArrayLike) -> float | Array:
         """The loss.
 
         Parameters
         ----------
-        logits : ndarray, shape (N, C, ...)
-            Classes on axis 1; probabilities with ``from_logits=False``.
+        y : ndarray
         target : array_like
-            Class indices of shape (N, ...), or probabilities (one-hot rows, for instance) of
-            logits' shape.
+            Of y's shape.
 
         Returns
         -------
-        float
+        float or ndarray
+            An array of y's shape and dtype with ``reduction="none"``.
         """
-        _check.floating("logits", logits)
-        _check.rank_at_least("logits", logits, 2)
-        _check.not_empty("logits", logits)
-        target = _check.array("target", target)
-        fill = _filling(target, logits.shape)
-        log = _log_softmax if self.from_logits else _log_clipped
-        labels, p = core.empty_like(logits), core.empty_like(logits)
-        total = np.empty((len(logits), 1, *logits.shape[2:]), logits.dtype)
-        sums = {}  # of the blocks, by where they begin
+        return self._call("y", y, target)
 
-        def block(part: tuple[slice, ...]) -> None:
-            fill(labels[part], target[part])
-            self._smooth(labels[part])
-            log_p = log(logits[part], p[part], total[part])
-            # 0 * -inf would be NaN for a class with logit -inf
-            np.copyto(log_p, 0, where=labels[part] == 0)
-            log_p *= labels[part]
-            sums[part[0].start] = np.sum(log_p, dtype=np.float64)
+    def backward(self, dloss: ArrayLike = 1.0) -> Array:
+        """The gradient of the last loss with respect to the first argument.
 
-        in_rows(block, logits)
-        count = logits.size // logits.shape[1]
-        self._saved = (p, total, labels, count)
-        return float(-_in_order(sums) / count)
-
-    def backward(self) -> Array:
-        """The gradient of the last loss with respect to the logits (or probabilities).
+        Parameters
+        ----------
+        dloss : array_like
+            The gradient of what the call returned: a number, or with ``reduction="none"`` an array
+            of the losses' shape. The default gives the gradient of the loss, or of the losses' sum.
 
         Returns
         -------
         ndarray
-            Of logits' shape and dtype.
+            Of the first argument's shape and dtype.
         """
-        _check.saved("CrossEntropyLoss", self._saved)
-        (p, total, labels, count), self._saved = self._saved, None
-        dlogits = core.empty_like(p)
+        _check.saved(type(self).__name__, self._saved)
+        slope = self._saved
+        factor = self._factor(dloss, slope.shape, slope.size)
+        self._saved = None
+        if not isinstance(factor, float):
+            return elementwise(np.multiply, slope, factor.astype(slope.dtype))
+        return elementwise(lambda s, out: np.multiply(s, factor, out=out), slope)
 
-        def block(part: tuple[slice, ...]) -> None:
-            out = dlogits[part]
-            if self.from_logits:
-                # The sum is 1 for class indices; labels that the caller gives may have another sum.
-                np.multiply(p[part], labels[part].sum(axis=1, keepdims=True), out=out)
-                out -= labels[part]
-            else:
-                clipped = _clipped(p[part])
-                dp = np.where(clipped == p[part], -labels[part] / clipped, 0)
-                np.subtract(dp, (dp * clipped).sum(axis=1, keepdims=True), out=out)
-                out /= total[part]
-            out /= count
+    def _call(self, name: str, y: Array, target: ArrayLike) -> float | Array:
+        _check.floating(name, y)
+        _check.not_empty(name, y)
+        target = _check.array("target", target)
+        _check.shape("target", target, y.shape)
+        target = _check.numeric("target", target).astype(y.dtype, copy=False)
+        keeps = self.reduction == "none"
+        each, slope, total = self._computed(y, target, keeps)
+        self._saved = slope
+        return each if each is not None else self._reduced(total, y.size)
 
-        in_rows(block, p)
-        return dlogits
+    def _computed(
+        self, y: Array, target: Array, keeps: bool
+    ) -> tuple[Array | None, Array, np.float64]:
+        """The losses, or None unless they are kept; their derivatives by y; their sum."""
+        slope, each = core.empty_like(y), core.empty_like(y) if keeps else None
+        (ys, targets), slopes = core.runs(y, target), slope.ravel("K")
+        losses = None if each is None else each.ravel("K")
+        sums = {}
 
-    def _smooth(self, labels: Array) -> None:
-        if self.label_smoothing:
-            labels *= 1 - self.label_smoothing
-            labels += self.label_smoothing / labels.shape[1]
+        def block(begin: int, end: int) -> None:
+            part = slice(begin, end)
+            _check.all_finite("target", targets[part])
+            out = core.empty_like(ys[part]) if losses is None else losses[part]
+            self._values(ys[part], targets[part], out, slopes[part])
+            sums[begin] = np.sum(out, dtype=np.float64)
 
+        core.in_blocks(block, y.size, BLOCK_BYTES // y.itemsize)
+        return each, slope, in_order(sums)
 
-def _in_order(sums: dict[int, np.float64]) -> np.float64:
-    """The sum, always in the same order, whichever thread was first."""
-    total = np.float64(0)
-    for begin in sorted(sums):
-        total += sums[begin]
-    return total
-
-
-def _filling(target: Array, shape: Shape) -> Callable[[Array, Array], None]:
-    """Check the target for logits of this shape; return what makes labels of a part of it."""
-    if target.dtype.kind in "fiub" and target.ndim == len(shape):
-        _check.shape("target", target, shape)
-        return _fill_with_probabilities
-    _check.class_indices(target, shape)
-    return _fill_with_classes
-
-
-def _fill_with_probabilities(labels: Array, target: Array) -> None:
-    _check.all_finite("target", target)
-    _check.not_negative("target", target)
-    labels[...] = target
+    def _values(self, y: Array, target: Array, loss: Array, slope: Array) -> None:
+        """Write the losses, and their derivatives by y."""
+        raise NotImplementedError
 
 
-def _fill_with_classes(labels: Array, target: Array) -> None:
-    labels[...] = 0
-    np.put_along_axis(labels, target[:, None].astype(np.intp, copy=False), 1, axis=1)
+class MSELoss(ElementwiseLoss):
+    r"""Squared error, :math:`(y - t)^2`; its mean over all elements.
 
-
-def _log_softmax(logits: Array, p: Array, total: Array) -> Array:
-    """Return log p, and write p = softmax(logits) and the sum that it was divided by."""
-    shifted: Array = logits - logits.max(axis=1, keepdims=True)
-    np.exp(shifted, out=p)
-    p.sum(axis=1, keepdims=True, out=total)
-    p /= total
-    shifted -= np.log(total)
-    return shifted
-
-
-def _log_clipped(probabilities: Array, p: Array, total: Array) -> Array:
-    """Return the logarithm of p, clipped, and write p and the sum that it was divided by."""
-    probabilities.sum(axis=1, keepdims=True, out=total)
-    np.divide(probabilities, total, out=p)
-    clipped = _clipped(p)
-    log_p: Array = np.log(clipped, out=clipped)
-    return log_p
-
-
-def _clipped(p: Array) -> Array:
-    clipped: Array = np.clip(p, KERAS_EPSILON, 1 - KERAS_EPSILON)
-    return clipped
-
-
-class MSELoss:
-    r"""Mean squared error over all elements, :math:`\frac{1}{n} \sum (y - t)^2`.
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        The mean or the sum of the losses of all values, or an array of them.
 
     Raises
     ------
     ValueError
-        On a call: the shapes differ, a target is NaN, or the batch is empty.
+        `reduction` is another word. On a call: the shapes differ, a target is NaN, or the batch is
+        empty.
     TypeError
         On a call: y or target does not hold numbers.
     RuntimeError
@@ -208,45 +126,214 @@ class MSELoss:
     (2.0, array([0., 2.]))
     """
 
-    def __init__(self) -> None:
-        self._saved: Any = None
+    def _values(self, y: Array, target: Array, loss: Array, slope: Array) -> None:
+        difference = np.subtract(y, target, out=slope)
+        np.square(difference, out=loss)
+        np.multiply(difference, 2, out=slope)
 
-    def __call__(self, y: Array, target: ArrayLike) -> float:
+
+class L1Loss(ElementwiseLoss):
+    r"""Absolute error, :math:`|y - t|`; its mean over all elements.
+
+    Where y is the target, the gradient is 0.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        The mean or the sum of the losses of all values, or an array of them.
+
+    Raises
+    ------
+    ValueError
+        `reduction` is another word. On a call: the shapes differ, a target is NaN, or the batch is
+        empty.
+    TypeError
+        On a call: y or target does not hold numbers.
+    RuntimeError
+        `backward` without a call before it, or twice.
+
+    References
+    ----------
+    torch.nn.L1Loss.
+
+    Examples
+    --------
+    >>> criterion = L1Loss(reduction="sum")
+    >>> criterion(np.array([1.0, 3.0]), np.array([1.0, 1.0])), criterion.backward()
+    (2.0, array([0., 1.]))
+    """
+
+    def _values(self, y: Array, target: Array, loss: Array, slope: Array) -> None:
+        difference = np.subtract(y, target, out=slope)
+        np.abs(difference, out=loss)
+        np.sign(difference, out=slope)
+
+
+class SmoothL1Loss(ElementwiseLoss):
+    r"""A parabola near 0 that becomes the absolute error; its mean over all elements.
+
+    The loss of a difference d is :math:`d^2 / (2 \beta)` where :math:`|d| < \beta`, otherwise
+    :math:`|d| - \beta / 2`.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        The mean or the sum of the losses of all values, or an array of them.
+    beta : float
+        Where the parabola ends. With 0 the loss is that of `L1Loss`.
+
+    Raises
+    ------
+    ValueError
+        `reduction` is another word, or beta is not a number of at least 0. On a call: the shapes
+        differ, a target is NaN, or the batch is empty.
+    TypeError
+        On a call: y or target does not hold numbers.
+    RuntimeError
+        `backward` without a call before it, or twice.
+
+    References
+    ----------
+    torch.nn.SmoothL1Loss.
+
+    Examples
+    --------
+    >>> criterion = SmoothL1Loss(reduction="none")
+    >>> criterion(np.array([0.5, 3.0]), np.zeros(2)), criterion.backward()
+    (array([0.125, 2.5  ]), array([0.5, 1. ]))
+    """
+
+    def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        _check.at_least("beta", beta, 0)
+        self.beta = float(beta)
+
+    def _values(self, y: Array, target: Array, loss: Array, slope: Array) -> None:
+        difference = np.subtract(y, target, out=slope)
+        distance = np.abs(difference, out=loss)
+        if self.beta == 0:
+            np.sign(difference, out=slope)
+            return
+        # With near = min(|d|, beta), both cases are near * (|d| - near / 2) / beta.
+        near = np.minimum(distance, self.beta)
+        np.subtract(distance, near * 0.5, out=loss)
+        near /= self.beta
+        np.multiply(loss, near, out=loss)
+        np.copysign(near, difference, out=slope)
+
+
+class BCEWithLogitsLoss(ElementwiseLoss):
+    r"""Cross-entropy of two classes; its mean over all elements.
+
+    The loss of a logit x and a target t between 0 and 1 is
+    :math:`(1 - t) \log(1 + e^x) + w t \log(1 + e^{-x})`, where w is `pos_weight`.
+
+    Parameters
+    ----------
+    weight : array_like or None
+        With which the losses are multiplied, of a shape that broadcasts to that of the logits. The
+        mean still divides by the number of elements.
+    reduction : {"mean", "sum", "none"}
+        The mean or the sum of the losses of all values, or an array of them.
+    pos_weight : array_like or None
+        With which the losses of positive targets are multiplied, of a shape that broadcasts to
+        that of the logits.
+
+    Raises
+    ------
+    ValueError
+        `reduction` is another word, or a weight is not finite. On a call: shapes do not fit, a
+        target is NaN, or the batch is empty.
+    TypeError
+        A weight does not hold numbers. On a call: logits or target does not hold numbers.
+    RuntimeError
+        `backward` without a call before it, or twice.
+
+    See Also
+    --------
+    CrossEntropyLoss : For more than two classes.
+
+    Notes
+    -----
+    Large and infinite logits have the right loss: it is 0 for a logit of infinity and the target 1,
+    where PyTorch gives NaN.
+
+    References
+    ----------
+    torch.nn.BCEWithLogitsLoss.
+
+    Examples
+    --------
+    >>> criterion = BCEWithLogitsLoss(reduction="none", pos_weight=3)
+    >>> criterion(np.array([0.0, -1000.0, 1000.0]), np.array([0, 1, 1])).round(4)
+    array([6.931e-01, 3.000e+03, 0.000e+00])
+    >>> criterion.backward()
+    array([ 0.5, -3. ,  0. ])
+    """
+
+    def __init__(
+        self,
+        weight: ArrayLike | None = None,
+        *,
+        reduction: str = "mean",
+        pos_weight: ArrayLike | None = None,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight = _check.optional_weights("weight", weight)
+        self.pos_weight = _check.optional_weights("pos_weight", pos_weight)
+
+    def __call__(self, logits: Array, target: ArrayLike) -> float | Array:
         """The loss.
 
         Parameters
         ----------
-        y : ndarray
+        logits : ndarray
         target : array_like
-            Of y's shape.
+            Of the logits' shape; the probability of the positive class, or 0 and 1.
 
         Returns
         -------
-        float
+        float or ndarray
+            An array of the logits' shape and dtype with ``reduction="none"``.
         """
-        _check.floating("y", y)
-        _check.not_empty("y", y)
-        target = _check.array("target", target)
-        _check.shape("target", target, y.shape)
-        target = _check.numeric("target", target).astype(y.dtype, copy=False)
-        difference = core.empty_like(y)
-        (ys, targets), differences = core.runs(y, target), difference.ravel("K")
-        sums = {}
+        return self._call("logits", logits, target)
 
-        def block(begin: int, end: int) -> None:
-            part = slice(begin, end)
-            _check.all_finite("target", targets[part])
-            each = np.subtract(ys[part], targets[part], out=differences[part])
-            square = np.square(each, out=core.empty_like(each))
-            sums[begin] = np.sum(square, dtype=np.float64)
+    def _computed(
+        self, y: Array, target: Array, keeps: bool
+    ) -> tuple[Array | None, Array, np.float64]:
+        weights = self._like("weight", self.weight, y)
+        positive_weights = weights + self._like("pos_weight", self.pos_weight, y)
+        negative = elementwise(_product_with_rest, target, *weights)
+        positive = elementwise(_product, target, *positive_weights) if positive_weights else target
+        losses, slope = core.logistic_loss(y, negative, positive)
+        return losses if keeps else None, slope, _sum(losses)
 
-        core.in_blocks(block, y.size, BLOCK_BYTES // y.itemsize)
-        self._saved = difference
-        return float(_in_order(sums) / y.size)
+    def _like(self, name: str, value: Array | None, y: Array) -> list[Array]:
+        """A weight as an array of y's shape and dtype; none if there is no weight."""
+        if value is None:
+            return []
+        _check.broadcasts(name, value, y.shape)
+        return [np.broadcast_to(value.astype(y.dtype), y.shape)]
 
-    def backward(self) -> Array:
-        """The gradient of the last loss with respect to y."""
-        _check.saved("MSELoss", self._saved)
-        difference, self._saved = self._saved, None
-        factor = 2 / difference.size
-        return elementwise(lambda d, out: np.multiply(d, factor, out=out), difference)
+
+def _product(target: Array, *weights: Array, out: Array) -> None:
+    np.multiply(target, weights[0], out=out)
+    for weight in weights[1:]:
+        out *= weight
+
+
+def _product_with_rest(target: Array, *weights: Array, out: Array) -> None:
+    _check.all_finite("target", target)
+    np.subtract(1, target, out=out)
+    for weight in weights:
+        out *= weight
+
+
+def _sum(losses: Array) -> np.float64:
+    (values,), sums = core.runs(losses), {}
+
+    def block(begin: int, end: int) -> None:
+        sums[begin] = np.sum(values[begin:end], dtype=np.float64)
+
+    core.in_blocks(block, values.size, BLOCK_BYTES // values.itemsize)
+    return in_order(sums)
