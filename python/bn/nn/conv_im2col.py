@@ -49,8 +49,9 @@ class Columns:
         return self._columns.reshape(groups, c // groups * kh * kw, n * h * w)
 
     def fill(self, x: Array) -> None:
-        """Copy a block of images, (C, b or fewer, H, W), into `matrix`."""
+        """Copy a block of images, (C, b or fewer, H, W), into `matrix`; missing ones are zeros."""
         self._image[:, : x.shape[1]] = x
+        self._image[:, x.shape[1] :] = 0
         np.copyto(self._columns, self._taps)
 
     def fold(self, dx: Array) -> None:
@@ -98,6 +99,7 @@ def convolve_backward(
     for i in range(0, n, step):
         block = dy[i : i + step].transpose(1, 0, 2, 3)  # (O, b, Ho, Wo)
         padded_dy[:, : block.shape[1], :, : out[1]] = block
+        padded_dy[:, block.shape[1] :] = 0
         columns.fill(x[i : i + step].transpose(1, 0, 2, 3))
         dmatrix += np.matmul(entries, dproduct.transpose(0, 2, 1))
         if dx is not None:
