@@ -3,10 +3,13 @@
 from bn.module import Module
 from bn.nn import models
 from bn.nn.activations import LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
-from bn.nn.dropout import Dropout
+from bn.nn.conv1d import Conv1d
+from bn.nn.conv_transpose import ConvTranspose2d
+from bn.nn.dropout import Dropout, Dropout2d
 from bn.nn.flatten import Flatten
 from bn.nn.gradcheck import gradcheck
 from bn.nn.identity import Identity
@@ -14,8 +17,11 @@ from bn.nn.linear import Linear
 from bn.nn.losses import CrossEntropyLoss, MSELoss
 from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
-from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from bn.nn.padding import ZeroPad2d
+from bn.nn.pooling import AvgPool2d, MaxPool2d
+from bn.nn.pooling1d import AvgPool1d, MaxPool1d
 from bn.nn.schedules import CosineAnnealingLR, StepLR
+from bn.nn.upsampling import Upsample
 from bn.nn.weight_standardization import WeightStandardization
 from bn.nn.winograd import winograd
 from bn.parameter import Parameter
@@ -28,16 +34,21 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdaptiveAvgPool2d",
+    "AvgPool1d",
     "AvgPool2d",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "CosineAnnealingLR",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout2d",
     "Flatten",
     "Identity",
     "LeakyReLU",
     "Linear",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
     "Module",
     "ModuleDict",
@@ -52,8 +63,10 @@ __all__ = [
     "Softmax",
     "StepLR",
     "Tanh",
+    "Upsample",
     "Value",
     "WeightStandardization",
+    "ZeroPad2d",
     "channels_last",
     "concatenate",
     "fused",
