@@ -1,10 +1,11 @@
-"""Models that are well known: ResNets, VGG, MobileNetV2, and the networks of tutorials.
+"""Models that are well known: LeNet, ResNets, VGG, MobileNetV2, U-Net, and networks of tutorials.
 
 Each is a class with a forward, and each but those of tutorials has a function that makes it. The
 names in the states are those of torchvision, where it has the model, so that the weights of one are
 the weights of the other. Nothing is downloaded.
 """
 
+from bn.nn.models.lenet import LeNet, lenet
 from bn.nn.models.mobilenet import InvertedResidual, MobileNetV2, mobilenet_v2
 from bn.nn.models.resnet import (
     BasicBlock,
@@ -19,6 +20,7 @@ from bn.nn.models.resnet import (
     resnet56,
 )
 from bn.nn.models.tutorial import CNNWithBatchNorm, DeepCNNWithBatchNorm
+from bn.nn.models.unet import DoubleConv, UNet, unet
 from bn.nn.models.vgg import VGG, vgg11_bn
 
 __all__ = [
@@ -28,9 +30,13 @@ __all__ = [
     "CNNWithBatchNorm",
     "CifarResNet",
     "DeepCNNWithBatchNorm",
+    "DoubleConv",
     "InvertedResidual",
+    "LeNet",
     "MobileNetV2",
     "ResNet",
+    "UNet",
+    "lenet",
     "mobilenet_v2",
     "resnet18",
     "resnet20",
@@ -38,5 +44,6 @@ __all__ = [
     "resnet34",
     "resnet50",
     "resnet56",
+    "unet",
     "vgg11_bn",
 ]
