@@ -195,6 +195,12 @@ def test_a_unet_has_an_output_for_each_class_at_each_pixel():
         model(normal(2, 1, 12, 18, dtype=F32))
 
 
+@pytest.mark.parametrize("widths", [(), 8, None])
+def test_a_unet_needs_a_width(widths):
+    with pytest.raises(ValueError, match="widths must be a tuple of one number of channels or"):
+        models.unet(widths=widths)
+
+
 def test_the_image_is_a_32nd_in_front_of_the_last_pooling():
     for block, channels in ((models.BasicBlock, 64), (models.Bottleneck, 256)):
         model, seen = resnet_of(block), []

@@ -123,6 +123,11 @@ def zero_padding(value: object) -> tuple[int, int, int, int]:
     return left, right, top, bottom
 
 
+def channel_widths(value: object) -> None:
+    if not isinstance(value, (tuple, list)) or not value:
+        raise ValueError(f"widths must be a tuple of one number of channels or more, got {value!r}")
+
+
 def divisible_images(model: str, size: tuple[int, int], by: int) -> None:
     if size[0] % by or size[1] % by:
         raise ValueError(

@@ -81,7 +81,8 @@ class UNet(Module):
     Raises
     ------
     ValueError
-        On a call: the height or the width is no multiple of 2 ** (len(widths) - 1).
+        `widths` is empty. On a call: the height or the width is no multiple of
+        2 ** (len(widths) - 1).
 
     References
     ----------
@@ -103,7 +104,7 @@ class UNet(Module):
         dtype: DTypeLike = np.float32,
         rng: Rng = None,
     ) -> None:
-        _check.several("widths", widths)
+        _check.channel_widths(widths)
         rng = generator(rng)
         self.down = ModuleList()
         self.up = ModuleList()
