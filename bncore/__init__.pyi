@@ -180,6 +180,12 @@ def gradient_pooled(
     kernel: tuple[int, int],
 ) -> Array: ...
 def has_vectors() -> bool: ...
+def resample(
+    x: Array,
+    y: Array,
+    rows: tuple[Array, Array, Array, bool, int, int],
+    columns: tuple[Array, Array, Array, bool, int, int],
+) -> None: ...
 def convolve(
     x: Array,
     weight: Array,
@@ -209,6 +215,7 @@ def pack_weight(
 def convolve_dx(
     dy: Array,
     weight: Array,
+    bias: Array | None,
     dx: Array,
     stride: tuple[int, int],
     before: tuple[int, int],

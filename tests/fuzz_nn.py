@@ -300,19 +300,6 @@ def pool2d(draw):
     return layer_case(draw, layer, x, check, BAD_IMAGES[:-3])
 
 
-@fuzzed("AdaptiveAvgPool2d")
-def adaptive(draw):
-    x = images(draw, draw.pick([1, 2, 3, 7, 17, 33]))
-
-    def check(y, dx, dy):
-        expected = wide(x).mean((2, 3), keepdims=True)
-        close(y, expected, np.abs(wide(x)).mean((2, 3), keepdims=True), "y")
-        each = wide(dy) / (x.shape[2] * x.shape[3])
-        close(dx, np.broadcast_to(each, x.shape), np.abs(each), "dx")
-
-    return layer_case(draw, nn.AdaptiveAvgPool2d(), x, check, BAD_IMAGES[:-3])
-
-
 @fuzzed("channels_last")
 def channels_last(draw):
     x = images(draw, draw.pick([1, 2, 3, 17]), kinds=KINDS)

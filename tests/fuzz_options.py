@@ -15,6 +15,8 @@ fuzzed = entries(TABLE)
 LARGER = [2**63, 10**30, HUGE]  # than any size
 BAD_COUNT = [0, -1, 1.5, "1", True, np.ones(3), 1j, *LARGER]
 BAD_PAIR = [*BAD_COUNT, (1, 2, 3), (1, 0.5), (1, HUGE), None, {}]
+BAD_LENGTH = [*BAD_COUNT, (1, 2), (0.5,), None, {}]
+BAD_FLAG = [1, 0, "yes", np.ones(2)]
 BAD_SHARE = [*BAD_NUMBERS, -0.1, 1.5, None]
 BAD_POSITIVE = [*BAD_NUMBERS, -0.1, None]
 BAD_WEIGHT = [-1, [1, -0.5], np.nan, [np.inf], 1j, "text", np.ma.masked_array([1.0], True)]
@@ -53,6 +55,10 @@ def on_images(kind):
     return lambda **options: kind(**options)(X)
 
 
+def on_signals(kind):
+    return lambda **options: kind(**options)(X[:, :, 0])
+
+
 # For each thing what makes it and uses it, its good options, and for each of them what is bad.
 OPTIONS = {
     "Conv2d": (
@@ -76,7 +82,62 @@ OPTIONS = {
         {"kernel_size": BAD_PAIR, "stride": BAD_PAIR[:-2], "padding": [-1, 2, 0.5, HUGE, "1"]},
     ),
     "AdaptiveAvgPool2d": (
-        on_images(nn.AdaptiveAvgPool2d), {"output_size": 1}, {"output_size": [2, *BAD_PAIR]}
+        on_images(nn.AdaptiveAvgPool2d),
+        {"output_size": 1},
+        {"output_size": [bad for bad in BAD_PAIR if bad is not None]},
+    ),
+    "ConvTranspose2d": (
+        on_images(nn.ConvTranspose2d),
+        {"in_channels": 2, "out_channels": 4, "kernel_size": (2, 1), "stride": 2, "padding": 1},
+        {
+            "in_channels": BAD_COUNT, "out_channels": BAD_COUNT, "kernel_size": BAD_PAIR,
+            "stride": BAD_PAIR, "padding": ["same", -1, 0.5, 1j, HUGE, np.ones(2)],
+            "output_padding": [2, -1, 0.5, "1", None, HUGE], "dilation": BAD_PAIR,
+            "groups": [3, *BAD_COUNT], "rng": BAD_RNG, "dtype": BAD_DTYPE,
+        },
+    ),
+    "Conv1d": (
+        on_signals(nn.Conv1d),
+        {"in_channels": 2, "out_channels": 4, "kernel_size": 2, "stride": 2, "padding": 1},
+        {
+            "in_channels": BAD_COUNT, "out_channels": BAD_COUNT, "kernel_size": BAD_LENGTH,
+            "stride": BAD_LENGTH, "padding": ["what", -1, 0.5, 1j, HUGE, np.ones(2)],
+            "dilation": BAD_LENGTH, "groups": [3, *BAD_COUNT], "rng": BAD_RNG, "dtype": BAD_DTYPE,
+            "axis": [0, 2, 1.0, None, "1", np.ones(2)],
+        },
+    ),
+    "MaxPool1d": (
+        on_signals(nn.MaxPool1d),
+        {"kernel_size": 2, "stride": 1, "padding": 1},
+        {
+            "kernel_size": BAD_LENGTH, "stride": BAD_LENGTH[:-2],
+            "padding": [-1, 2, 0.5, HUGE, "1"], "ceil_mode": BAD_FLAG,
+        },
+    ),
+    "AvgPool1d": (
+        on_signals(nn.AvgPool1d),
+        {"kernel_size": 2, "stride": None, "padding": 0},
+        {
+            "kernel_size": BAD_LENGTH, "stride": BAD_LENGTH[:-2],
+            "padding": [-1, 2, 0.5, HUGE, "1"], "ceil_mode": BAD_FLAG,
+        },
+    ),
+    "Upsample": (
+        on_images(nn.Upsample),
+        {"size": (3, 9), "mode": "bilinear", "align_corners": True},
+        {
+            "size": [bad for bad in BAD_PAIR if bad is not None],
+            "scale_factor": [2, *BAD_NUMBERS, 0, -1, (1, 2, 3)],
+            "mode": ["what", None, 3, np.ones(2)], "align_corners": BAD_FLAG,
+        },
+    ),
+    "ZeroPad2d": (
+        on_images(nn.ZeroPad2d),
+        {"padding": (0, 1, 2, 3)},
+        {"padding": [0.5, "1", None, (1, 2), (1, 2, 3, 0.5), np.ones(4), *LARGER]},
+    ),
+    "Dropout2d": (
+        on_images(nn.Dropout2d), {"p": 0.5}, {"p": BAD_SHARE, "rng": BAD_RNG, "axis": [0, 2, None]}
     ),
     "Linear": (
         on_images(nn.Linear),

@@ -349,7 +349,15 @@ POOLS = [
     ("MaxPool2d 17", lambda: nn.MaxPool2d(17, 1, 8)),
     ("AvgPool2d 2", lambda: nn.AvgPool2d(2)),
     ("AvgPool2d 3, 1, 1", lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False)),
+    ("MaxPool2d 3, 2, ceil_mode", lambda: nn.MaxPool2d(3, 2, ceil_mode=True)),
     ("AdaptiveAvgPool2d", nn.AdaptiveAvgPool2d),
+]
+RESAMPLINGS = [
+    ("AdaptiveAvgPool2d 3", lambda: nn.AdaptiveAvgPool2d(3)),
+    ("Upsample, doubled", lambda: nn.Upsample(scale_factor=2)),
+    ("Upsample, bilinear", lambda: nn.Upsample((9, 17), mode="bilinear")),
+    ("ZeroPad2d", lambda: nn.ZeroPad2d((1, 2, 0, 3))),
+    ("ZeroPad2d of less", lambda: nn.ZeroPad2d(-1)),
 ]
 
 
@@ -359,9 +367,20 @@ def pooling_cases(full):
             shapes = [(2, c, 5, 6) for c in (range(1, 71) if full else [1, 9, 17, 33])]
             shapes += [(1, 3, 4, w) for w in (range(3, 71) if full else [3, 17])]
             for shape in shapes:
-                for name, make in POOLS:
+                for name, make in (*POOLS, *RESAMPLINGS):
                     text = f"{name} of {layout.__name__} {shape}, {np.dtype(dtype)}"
                     yield text, there_and_back(make(), layout(shape, dtype))
+
+
+def transposed_cases(full):
+    """Yield transposed convolutions, whose bias is added where pixels have no weight, too."""
+    for dtype in (SINGLE, DOUBLE):
+        for channels in range(1, 71) if full else [1, 9, 17, 33]:
+            for options in [(2, 2), (3, 2, 1, 1), (1, 3), (3, 1, 1)]:
+                layer = nn.ConvTranspose2d(channels, channels, *options, rng=0, dtype=dtype)
+                x = channels_last((2, channels, 4, 5), dtype)
+                text = f"ConvTranspose2d {options} of {channels} channels, {np.dtype(dtype)}"
+                yield text, there_and_back(layer, x)
 
 
 def linear_cases(full):
@@ -431,6 +450,7 @@ GROUPS = [
     optimizer_cases,
     convolution_cases,
     pooling_cases,
+    transposed_cases,
     linear_cases,
     recurrent_cases,
     network_cases,

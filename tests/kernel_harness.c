@@ -193,7 +193,7 @@ static void check_convolution(const bn_kernels *kernels, dtype d, conv_shape s)
                            .groups = 1, .window = {window, window}, .winograd = s.winograd};
     int found = bn_convolve(&call, bias);
     call.y.data = dy, call.x.data = dx;
-    found = found && bn_convolve_dx(&call);
+    found = found && bn_convolve_dx(&call, NULL);
     call.x.data = x, call.weight = dweight;
     found = found && bn_convolve_dweight(&call, dbias);
     if (!found) fprintf(stderr, "no memory\n"), exit(2);

@@ -9,7 +9,7 @@ from bn import nn
 
 
 def everything():
-    """Statistics, normalization, convolutions, pooling and a step, and the sum of all results."""
+    """Statistics, normalization, layers of images and a step, and the sum of all results."""
     total = 0.0
     for dtype in (np.float32, np.float64, np.float16):
         for shape, axis in [((3, 5, 7, 3), 1), ((5, 3, 3, 9), 3)]:
@@ -27,6 +27,11 @@ def everything():
     )
     y = np.asarray(model(normal(2, 3, 9, 11, dtype=np.float32)))
     total += float(y.sum()) + float(model.backward(np.ones_like(y)).sum())
+    resized = nn.Sequential(
+        nn.ConvTranspose2d(9, 5, 3, 2, rng=2), nn.Upsample((7, 9), mode="bilinear")
+    )
+    z = np.asarray(resized(normal(2, 9, 3, 5, dtype=np.float32)))
+    total += float(z.sum()) + float(resized.backward(np.ones_like(z)).sum())
     nn.Adam(model.parameters()).step()
     for kind in (nn.RNN, nn.LSTM, nn.GRU):
         recurrent = kind(3, 5, return_state=False, rng=0)

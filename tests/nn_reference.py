@@ -73,3 +73,52 @@ def channels_last(x):
 
 def channels_first(x):
     return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def ceil_pool2d(x, kernel, stride, padding, reduce, value):
+    """Pool as pool2d does, with the windows that begin inside of the image and end beyond it.
+
+    What lies beyond the padding is NaN, which `reduce` must leave out.
+    """
+    outer = []
+    for n, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True):
+        last = min(-(-(n + 2 * p - k) // s), (n + p - 1) // s)  # the number of the last window
+        outer.append(max(0, last * s + k - n - 2 * p))
+    x = pad(pad(x, padding, padding, value), (0, 0), outer, np.nan)
+    return pool2d(x, kernel, stride, (0, 0), reduce, value)
+
+
+# ---- images of another size, as products with a matrix on each side ----
+
+
+def nearest_matrix(inputs, outputs):
+    """Each output is one input."""
+    return np.eye(inputs)[np.arange(outputs) * inputs // outputs]
+
+
+def linear_matrix(inputs, outputs, align_corners):
+    """Each output is interpolated between the inputs beside its position."""
+    if align_corners:
+        position = np.arange(outputs) * ((inputs - 1) / max(1, outputs - 1))
+    else:
+        position = (np.arange(outputs) + 0.5) * (inputs / outputs) - 0.5
+    position = np.clip(position, 0, inputs - 1)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(inputs)))
+
+
+def means_matrix(inputs, outputs):
+    """Each output is the mean of a window."""
+    matrix = np.zeros((outputs, inputs))
+    for i in range(outputs):
+        window = slice(i * inputs // outputs, -(-(i + 1) * inputs // outputs))
+        matrix[i, window] = 1 / (window.stop - window.start)
+    return matrix
+
+
+def padding_matrix(inputs, before, after):
+    """Each output is an input, or zero."""
+    return np.eye(inputs + before + after, inputs, -before)
+
+
+def resample(x, rows, columns):
+    return np.einsum("ih,nchw,jw->ncij", rows, x.astype(np.float64), columns)

@@ -218,6 +218,29 @@ def test_a_frozen_layer_folds_in_training_mode():
     assert_same(model, result.model, normal(2, 4, 5, 5, dtype=np.float32))
 
 
+@pytest.mark.parametrize(
+    ("layer", "norm", "sample"),
+    [
+        (nn.Conv1d(4, 6, 3, 2, 1, groups=2, rng=0), BatchNorm1d(6), (4, 9)),
+        (nn.Conv1d(4, 6, 3, axis=-1, rng=0), BatchNorm1d(6, axis=-1), (9, 4)),
+        (nn.ConvTranspose2d(4, 6, 3, 2, 2, 1, rng=0), BatchNorm2d(6), (4, 5, 5)),
+        (
+            nn.ConvTranspose2d(4, 6, 2, bias=False, axis=-1, rng=0),
+            BatchNorm2d(6, axis=-1),
+            (5, 5, 4),
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_convolutions_of_signals_and_transposed_ones_take_over_normalizations(layer, norm, sample):
+    model = nn.Sequential(layer, norm, nn.ReLU())
+    x = normal(8, *sample, dtype=np.float32)
+    model(x)
+    result = fold(model.eval())
+    assert result.folded == (("0", "1"),) and len(result.model) == 2
+    assert_same(model, result.model, x)
+
+
 def test_the_result_of_a_fold_reads_well():
     model = used(nn.Sequential(nn.Conv2d(*CONV, rng=0), BatchNorm2d(6), nn.ReLU(), BatchNorm2d(6)))
     lines = str(fold(model)).splitlines()
@@ -256,6 +279,9 @@ REASONS = {
     ),
     "is not that of the layer before it, or not for every input": lambda: conv_and(
         BatchNorm2d(6, axis=-1)
+    ),
+    "the transposed convolution before it has groups": lambda: nn.Sequential(
+        nn.ConvTranspose2d(4, 6, 3, groups=2, rng=0), BatchNorm2d(6)
     ),
     "not as many channels as the layer before it": lambda: conv_and(BatchNorm2d(5)),
     "it has no running statistics": lambda: conv_and(BatchNorm2d(6, track_running_stats=False)),

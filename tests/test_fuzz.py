@@ -1,12 +1,13 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn` and `fuzz_options`.
-BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
+The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn`, `fuzz_images` and
+`fuzz_options`. BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
 """
 
 import os
 
 import fuzz_functions
+import fuzz_images
 import fuzz_layers
 import fuzz_nn
 import fuzz_options
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 import bn
 from bn import nn
 
-TABLES = (fuzz_functions, fuzz_layers, fuzz_nn, fuzz_options, fuzz_samples)
+TABLES = (fuzz_functions, fuzz_images, fuzz_layers, fuzz_nn, fuzz_options, fuzz_samples)
 TABLE = {name: entry for module in TABLES for name, entry in module.TABLE.items()}
 NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "__version__": "a string",

@@ -94,6 +94,17 @@ def test_conv_over_several_blocks_with_a_smaller_last_one_equals_image_by_image(
     np.testing.assert_allclose(layer.bias.grad, dbias, rtol=1e-10)
 
 
+def test_images_of_the_block_before_do_not_count_in_a_smaller_last_one():
+    layer, x = layer_and_input((16, 3, 3, 1, 1, 1, 1), 1, n=7, size=(25, 30))
+    y = layer(x)
+    layer.backward(y)
+    expected = layer.weight.grad
+    layer.zero_grad()
+    layer(x)
+    layer.backward(y, input_grad=False)
+    np.testing.assert_allclose(layer.weight.grad, expected, rtol=1e-10)
+
+
 @pytest.mark.parametrize("case", [CASES[0], CASES[7], CASES[13]])
 @pytest.mark.parametrize("axis", [1, -1])
 def test_conv_takes_arrays_in_any_memory_order(case, axis):

@@ -15,7 +15,7 @@ from bn import nn
 from bn.nn import conv_direct
 
 F32 = np.float32
-IMAGES, VECTORS = (4, 6, 7), (12,)  # one sample: (C, H, W); features
+IMAGES, SIGNALS, VECTORS = (4, 6, 7), (4, 9), (12,)  # one sample: (C, H, W); (C, L); features
 SEQUENCES = (6, 7)  # steps, features
 RETURNS = {"return_state": False, "batch_first": True, "rng": 0}
 
@@ -49,6 +49,20 @@ LAYERS = {
     "AvgPool2d, axis=-1": (lambda: nn.AvgPool2d(3, 1, 1, axis=-1), IMAGES),
     "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, IMAGES),
     "AdaptiveAvgPool2d, axis=-1": (lambda: nn.AdaptiveAvgPool2d(axis=-1), IMAGES),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, rng=0), IMAGES),
+    "ConvTranspose2d, axis=-1": (lambda: nn.ConvTranspose2d(7, 5, 2, axis=-1, rng=0), IMAGES),
+    "Conv1d": (lambda: nn.Conv1d(4, 6, 3, padding=1, rng=0), SIGNALS),
+    "Conv1d, axis=-1": (lambda: nn.Conv1d(9, 6, 3, axis=-1, rng=0), SIGNALS),
+    "MaxPool1d": (lambda: nn.MaxPool1d(3, 2, 1), SIGNALS),
+    "MaxPool1d, axis=-1": (lambda: nn.MaxPool1d(2, axis=-1), SIGNALS),
+    "AvgPool1d": (lambda: nn.AvgPool1d(3, 2, 1), SIGNALS),
+    "AdaptiveAvgPool2d of overlapping windows": (lambda: nn.AdaptiveAvgPool2d(4), IMAGES),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2), IMAGES),
+    "Upsample, bilinear": (lambda: nn.Upsample((9, 5), mode="bilinear"), IMAGES),
+    "Upsample, axis=-1": (lambda: nn.Upsample(5, mode="bilinear", axis=-1), IMAGES),
+    "ZeroPad2d": (lambda: nn.ZeroPad2d((1, 2, 0, 3)), IMAGES),
+    "Dropout2d of everything": (lambda: nn.Dropout2d(1.0), IMAGES),
+    "Dropout2d in eval mode": (lambda: nn.Dropout2d(0.5).eval(), IMAGES),
     "Linear": (lambda: nn.Linear(12, 5, rng=0), VECTORS),
     "Linear of many outputs": (lambda: nn.Linear(12, 70, rng=0), VECTORS),
     "Linear on the last of four axes": (lambda: nn.Linear(7, 5, rng=0), IMAGES),
@@ -89,11 +103,12 @@ LAYERS = {
     ),
 }
 # BLAS adds in an order that may follow the memory of x, as does a linear layer that flattens. So
-# do batch normalization and the gradient of PReLU's slopes, where the axes lie in another order.
-# What the other kernels compute is the same to the last bit.
-ROUNDED = ("Linear of many outputs", "Sequential", "LSTM", "GRU", "RNN", "PReLU")
+# do batch normalization, which sums the gradient of a transposed convolution's bias too, and the
+# gradient of PReLU's slopes, where the axes lie in another order. What the other kernels compute is
+# the same to the last bit.
+ROUNDED = ("Linear of many outputs", "Sequential", "LSTM", "GRU", "RNN", "PReLU", "ConvTranspose2d")
 if not conv_direct.FAST:  # convolutions use BLAS too
-    ROUNDED += ("Conv2d", "Linear", "Residual with a shortcut")
+    ROUNDED += ("Conv2d", "Conv1d", "Linear", "Residual with a shortcut")
 
 
 def read_only(x):
@@ -241,6 +256,10 @@ WRONG_SEQUENCES = [
     ((3, 7), "{} takes sequences of shape (N, T, 7), got shape (3, 7)"),
     ((3, 6, 8), "{} takes sequences of shape (N, T, 7), got shape (3, 6, 8)"),
 ]
+WRONG_SIGNALS = [
+    ((4, 9), "{} takes signals of shape (N, C, L), got shape (4, 9)"),
+    ((2, 4, 9, 1), "{} takes signals of shape (N, C, L), got shape (2, 4, 9, 1)"),
+]
 WRONG_SHAPES = {
     **dict.fromkeys(("LSTM", "GRU", "RNN"), WRONG_SEQUENCES),
     "Conv2d": [*WRONG_IMAGES, *WRONG_CHANNELS],
@@ -284,6 +303,24 @@ WRONG_SHAPES = {
         ((2, 4, 0, 7), "{} takes images of at least (1, 1) pixels, got (0, 7)"),
     ],
     "AdaptiveAvgPool2d, axis=-1": [LAST],
+    "ConvTranspose2d": [*WRONG_IMAGES, *WRONG_CHANNELS],
+    "ConvTranspose2d, axis=-1": [LAST],
+    "Conv1d": [
+        *WRONG_SIGNALS,
+        ((2, 5, 9), "{} takes 4 channels on axis 1, got shape (2, 5, 9)"),
+        ((2, 4, 0), "{} takes signals of at least 1 values, got 0"),
+    ],
+    "Conv1d, axis=-1": [((4, 9), "{} takes signals of shape (N, L, C), got shape (4, 9)")],
+    "MaxPool1d": [*WRONG_SIGNALS, ((2, 4, 0), "{} takes signals of at least 1 values, got 0")],
+    "MaxPool1d, axis=-1": [((2, 1, 4), "{} takes signals of at least 2 values, got 1")],
+    "AvgPool1d": [*WRONG_SIGNALS, ((2, 4, 0), "{} takes signals of at least 1 values, got 0")],
+    "Upsample": [
+        *WRONG_IMAGES,
+        ((2, 4, 6, 0), "{} takes images of at least (1, 1) pixels, got (6, 0)"),
+    ],
+    "Upsample, axis=-1": [LAST],
+    "ZeroPad2d": WRONG_IMAGES,
+    "Dropout2d in eval mode": WRONG_IMAGES,
     "Linear": [
         ((3, 11), "{} takes 12 features on the last axis, got shape (3, 11)"),
         ((12, 3), "{} takes 12 features on the last axis, got shape (12, 3)"),

@@ -44,6 +44,11 @@ LAYERS = {
     "MaxPool2d overlapping": lambda: nn.MaxPool2d(3, 1, 1),
     "AvgPool2d": lambda: nn.AvgPool2d(2),
     "AdaptiveAvgPool2d": nn.AdaptiveAvgPool2d,
+    "AdaptiveAvgPool2d overlapping": lambda: nn.AdaptiveAvgPool2d(4),
+    "Upsample": lambda: nn.Upsample(scale_factor=2),
+    "Upsample bilinear": lambda: nn.Upsample((9, 4), mode="bilinear"),
+    "ZeroPad2d": lambda: nn.ZeroPad2d(1),
+    "Dropout2d": lambda: nn.Dropout2d(0.5, rng=0),
     "BatchNorm2d": lambda: bn.BatchNorm2d(4),
     "BatchNormalization with renorm": lambda: bn.BatchNormalization(axis=1, renorm=True),
     "GhostBatchNorm": lambda: bn.GhostBatchNorm(bn.BatchNorm2d(4), 2),
@@ -55,6 +60,7 @@ CONVOLUTIONS = {
     "Conv2d": lambda: nn.Conv2d(4, 6, 3, padding=1, **f32()),
     "Conv2d in groups": lambda: nn.Conv2d(4, 6, 3, 2, groups=2, **f32()),
     "Conv2d depthwise": lambda: nn.Conv2d(4, 4, 3, groups=4, **f32()),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, **f32()),
     "Residual of a convolution": lambda: nn.Residual(nn.Conv2d(4, 4, 1, **f32())),
 }
 

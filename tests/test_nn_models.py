@@ -10,7 +10,6 @@ from gradcheck import gradcheck
 from bn import nn
 from bn.nn import models
 from bn.nn.models.initialization import initialize
-from bn.nn.models.vgg import AveragePoolTo7
 
 F32, F64 = np.float32, np.float64
 
@@ -85,6 +84,15 @@ def mobilenet_names():
     return [*names, *conv_norm("features.18.0", "features.18.1"), *linear("classifier.1")]
 
 
+def unet_names(sizes):
+    def double(path):
+        return [n for i in (1, 2) for n in conv_norm(f"{path}.conv{i}", f"{path}.bn{i}")]
+
+    names = [name for i in range(sizes) for name in double(f"down.{i}")]
+    names += [name for i in range(sizes - 1) for name in linear(f"up.{i}")]
+    return names + [n for i in range(sizes - 1) for n in double(f"join.{i}")] + linear("head")
+
+
 NAMES = {
     "resnet20": resnet_names((3, 3, 3), 2, False),
     "resnet32": resnet_names((5, 5, 5), 2, False),
@@ -94,6 +102,8 @@ NAMES = {
     "resnet50": resnet_names((3, 4, 6, 3), 3, True),
     "vgg11_bn": vgg11_names(),
     "mobilenet_v2": mobilenet_names(),
+    "lenet": [n for layer in ("conv1", "conv2", "fc1", "fc2", "fc3") for n in linear(layer)],
+    "unet": unet_names(4),
     "CNNWithBatchNorm": [*linear("conv1"), *norm("bn1"), *linear("fc1")],
     "DeepCNNWithBatchNorm": [
         *(name for i in (1, 2, 3) for name in (*linear(f"conv{i}"), *norm(f"bn{i}"))),
@@ -102,6 +112,8 @@ NAMES = {
 }
 
 COUNTS = {
+    "lenet": 61_706,
+    "unet": 482_754,
     # The paper's 269,722 with option A, and two shortcuts of 16 * 32 + 2 * 32 and 32 * 64 + 2 * 64.
     "resnet20": 269_722 + 576 + 2176,
     "resnet32": 464_154 + 576 + 2176,
@@ -153,6 +165,7 @@ def test_a_classifier_of_texts_has_these_names_and_shapes():
         ("mobilenet_v2", (3, 224, 224)),
         ("CNNWithBatchNorm", (3, 32, 32)),
         ("DeepCNNWithBatchNorm", (3, 32, 32)),
+        ("lenet", (1, 28, 28)),
     ],
 )
 def test_a_model_has_an_output_for_each_class(name, shape, undrawn):
@@ -180,6 +193,25 @@ def test_tutorial_networks_take_the_size_of_the_images():
         assert kind(5, 1, 28, rng=0)(normal(2, 1, 28, 28, dtype=F32)).shape == (2, 5)
 
 
+def test_a_lenet_takes_the_size_of_the_images():
+    assert models.lenet(5, 3, image_size=32, rng=0)(normal(2, 3, 32, 32, dtype=F32)).shape == (2, 5)
+
+
+def test_a_unet_has_an_output_for_each_class_at_each_pixel():
+    model = models.unet(5, 1, widths=(4, 6, 8), rng=0)
+    assert model(normal(2, 1, 12, 20, dtype=F32)).shape == (2, 5, 12, 20)
+    assert models.unet(5, 1, widths=(4,), rng=0).output_shape((1, 3, 7)) == (5, 3, 7)
+    message = r"UNet takes images whose height and width are multiples of 4, got \(12, 18\)"
+    with pytest.raises(ValueError, match=message):
+        model(normal(2, 1, 12, 18, dtype=F32))
+
+
+@pytest.mark.parametrize("widths", [(), 8, None])
+def test_a_unet_needs_a_width(widths):
+    with pytest.raises(ValueError, match="widths must be a tuple of one number of channels or"):
+        models.unet(widths=widths)
+
+
 def test_the_image_is_a_32nd_in_front_of_the_last_pooling():
     for block, channels in ((models.BasicBlock, 64), (models.Bottleneck, 256)):
         model, seen = resnet_of(block), []
@@ -204,31 +236,12 @@ def test_vgg_refuses_images_of_less_than_32_pixels():
 # ---- parts ----
 
 
-@pytest.mark.parametrize("size", [(1, 1), (3, 7), (7, 10), (14, 20)])
-def test_the_average_pooling_of_vgg_takes_the_means_of_pytorchs_windows(size):
-    x, model = normal(2, 3, *size), AveragePoolTo7()
-    expected = np.empty((2, 3, 7, 7))
-    for i in range(7):
-        for j in range(7):
-            rows, columns = (
-                slice(math.floor(k * n / 7), math.ceil((k + 1) * n / 7))
-                for k, n in zip((i, j), size, strict=True)
-            )
-            expected[:, :, i, j] = x[:, :, rows, columns].mean((2, 3))
-    np.testing.assert_allclose(model(x), expected, rtol=1e-12, atol=1e-14)
-    gradcheck(model, x)
-
-
-def test_7_by_7_pixels_are_not_averaged():
-    x = normal(2, 3, 7, 7)
-    np.testing.assert_array_equal(AveragePoolTo7()(x), x)
-
-
 BLOCKS = {
     "BasicBlock": lambda **f64: models.BasicBlock(4, 4, **f64),
     "BasicBlock with a stride": lambda **f64: models.BasicBlock(4, 6, 2, **f64),
     "Bottleneck": lambda **f64: models.Bottleneck(4, 1, **f64),
     "Bottleneck with a stride": lambda **f64: models.Bottleneck(4, 2, 2, **f64),
+    "DoubleConv": lambda **f64: models.DoubleConv(4, 3, **f64),
     "InvertedResidual": lambda **f64: models.InvertedResidual(4, 4, 1, 2, **f64),
     "InvertedResidual without expansion": lambda **f64: models.InvertedResidual(4, 2, 2, 1, **f64),
 }
@@ -250,10 +263,13 @@ def test_small_models_have_the_right_gradients(training):
         models.VGG([[3], [4]], 5, hidden_features=6, dropout=0, dtype=F64, rng=0),
         models.CNNWithBatchNorm(3, image_size=8, dtype=F64, rng=0),
         models.DeepCNNWithBatchNorm(3, image_size=8, dtype=F64, rng=0),
+        models.LeNet(3, 3, image_size=12, dtype=F64, rng=0),
+        models.UNet(2, 3, widths=(2, 3, 4), dtype=F64, rng=0),
     ):
         for p in model.parameters():
             p.data += 0.1 * normal(*p.shape)
-        gradcheck(model.train(training), normal(2, 3, 8, 8), entries=4)
+        size = 12 if isinstance(model, models.LeNet) else 8
+        gradcheck(model.train(training), normal(2, 3, size, size), entries=4)
 
 
 # ---- weights ----
@@ -265,6 +281,8 @@ def test_small_models_have_the_right_gradients(training):
         lambda **o: models.CifarResNet(1, **o),
         lambda **o: models.VGG([[2]], hidden_features=3, **o),
         lambda **o: models.InvertedResidual(4, 4, 1, 2, **o),
+        lambda **o: models.UNet(widths=(2, 3), **o),
+        models.LeNet,
         models.CNNWithBatchNorm,
         models.DeepCNNWithBatchNorm,
     ],
@@ -309,6 +327,11 @@ def test_linear_layers_are_drawn_where_that_is_asked_for():
 # ---- training ----
 
 
+def unet_and_linear():
+    unet = models.UNet(8, widths=(4, 8), rng=0)
+    return nn.Sequential(unet, nn.Flatten(), nn.Linear(2048, 10, rng=1))
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -317,6 +340,10 @@ def test_linear_layers_are_drawn_where_that_is_asked_for():
         lambda: models.CNNWithBatchNorm(image_size=16, rng=0),
         lambda: models.DeepCNNWithBatchNorm(image_size=16, rng=0),
         lambda: models.VGG([[8], [8]], 10, hidden_features=16, dropout=0, rng=0),
+        lambda: models.LeNet(in_channels=3, image_size=16, rng=0),
+        lambda: nn.Sequential(
+            models.UNet(8, widths=(4, 8), rng=0), nn.Flatten(), nn.Linear(2048, 10, rng=1)
+        ),
     ],
 )
 def test_a_step_of_training_lowers_the_loss(make):

@@ -61,6 +61,48 @@ def test_average_pool_without_the_padding_equals_the_loops(case, axis):
     check_against_loops(layer, axis, np.nanmean, np.nan)
 
 
+# Some of the last windows reach beyond the image, and some beyond its padding.
+CEIL_CASES = [*CASES, (3, 2, 0), (3, 4, 0), (4, 3, 1), (5, 4, 2), ((8, 3), (3, 2), (4, 1))]
+
+
+@pytest.mark.parametrize("axis", [1, -1])
+@pytest.mark.parametrize("case", CEIL_CASES)
+def test_pools_in_ceil_mode_equal_the_loops(case, axis):
+    x = images(axis)
+    for layer, reduce, value in (
+        (nn.MaxPool2d(*case, ceil_mode=True, axis=axis), np.nanmax, np.nan),
+        (nn.AvgPool2d(*case, ceil_mode=True, axis=axis), np.nanmean, 0.0),
+        (nn.AvgPool2d(*case, True, False, axis=axis), np.nanmean, np.nan),
+    ):
+        kernel, stride, padding = pair(layer.kernel_size), pair(layer.stride), pair(layer.padding)
+        expected = reference.ceil_pool2d(images(), kernel, stride, padding, reduce, value)
+        y = layer(x)
+        assert layer.output_shape(x.shape[1:]) == y.shape[1:]
+        y = y if axis == 1 else reference.channels_first(y)
+        np.testing.assert_allclose(y, expected, rtol=1e-12)
+        gradcheck(layer, x, entries=30)
+
+
+def test_ceil_mode_takes_images_that_are_smaller_than_the_window():
+    x = images(size=(2, 7))
+    np.testing.assert_array_equal(
+        nn.MaxPool2d(3, 2, ceil_mode=True)(x)[:, :, 0, 0], x[:, :, :, :3].max((2, 3))
+    )
+    with pytest.raises(ValueError, match=r"MaxPool2d takes images of at least \(2, 2\) pixels"):
+        nn.MaxPool2d(3, 2, ceil_mode=True)(x[:, :, :1])
+    with pytest.raises(TypeError, match="ceil_mode must be True or False, got 1"):
+        nn.MaxPool2d(3, ceil_mode=1)
+
+
+def test_a_pool_in_ceil_mode_is_computed_behind_a_convolution_by_itself():
+    conv = nn.Conv2d(3, 4, 3, dtype=np.float64, rng=0)
+    model = nn.Sequential(conv, nn.ReLU(), nn.MaxPool2d(2, ceil_mode=True))
+    y = model(images())
+    assert y.shape == (2, 4, 3, 4)
+    expected = nn.MaxPool2d(2, ceil_mode=True)(np.maximum(conv(images()), 0))
+    np.testing.assert_allclose(y, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("axis", [1, -1])
 def test_adaptive_pool_is_the_mean_of_the_image(axis):
     layer = nn.AdaptiveAvgPool2d(1, axis=axis)
@@ -384,12 +426,13 @@ def test_images_without_pixels_have_empty_gradients():
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("ceil_mode", [True, False])
+@pytest.mark.parametrize("case", CEIL_CASES)
 @pytest.mark.parametrize("kind", ["MaxPool2d", "AvgPool2d"])
-def test_pools_equal_pytorch(torch, kind, case):
+def test_pools_equal_pytorch(torch, kind, case, ceil_mode):
     x = images().round(0)  # many values are equal
     x[0, 0, 2, 3] = x[0, 0, 3, 3] = np.nan
-    ours, theirs = getattr(nn, kind)(*case), getattr(torch.nn, kind)(*case)
+    ours, theirs = (getattr(layers, kind)(*case, ceil_mode=ceil_mode) for layers in (nn, torch.nn))
     tx = torch.tensor(x, requires_grad=True)
     ty = theirs(tx)
     dy = np.random.default_rng(2).standard_normal(ty.shape)
@@ -417,8 +460,8 @@ def test_max_pools_of_many_nan_equal_pytorch_with_channels_last(torch, channels,
 
 @pytest.mark.parity
 def test_average_pools_without_the_padding_equal_pytorch(torch):
-    for case in CASES:
-        ours = nn.AvgPool2d(*case, count_include_pad=False)
-        theirs = torch.nn.AvgPool2d(*case, count_include_pad=False)
+    for case, ceil_mode in itertools.product(CEIL_CASES, (True, False)):
+        ours = nn.AvgPool2d(*case, ceil_mode, count_include_pad=False)
+        theirs = torch.nn.AvgPool2d(*case, ceil_mode, count_include_pad=False)
         expected = theirs(torch.tensor(images())).numpy()
         np.testing.assert_allclose(ours(images()), expected, rtol=1e-12)

@@ -154,7 +154,51 @@ def networks(torch):
             x = self.pool(self.relu(self.bn3(self.conv3(x))))
             return self.fc1(x.reshape(len(x), -1))
 
+    class LeNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2 = nn.Conv2d(1, 6, 5, padding=2), nn.Conv2d(6, 16, 5)
+            self.fc1, self.fc2, self.fc3 = (
+                nn.Linear(400, 120),
+                nn.Linear(120, 84),
+                nn.Linear(84, 10),
+            )
+
+        def forward(self, x):
+            for conv in (self.conv1, self.conv2):
+                x = nn.functional.max_pool2d(torch.relu(conv(x)), 2)
+            x = torch.relu(self.fc2(torch.relu(self.fc1(x.flatten(1)))))
+            return self.fc3(x)
+
+    class DoubleConv(nn.Module):
+        def __init__(self, before, after):
+            super().__init__()
+            self.conv1, self.bn1 = conv(before, after, 3), nn.BatchNorm2d(after)
+            self.conv2, self.bn2 = conv(after, after, 3), nn.BatchNorm2d(after)
+
+        def forward(self, x):
+            x = torch.relu(self.bn1(self.conv1(x)))
+            return torch.relu(self.bn2(self.conv2(x)))
+
+    class UNet(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.down = nn.ModuleList([DoubleConv(3, 4), DoubleConv(4, 6), DoubleConv(6, 8)])
+            ups = [nn.ConvTranspose2d(8, 6, 2, 2), nn.ConvTranspose2d(6, 4, 2, 2)]
+            self.up = nn.ModuleList(ups)
+            self.join = nn.ModuleList([DoubleConv(12, 6), DoubleConv(8, 4)])
+            self.head = nn.Conv2d(4, 10, 1)
+
+        def forward(self, x):
+            whole = self.down[0](x)
+            half = self.down[1](nn.functional.max_pool2d(whole, 2))
+            quarter = self.down[2](nn.functional.max_pool2d(half, 2))
+            half = self.join[0](torch.cat([half, self.up[0](quarter)], 1))
+            return self.head(self.join[1](torch.cat([whole, self.up[1](half)], 1)))
+
     return {
+        "lenet": LeNet,
+        "narrow unet": UNet,
         "resnet20": lambda: ResNet(basic, (3, 3, 3), 16, small=True),
         "narrow resnet18": lambda: ResNet(basic, (2, 2, 2, 2), 8),
         "narrow resnet34": lambda: ResNet(basic, (3, 4, 6, 3), 8),
@@ -173,6 +217,8 @@ def resnet(block, *blocks):
 
 # For each what makes it, and the shape of its images.
 CASES = {
+    "lenet": (models.lenet, (4, 1, 28, 28)),
+    "narrow unet": (partial(models.unet, widths=(4, 6, 8)), (2, 3, 12, 16)),
     "resnet20": (models.resnet20, (2, 3, 32, 32)),
     "narrow resnet18": (resnet(models.BasicBlock, 2, 2, 2, 2), (2, 3, 64, 64)),
     "narrow resnet34": (resnet(models.BasicBlock, 3, 4, 6, 3), (2, 3, 64, 64)),
@@ -218,9 +264,10 @@ def test_a_model_trains_and_evaluates_as_in_pytorch(torch, name, one_thread):
                 parameter.add_(torch.from_numpy(0.1 * normal(*parameter.shape)))
     ours.load_state_dict(theirs.state_dict())
 
-    x, dy = normal(*shape, seed=1), normal(shape[0], 10, seed=2)
+    x = normal(*shape, seed=1)
     tx = torch.tensor(x, requires_grad=True)
     ty = theirs(tx)
+    dy = normal(*ty.shape, seed=2)
     ty.backward(torch.from_numpy(dy))
     assert_close(ours(x), ty, "output")
     assert_close(ours.backward(dy), tx.grad, "gradient of x")

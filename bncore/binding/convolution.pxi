@@ -20,7 +20,7 @@ cdef extern from "driver/convolution.h" nogil:
     int bn_convolve(const bn_convolution *call, const void *bias)
     size_t bn_packed_bytes(const bn_convolution *call)
     void bn_pack_weight(const bn_convolution *call, void *packed)
-    int bn_convolve_dx(const bn_convolution *call)
+    int bn_convolve_dx(const bn_convolution *call, const void *bias)
     int bn_convolve_dweight(const bn_convolution *call, void *dbias)
 
 
@@ -105,14 +105,17 @@ def pack_weight(cnp.ndarray x, cnp.ndarray weight, cnp.ndarray y, tuple stride, 
     return packed
 
 
-def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, cnp.ndarray dx, tuple stride, tuple before,
+def convolve_dx(cnp.ndarray dy, cnp.ndarray weight, bias, cnp.ndarray dx, tuple stride, tuple before,
                 tuple dilation, bint winograd):
-    """The gradient with respect to x, into dx."""
+    """The gradient with respect to x, into dx; plus the bias of a transposed convolution, or None."""
     cdef bn_convolution call = convolution_of(dx, weight, dy, stride, before, dilation)
     call.winograd = winograd
+    cdef const void *bias_data = NULL
     cdef int found
+    if bias is not None:
+        bias_data = cnp.PyArray_DATA(<cnp.ndarray>bias)
     with nogil:
-        found = bn_convolve_dx(&call)
+        found = bn_convolve_dx(&call, bias_data)
     convolution_memory_found(found)
 
 

@@ -5,6 +5,8 @@ cdef extern from "kernels/kernels.h" nogil:
         ptrdiff_t lanes
     ctypedef struct bn_pool_kernels:
         pass
+    ctypedef struct bn_resample_kernels:
+        pass
     ctypedef void (*bn_elementwise_kernel)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,
                                            const void *options)
     ctypedef struct bn_elementwise_kernels:
@@ -22,6 +24,7 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_kernels:
         const bn_conv_kernels *convolution
         const bn_pool_kernels *pooling
+        const bn_resample_kernels *resampling
         const bn_elementwise_kernels *elementwise
         const bn_recurrent_kernels *recurrent
     ctypedef struct bn_isa:

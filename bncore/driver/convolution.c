@@ -234,13 +234,14 @@ static size_t packed_bytes_of_group(const bn_convolution *call)
 /* Convolve one group. `bias` has the values of this group, or receives their gradients, or is NULL. */
 typedef int (*group_body)(const bn_convolution *one, void *bias);
 
-static int for_each_group(const bn_convolution *call, group_body body, void *bias)
+/* The bias has a value for each of `channels`, those of y or of x. */
+static int for_each_group(const bn_convolution *call, group_body body, void *bias, ptrdiff_t channels)
 {
     if (is_depthwise(call)) {
         const bn_convolution all = first_of(call);
         return body(&all, bias);
     }
-    const ptrdiff_t bias_bytes = call->y.channels / call->groups * call->kernels->itemsize;
+    const ptrdiff_t bias_bytes = channels / call->groups * call->kernels->itemsize;
     const size_t packed = call->packed ? packed_bytes_of_group(call) : 0;
     int found = 1;
     for (ptrdiff_t g = 0; g < call->groups && found; g++) {
@@ -255,13 +256,12 @@ static int convolve(const bn_convolution *one, void *bias) { return run_with_wor
 
 static int convolve_dx(const bn_convolution *one, void *bias)
 {
-    (void)bias;
-    return run_with_workspace(one, 1, NULL);
+    return run_with_workspace(one, 1, bias);
 }
 
 int bn_convolve(const bn_convolution *call, const void *bias)
 {
-    return for_each_group(call, convolve, (void *)bias);
+    return for_each_group(call, convolve, (void *)bias, call->y.channels);
 }
 
 static int pack_group(const bn_convolution *one, void *bias)
@@ -284,15 +284,15 @@ void bn_pack_weight(const bn_convolution *call, void *packed)
 {
     bn_convolution given = *call;
     given.packed = packed;
-    for_each_group(&given, pack_group, NULL);
+    for_each_group(&given, pack_group, NULL, call->y.channels);
 }
 
-int bn_convolve_dx(const bn_convolution *call)
+int bn_convolve_dx(const bn_convolution *call, const void *bias)
 {
-    return for_each_group(call, convolve_dx, NULL);
+    return for_each_group(call, convolve_dx, (void *)bias, call->x.channels);
 }
 
 int bn_convolve_dweight(const bn_convolution *call, void *dbias)
 {
-    return for_each_group(call, bn_convolve_dweight_of, dbias);
+    return for_each_group(call, bn_convolve_dweight_of, dbias, call->y.channels);
 }

@@ -40,8 +40,8 @@ int bn_convolve(const bn_convolution *call, const void *bias);
    writing it to aligned memory. */
 size_t bn_packed_bytes(const bn_convolution *call);
 void bn_pack_weight(const bn_convolution *call, void *packed);
-/* dx from dy. */
-int bn_convolve_dx(const bn_convolution *call);
+/* dx from dy, plus a bias with one value for each channel of x, which transposed convolutions have, or NULL. */
+int bn_convolve_dx(const bn_convolution *call, const void *bias);
 /* The gradient of the weight from x and dy, and the bias's, unless dbias is NULL. */
 int bn_convolve_dweight(const bn_convolution *call, void *dbias);
 

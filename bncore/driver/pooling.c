@@ -60,6 +60,13 @@ static ptrdiff_t pixels_in_image(bn_window w, ptrdiff_t output, ptrdiff_t size)
     return segment_at(w, output, output + 1, 0, size).pixels;
 }
 
+/* How many are in the image or in its padding, which is as wide after the image as before it. The last window
+   may reach beyond both. */
+static ptrdiff_t pixels_in_padded_image(bn_window w, ptrdiff_t output, ptrdiff_t size)
+{
+    return bn_min(w.kernel, size + 2 * w.before - output * w.stride);
+}
+
 /* The outputs whose windows have pixels of `low` to `high`: from the first to before the second. */
 static ptrdiff_t first_output(bn_window w, ptrdiff_t low)
 {
@@ -85,7 +92,10 @@ static char *place(const bn_images *images, ptrdiff_t itemsize, ptrdiff_t image,
 static double scale_of(const bn_pooling *call, segment row, segment column)
 {
     const bn_window *w = call->window;
-    if (call->count_padding) return 1 / ((double)w[BN_ROWS].kernel * (double)w[BN_COLUMNS].kernel);
+    if (call->count_padding) {
+        const ptrdiff_t rows = pixels_in_padded_image(w[BN_ROWS], row.output, call->x.rows);
+        return 1 / ((double)rows * (double)pixels_in_padded_image(w[BN_COLUMNS], column.output, call->x.columns));
+    }
     const ptrdiff_t rows = pixels_in_image(w[BN_ROWS], row.output, call->x.rows);
     return 1 / ((double)rows * (double)column.pixels);
 }

@@ -187,6 +187,8 @@ ALWAYS_INLINE NAME(vec) NAME(z_of)(const loop_kind kind, NAME(vec) xm, NAME(vec)
 
 #include "pool_body.h"
 
+#include "resample_body.h"
+
 #include "elementwise_body.h"
 
 #include "recurrent_body.h"
@@ -207,6 +209,7 @@ static const bn_kernels NAME(table) = {
 #if NETWORKS
     .convolution = &NAME(conv_table),
     .pooling = &NAME(pool_table),
+    .resampling = &NAME(resample_table),
     .elementwise = &NAME(elementwise_table),
     .recurrent = &NAME(recurrent_table),
 #endif

@@ -227,6 +227,29 @@ typedef struct {
     void (*set_mean_gradient)(const bn_pool_block *b, void *dx, const void *dy);
 } bn_pool_kernels;
 
+/* ---- resampling ---- */
+
+/* How the outputs along one axis are computed from the inputs along it: output j is a weighted sum of
+   count[j] adjoining inputs, from first[j] on. weights[k * outputs + j] is the weight of the k-th of them. */
+typedef struct {
+    ptrdiff_t outputs;
+    const ptrdiff_t *first, *count;
+    const void *weights; /* of the dtype of the images */
+    int copies;          /* whether every output with an input is this one input itself */
+    bn_range run;        /* with copies, where all others have no input: outputs of inputs side by side */
+} bn_taps;
+
+/* The kernels of resampling for one dtype. Terms are added in the order of the inputs. */
+typedef struct {
+    ptrdiff_t itemsize; /* bytes of a value */
+
+    /* One output for each of n values side by side: value i of input k is from[k * input + i * step]. */
+    void (*combine)(void *to, const void *from, ptrdiff_t input, ptrdiff_t step, const bn_taps *taps,
+                    ptrdiff_t output, ptrdiff_t n);
+    /* All outputs of one line of inputs, which lie side by side; the outputs lie `step` values apart. */
+    void (*resample_line)(void *to, ptrdiff_t step, const void *from, const bn_taps *taps);
+} bn_resample_kernels;
+
 /* ---- elementwise passes ---- */
 
 typedef struct {
@@ -370,6 +393,7 @@ typedef struct {
     /* NULL for 16-bit dtypes. */
     const bn_conv_kernels *convolution;
     const bn_pool_kernels *pooling;
+    const bn_resample_kernels *resampling;
     const bn_elementwise_kernels *elementwise;
     const bn_recurrent_kernels *recurrent;
 } bn_kernels;

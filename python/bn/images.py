@@ -52,6 +52,31 @@ def channels_last(images: Array, axis: int) -> Array:
     return images.transpose(0, 2, 3, 1) if axis == 1 else images
 
 
+def signals_as_images(signals: Array, axis: int) -> Array:
+    """Signals (N, C, L), or (N, L, C) with axis -1, as images (N, C, 1, L) of one row; a view.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> signals_as_images(np.ones((2, 5, 3)), -1).shape
+    (2, 3, 1, 5)
+    """
+    return (signals if axis == 1 else signals.transpose(0, 2, 1))[:, :, None]
+
+
+def images_as_signals(images: Array, axis: int) -> Array:
+    """The view that `signals_as_images` made a view of.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images_as_signals(np.ones((2, 3, 1, 5)), -1).shape
+    (2, 5, 3)
+    """
+    signals = images[:, :, 0]
+    return signals if axis == 1 else signals.transpose(0, 2, 1)
+
+
 class Layout:
     """The shape of an array and the order of its axes in memory, without the array itself.
 

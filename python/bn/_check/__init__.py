@@ -2,13 +2,14 @@
 
 A check raises an error, or returns nothing or the value in its normal form; `is_...` functions
 return a bool instead. `base` holds the checks that several parts of `bn` use, `nn` those of the
-pipeline, `cli` those of the command and its files, and the other files those of the module or
-folder of the same name.
+pipeline, `images` those of its layers of images and signals, `cli` those of the command and its
+files, and the other files those of the module or folder of the same name.
 """
 
 from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
+from bn._check.images import *  # noqa: F403
 from bn._check.layers import *  # noqa: F403
 from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403

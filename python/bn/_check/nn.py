@@ -25,6 +25,7 @@ from bn._check.base import (
     printable,
     shape,
 )
+from bn._check.images import padding_word
 
 
 def rng(value: object) -> None:
@@ -44,13 +45,7 @@ def pair(name: str, value: object, low: int) -> tuple[int, int]:
 
 def padding(value: object, stride: tuple[int, int]) -> tuple[int, int] | str:
     """Check a padding; return it as (height, width), or as the word that it is."""
-    if not isinstance(value, str):
-        return pair("padding", value, 0)
-    if value not in ("same", "valid"):
-        raise ValueError(f"padding must be 'same', 'valid' or integers, got {value!r}")
-    if value == "same" and stride != (1, 1):
-        raise ValueError(f"padding='same' needs stride 1, got stride={stride}")
-    return value
+    return padding_word(value, stride) if isinstance(value, str) else pair("padding", value, 0)
 
 
 def pool_padding(padding: tuple[int, int], kernel: tuple[int, int]) -> None:
@@ -308,11 +303,6 @@ def unusable_checkpoint(path: object, error: object) -> ValueError:
     """The error for a file that is no checkpoint, or not one of this model."""
     reason = printable(str(error)) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
-
-
-def adaptive_size(value: object) -> None:
-    if pair("output_size", value, 1) != (1, 1):
-        raise ValueError(f"output_size must be 1, the mean of whole images, got {value!r}")
 
 
 def betas(value: object) -> None:

@@ -121,3 +121,10 @@ def axis_lengths(
 ) -> None:
     if tuple(x_shape[axis] for axis in axes) != expected:
         raise ValueError(f"{layer} takes lengths {expected} on axes {axes}, got shape {x_shape}")
+
+
+def weight_to_standardize(layer: object, kinds: tuple[type, ...]) -> None:
+    """Check a layer whose weight has the outputs on its first axis."""
+    if not isinstance(layer, kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise TypeError(f"layer must be a {names}, got {type(layer).__name__}")

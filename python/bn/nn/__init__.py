@@ -3,11 +3,14 @@
 from bn.module import Module
 from bn.nn import models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
+from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
+from bn.nn.conv1d import Conv1d
+from bn.nn.conv_transpose import ConvTranspose2d
 from bn.nn.cross_entropy import CrossEntropyLoss
-from bn.nn.dropout import Dropout
+from bn.nn.dropout import Dropout, Dropout2d
 from bn.nn.embedding import Embedding
 from bn.nn.flatten import Flatten
 from bn.nn.gradcheck import gradcheck
@@ -16,11 +19,14 @@ from bn.nn.linear import Linear
 from bn.nn.losses import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
 from bn.nn.memory_order import channels_last
 from bn.nn.optim import SGD, Adam, AdamW, Optimizer
-from bn.nn.pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from bn.nn.padding import ZeroPad2d
+from bn.nn.pooling import AvgPool2d, MaxPool2d
+from bn.nn.pooling1d import AvgPool1d, MaxPool1d
 from bn.nn.prelu import PReLU
 from bn.nn.recurrent import GRU, LSTM, RNN
 from bn.nn.schedules import CosineAnnealingLR, StepLR
 from bn.nn.smooth_activations import ELU, GELU, Hardswish, SiLU, Softplus
+from bn.nn.upsampling import Upsample
 from bn.nn.weight_standardization import WeightStandardization
 from bn.nn.winograd import winograd
 from bn.parameter import Parameter
@@ -38,12 +44,16 @@ __all__ = [
     "Adam",
     "AdamW",
     "AdaptiveAvgPool2d",
+    "AvgPool1d",
     "AvgPool2d",
     "BCEWithLogitsLoss",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "CosineAnnealingLR",
     "CrossEntropyLoss",
     "Dropout",
+    "Dropout2d",
     "Embedding",
     "Flatten",
     "Hardswish",
@@ -53,6 +63,7 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
     "Module",
     "ModuleDict",
@@ -71,8 +82,10 @@ __all__ = [
     "Softplus",
     "StepLR",
     "Tanh",
+    "Upsample",
     "Value",
     "WeightStandardization",
+    "ZeroPad2d",
     "channels_last",
     "concatenate",
     "fused",

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn._core import core
 from bn.images import channels_first
-from bn.nn.conv_strategy import strategy
+from bn.nn.conv_base import ConvNd, window_of
 from bn.nn.conv_waiting import Convolution
 from bn.nn.init import Rng
-from bn.nn.weighted import Weighted
 from bn.nn.window import Pair, Window
-from bn.types import Array, Gradient, Shape
+from bn.types import Array, Shape
 
 
-class Conv2d(Weighted):
+class Conv2d(ConvNd):
     r"""Convolution of images (a cross-correlation, as is usual in deep learning).
 
     .. math:: y_{n,o,i,j} = b_o + \sum_{c,k,l} w_{o,c,k,l} \,
@@ -85,7 +82,10 @@ class Conv2d(Weighted):
     """
 
     fuses = True
-    kept_names = ("x",)
+    kernel_size: Pair
+    stride: Pair
+    padding: Pair | str
+    dilation: Pair
 
     def __init__(
         self,
@@ -102,17 +102,12 @@ class Conv2d(Weighted):
         dtype: DTypeLike = np.float32,
         rng: Rng = None,
     ) -> None:
-        _check.optional_positive_int("in_channels", in_channels)
-        _check.positive_int("out_channels", out_channels)
-        _check.groups(groups, in_channels, out_channels)
         _check.channel_axis(axis)
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        super().__init__(in_channels, out_channels, groups, bias, axis, dtype, rng)
         self.kernel_size = _check.pair("kernel_size", kernel_size, 1)
         self.stride = _check.pair("stride", stride, 1)
         self.dilation = _check.pair("dilation", dilation, 1)
         self.padding = _check.padding(padding, self.stride)
-        self.axis = axis
-        super().__init__(out_channels, bias, dtype, rng)
         if in_channels is not None:
             self.create((in_channels // groups, *self.kernel_size))
 
@@ -134,7 +129,7 @@ class Conv2d(Weighted):
         >>> window.before, window.after
         ((0, 0), (1, 1))
         """
-        return _window(self.kernel_size, self.stride, self.padding, self.dilation)
+        return window_of(self.kernel_size, self.stride, self.padding, self.dilation)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("Conv2d", input_shape, self.axis, self.in_channels)
@@ -155,59 +150,5 @@ class Conv2d(Weighted):
         self.keep(y, x)
         return y
 
-    def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
-        """The gradient of x, or None with ``input_grad=False``; those of the parameters are added.
-
-        Parameters
-        ----------
-        dy : ndarray
-            The gradient of the output.
-        input_grad : bool
-            False leaves the gradient of x out.
-
-        Returns
-        -------
-        ndarray or None
-            In x's order in memory.
-        """
-        (x,) = self.take(dy)
-        return self.gradients(x, dy, input_grad)
-
-    def gradients(self, x: Array, dy: Array, input_grad: bool) -> Gradient:
-        """`backward`, for an input x."""
-        weight, bias = self.parameters_as(x.dtype)
-        dx = core.empty(x.shape, x.dtype, x) if input_grad else None
-        dbias: Array | None = None if bias is None else np.empty(bias.shape, x.dtype)
-        images, dout = channels_first(x, self.axis), channels_first(dy, self.axis)
-        dimages = None if dx is None else channels_first(dx, self.axis)
-        way = strategy().convolve_backward
-        dweight = way(images, weight, self.window, dout, dimages, dbias)
-        self.weight.accumulate(dweight, copy=False)
-        if self.bias is not None and dbias is not None:
-            self.bias.accumulate(dbias, copy=False)
-        return dx
-
-    def parameters_as(self, dtype: np.dtype[Any]) -> tuple[Array, Array | None]:
-        """The weight and the bias in the dtype of the images."""
-        bias = None if self.bias is None else self.bias.data.astype(dtype, copy=False)
-        return self.weight.data.astype(dtype, copy=False), bias
-
-    def extra_repr(self) -> str:
-        text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        text += f", stride={self.stride}"
-        text += f", padding={self.padding}" * (self.padding != (0, 0))
-        text += f", dilation={self.dilation}" * (self.dilation != (1, 1))
-        text += f", groups={self.groups}" * (self.groups != 1)
-        text += ", bias=False" * (not self.has_bias)
-        return text + f", axis={self.axis}" * (self.axis != 1)
-
-
-@lru_cache(1024)
-def _window(kernel: Pair, stride: Pair, padding: Pair | str, dilation: Pair) -> Window:
-    if padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        before = (total[0] // 2, total[1] // 2)
-        after = (total[0] - before[0], total[1] - before[1])
-    else:
-        before = after = (0, 0) if isinstance(padding, str) else padding
-    return Window(kernel, stride, before, after, dilation)
+    def as_images(self, x: Array) -> Array:
+        return channels_first(x, self.axis)

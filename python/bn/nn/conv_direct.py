@@ -103,11 +103,13 @@ def convolve_backward(
     return convolve_dweight(x, weight.shape, window, dy, dbias)
 
 
-def convolve_dx(weight: Array, window: Window, dy: Array, dx: Array) -> None:
-    """Compute dx."""
-    core.convolve_dx(
-        _aligned(dy), np.ascontiguousarray(weight), dx, *_steps(window), allowed(dy.dtype)
-    )
+def convolve_dx(
+    weight: Array, window: Window, dy: Array, dx: Array, bias: Array | None = None
+) -> None:
+    """Compute dx, plus a bias of its channels if there is one."""
+    weight, bias = _contiguous(weight, bias)
+    how = (*_steps(window), allowed(dy.dtype))
+    core.convolve_dx(_aligned(dy), weight, bias, dx, *how)
 
 
 def convolve_dweight(

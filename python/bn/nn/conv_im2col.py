@@ -6,11 +6,13 @@ The pixels under the kernel at one position become a column of a matrix.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from bn.nn.window import Pair, Window
-from bn.types import Array
+from bn.types import Array, Shape
 
 # The number of output pixels in one block of images: enough for an efficient matrix product, few
 # enough that the block stays in the processor's cache.
@@ -49,8 +51,9 @@ class Columns:
         return self._columns.reshape(groups, c // groups * kh * kw, n * h * w)
 
     def fill(self, x: Array) -> None:
-        """Copy a block of images, (C, b or fewer, H, W), into `matrix`."""
+        """Copy a block of images, (C, b or fewer, H, W), into `matrix`; missing ones are zeros."""
         self._image[:, : x.shape[1]] = x
+        self._image[:, x.shape[1] :] = 0
         np.copyto(self._columns, self._taps)
 
     def fold(self, dx: Array) -> None:
@@ -61,8 +64,6 @@ class Columns:
             for j in range(kw):
                 self._taps[:, i, j] += self._columns[:, i, j]
         dx[...] = self._image[:, : dx.shape[1]]
-        # The next block needs zeros in the padding, and in place of images that it does not have.
-        self._padded[...] = 0
 
 
 def convolve(x: Array, weight: Array, bias: Array | None, window: Window, y: Array) -> None:
@@ -87,27 +88,63 @@ def convolve_backward(
     x: Array, weight: Array, window: Window, dy: Array, dx: Array | None, dbias: Array | None
 ) -> Array:
     """Compute dx and dbias and return the gradient of the weight."""
-    matrix = _matrix(weight, x)
-    groups, n, (o, *out) = len(matrix), len(x), dy.shape[1:]
-    step = block_size(n, out[0] * out[1])
-    columns = Columns(step, x, window, (out[0], out[1]))
-    entries = columns.matrix(groups)
-    padded_dy = np.zeros((o, step, out[0], columns.width), x.dtype)  # surplus pixels stay zero
-    dproduct = _grouped(padded_dy, groups)
+    if dx is not None:
+        convolve_dx(weight, window, dy, dx)
+    return convolve_dweight(x, weight.shape, window, dy, dbias)
+
+
+def convolve_dx(
+    weight: Array, window: Window, dy: Array, dx: Array, bias: Array | None = None
+) -> None:
+    """Compute dx, plus a bias of its channels if there is one."""
+    matrix = _matrix(weight, dx)
+    groups, o = len(matrix), dy.shape[1]
+    columns, padded_dy = _workspace(dx, window, dy)
+    entries, dproduct = columns.matrix(groups), _grouped(padded_dy, groups)
+    # With one output channel in a group this is an outer product, slow in BLAS.
+    multiply = np.multiply if groups == o else np.matmul
+    for part in _blocks(dy):
+        _fill(padded_dy, dy[part])
+        multiply(matrix.transpose(0, 2, 1), dproduct, out=entries)
+        columns.fold(dx[part].transpose(1, 0, 2, 3))
+    if bias is not None:
+        dx += bias[:, None, None]
+
+
+def convolve_dweight(
+    x: Array, shape: Shape, window: Window, dy: Array, dbias: Array | None
+) -> Array:
+    """Compute dbias and return the gradient of the weight, which has this shape."""
+    groups, o = x.shape[1] // shape[1], dy.shape[1]
+    columns, padded_dy = _workspace(x, window, dy)
+    entries, dproduct = columns.matrix(groups), _grouped(padded_dy, groups)
     dmatrix = np.zeros((groups, entries.shape[1], o // groups), x.dtype)
-    for i in range(0, n, step):
-        block = dy[i : i + step].transpose(1, 0, 2, 3)  # (O, b, Ho, Wo)
-        padded_dy[:, : block.shape[1], :, : out[1]] = block
-        columns.fill(x[i : i + step].transpose(1, 0, 2, 3))
+    for part in _blocks(dy):
+        _fill(padded_dy, dy[part])
+        columns.fill(x[part].transpose(1, 0, 2, 3))
         dmatrix += np.matmul(entries, dproduct.transpose(0, 2, 1))
-        if dx is not None:
-            # With one output channel in a group this is an outer product, slow in BLAS.
-            multiply = np.multiply if groups == o else np.matmul
-            multiply(matrix.transpose(0, 2, 1), dproduct, out=entries)
-            columns.fold(dx[i : i + step].transpose(1, 0, 2, 3))
     if dbias is not None:
         dy.sum(axis=(0, 2, 3), out=dbias)
-    return dmatrix.transpose(0, 2, 1).reshape(weight.shape)
+    return dmatrix.transpose(0, 2, 1).reshape(shape)
+
+
+def _workspace(x: Array, window: Window, dy: Array) -> tuple[Columns, Array]:
+    """The columns for a block of images like x, and zeros (O, b, Ho, width) for its dy."""
+    n, o, *out = dy.shape
+    step = block_size(n, out[0] * out[1])
+    columns = Columns(step, x, window, (out[0], out[1]))
+    return columns, np.zeros((o, step, out[0], columns.width), x.dtype)
+
+
+def _blocks(dy: Array) -> Iterator[slice]:
+    step = block_size(len(dy), dy.shape[2] * dy.shape[3])
+    return (slice(i, i + step) for i in range(0, len(dy), step))
+
+
+def _fill(padded_dy: Array, block: Array) -> None:
+    """Copy a block of dy to `padded_dy`; surplus pixels stay zero, missing images become zeros."""
+    padded_dy[:, : len(block), :, : block.shape[3]] = block.transpose(1, 0, 2, 3)
+    padded_dy[:, len(block) :] = 0
 
 
 def _matrix(weight: Array, x: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from bn.nn import conv_direct, conv_im2col
 from bn.nn.window import Window
-from bn.types import Array
+from bn.types import Array, Shape
 
 
 class Strategy(Protocol):
@@ -68,6 +68,36 @@ class Strategy(Protocol):
         -------
         ndarray
             Of the weight's shape.
+        """
+
+    def convolve_dx(
+        self, weight: Array, window: Window, dy: Array, dx: Array, bias: Array | None = None
+    ) -> None:
+        """Compute dx, plus a bias of its channels if there is one: a transposed convolution.
+
+        Parameters
+        ----------
+        weight, window, dy
+            As in `convolve_backward`.
+        dx : ndarray, shape (N, C, H, W)
+            Receives the result.
+        bias : ndarray of shape (C,), or None
+        """
+
+    def convolve_dweight(
+        self, x: Array, shape: Shape, window: Window, dy: Array, dbias: Array | None
+    ) -> Array:
+        """Compute dbias and return the gradient of the weight, which has this shape.
+
+        Parameters
+        ----------
+        x, window, dy, dbias
+            As in `convolve_backward`.
+        shape : tuple of int
+
+        Returns
+        -------
+        ndarray
         """
 
 

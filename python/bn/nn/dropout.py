@@ -1,4 +1,4 @@
-"""`Dropout`: zeros at random places, as a regularization."""
+"""`Dropout` and `Dropout2d`: zeros at random places, as a regularization."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.images import Layout, channels_first
 from bn.module import Elementwise
+from bn.nn.blocks import in_rows
 from bn.nn.init import Rng, generator
-from bn.types import Array
+from bn.types import Array, Shape
 
 
 class Dropout(Elementwise):
@@ -67,10 +69,12 @@ class Dropout(Elementwise):
         if not training or self.p == 0:
             self.keep(x, None)
             return x
-        seed = int(self.rng.integers(2**64, dtype=np.uint64))
-        y, mask = core.dropout(x, seed, self.p, self._scale())
+        y, mask = core.dropout(x, self._seed(), self.p, self._scale())
         self.keep(x, mask)
         return y
+
+    def _seed(self) -> int:
+        return int(self.rng.integers(2**64, dtype=np.uint64))
 
     def backward(self, dy: Array) -> Array:
         (mask,) = self.take(dy)
@@ -81,3 +85,92 @@ class Dropout(Elementwise):
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace=False"
+
+
+class Dropout2d(Dropout):
+    """Sets whole channels of each image to zero with probability p, in training mode only.
+
+    The other channels are divided by 1 - p, so that the expected value stays the same. In eval mode
+    y is x. Which channels become zero follows from one number of the generator for each call.
+
+    Adjoining pixels are much alike, so that zeros at single pixels would take hardly anything away;
+    this takes away what one channel has found.
+
+    Parameters
+    ----------
+    p : float
+        The probability, from 0 to 1.
+    inplace : bool
+        PyTorch's argument; it is taken and ignored.
+    axis : {1, -1}
+        The channel axis: 1 for (N, C, H, W), -1 for (N, H, W, C).
+    rng : int, Generator or None
+        The generator that chooses the zeros, or its seed.
+
+    Raises
+    ------
+    ValueError
+        `p` is not between 0 and 1.
+
+    See Also
+    --------
+    Dropout : Zeros at single places.
+
+    References
+    ----------
+    Tompson et al., "Efficient object localization using convolutional networks", 2015;
+    torch.nn.Dropout2d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = Dropout2d(0.5, rng=0)(np.ones((1, 6, 2, 2)))
+    >>> y[0, :, 0, 0], bool((y == y[:, :, :1, :1]).all())
+    (array([0., 2., 2., 2., 2., 2.]), True)
+    """
+
+    def __init__(
+        self, p: float = 0.5, inplace: bool = False, *, axis: int = 1, rng: Rng = None
+    ) -> None:
+        super().__init__(p, inplace, rng=rng)
+        _check.channel_axis(axis)
+        self.axis = axis
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        _check.image_shape("Dropout2d", input_shape, self.axis)
+        return input_shape
+
+    def forward(self, x: Array, *, training: bool | None = None) -> Array:
+        _check.images("Dropout2d", x, self.axis)
+        training = self.training if training is None else training
+        if not training or self.p == 0:
+            self.keep(x, None)
+            return x
+        n, channels = channels_first(x, self.axis).shape[:2]
+        ones = np.ones((n, channels), x.dtype)
+        factors, _ = core.dropout(ones, self._seed(), self.p, self._scale())
+        y = core.empty_like(x)
+        self._multiply(x, factors, y)
+        self.keep(y, factors, Layout(x))
+        return y
+
+    def backward(self, dy: Array) -> Array:
+        factors, *images = self.take(dy)
+        if factors is None:
+            return dy
+        dx: Array = images[0].empty(dy.dtype)
+        self._multiply(dy, factors, dx)
+        return dx
+
+    def _multiply(self, x: Array, factors: Array, y: Array) -> None:
+        """Write each channel of each image, times its factor, to y."""
+        images, out = channels_first(x, self.axis), channels_first(y, self.axis)
+        each = factors[:, :, None, None]
+
+        def multiply(part: tuple[slice, ...]) -> None:
+            np.multiply(images[part], each[part], out=out[part])
+
+        in_rows(multiply, images)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + f", axis={self.axis}" * (self.axis != 1)

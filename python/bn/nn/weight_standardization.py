@@ -8,6 +8,9 @@ import numpy as np
 
 from bn import _check
 from bn.module import Module
+from bn.nn.conv import Conv2d
+from bn.nn.conv1d import Conv1d
+from bn.nn.linear import Linear
 from bn.nn.weighted import Weighted
 from bn.parameter import Parameter
 from bn.rows import Rows
@@ -24,15 +27,15 @@ class WeightStandardization(Module):
 
     Parameters
     ----------
-    layer : Conv2d, Linear, or another `Weighted` layer
-        Its outputs are on the weight's first axis. The weight that trains is the layer's own.
+    layer : Conv1d, Conv2d or Linear
+        The weight that trains is the layer's own.
     eps : float, default 1e-5
         Added to the variance; at least 0.
 
     Raises
     ------
     TypeError, ValueError
-        `layer` has no weight, or eps is below 0.
+        `layer` is none of these, or eps is below 0.
 
     References
     ----------
@@ -55,7 +58,7 @@ class WeightStandardization(Module):
     kept_names = ("layer", "statistics", "weight")
 
     def __init__(self, layer: Weighted, eps: float = 1e-5) -> None:
-        _check.instance("layer", layer, Weighted)
+        _check.weight_to_standardize(layer, (Conv1d, Conv2d, Linear))
         _check.eps(eps)
         self.layer, self.eps = layer, eps
 

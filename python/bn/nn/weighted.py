@@ -16,7 +16,7 @@ from bn.types import Shape
 
 
 class Weighted(Module):
-    """What `Conv2d` and `Linear` share.
+    """What the convolutions and `Linear` share.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ class Weighted(Module):
     Attributes
     ----------
     weight : Parameter
-        Its first axis is the outputs. A layer that has yet to learn the number of its inputs has
-        no weight and no bias.
+        Its first axis is the outputs, but for transposed convolutions. A layer that has yet to
+        learn the number of its inputs has no weight and no bias.
     bias : Parameter or None
 
     Examples
@@ -69,20 +69,23 @@ class Weighted(Module):
     def multiply_adds(self, output_shape: Shape) -> int:
         return self.weight.size * math.prod(output_shape) // self._outputs
 
-    def create(self, shape: Shape, **learned: int) -> None:
+    def create(self, shape: Shape, first: int | None = None, **learned: int) -> None:
         """Draw the parameters.
 
         Parameters
         ----------
         shape : tuple of int
-            Of the weight, without the outputs; their product is the number of inputs that each
-            output is a weighted sum of.
+            Of the weight, without its first axis; their product is the fan-in, from which the
+            range of the parameters follows.
+        first : int or None
+            The length of the first axis; None for the number of outputs.
         **learned : int
             Attributes that are set with them.
         """
         rng, fan_in = self._generator, math.prod(shape)
         assert rng is not None
-        weight = Parameter(uniform_fan_in(rng, (self._outputs, *shape), fan_in, self.dtype))
+        whole = (self._outputs if first is None else first, *shape)
+        weight = Parameter(uniform_fan_in(rng, whole, fan_in, self.dtype))
         made: dict[str, object] = {**learned, "weight": weight, "bias": None, "_generator": None}
         if self._wants_bias:
             made["bias"] = Parameter(uniform_fan_in(rng, (self._outputs,), fan_in, self.dtype))

@@ -15,7 +15,8 @@ from bn._core import core
 from bn.layers.batch_norm import BatchNorm
 from bn.module import Module
 from bn.nn.containers import Sequential
-from bn.nn.conv import Conv2d
+from bn.nn.conv_base import ConvNd
+from bn.nn.conv_transpose import ConvTranspose2d
 from bn.nn.linear import Linear
 from bn.parameter import Parameter
 from bn.tools.rewriting import Step, record_of, steps, take_out, used_once
@@ -32,6 +33,7 @@ NO_STATISTICS = "it has no running statistics"
 BATCH_STATISTICS = "it normalizes with the batch's statistics: use_batch_stats is True"
 TRAINING = "it is in training mode: call eval() first"
 OTHER_AXIS = "its channel axis is not that of the layer before it, or not for every input"
+TRANSPOSED_GROUPS = "the transposed convolution before it has groups"
 OTHER_CHANNELS = "it has not as many channels as the layer before it"
 NOT_FINITE = "the folded weight and bias would not be finite"
 
@@ -146,10 +148,11 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
     """A copy of a model without the batch normalizations that its other layers can take over.
 
     In eval mode a batch normalization is a scale and a shift of each channel. One that gets the
-    output of a `bn.nn.Conv2d` or `bn.nn.Linear`, which nothing else gets, is folded into that layer
-    by `fold_arrays`. A `bn.nn.Sequential` loses it, and the layers behind it move up; elsewhere a
-    `bn.nn.Identity` stands in its place, so that all other names stay. Outputs stay the same to the
-    rounding of the parameters' dtype. All others are kept, and `Folded.kept` says why.
+    output of a convolution or a `bn.nn.Linear`, which nothing else gets, is folded into that layer
+    by `fold_arrays`, but for transposed convolutions with groups. A `bn.nn.Sequential` loses it,
+    and the layers behind it move up; elsewhere a `bn.nn.Identity` stands in its place, so that all
+    other names stay. Outputs stay the same to the rounding of the parameters' dtype. All others are
+    kept, and `Folded.kept` says why.
 
     Each fold is checked on random numbers: in float64 it must give what its two layers gave.
 
@@ -268,7 +271,7 @@ def _fold_pair(
     """Fold a batch normalization into the layer before it; the error, or why it was kept."""
     layer, norm = None if before is None else layers[before.path], layers[path]
     assert isinstance(norm, BatchNorm)
-    if before is None or before.layer is None or not isinstance(layer, (Conv2d, Linear)):
+    if before is None or before.layer is None or not isinstance(layer, (ConvNd, Linear)):
         return NO_LAYER
     if shared or before.path not in alone or path not in alone:
         return SHARED
@@ -277,16 +280,30 @@ def _fold_pair(
     ndim = _common_rank(layer, norm)
     if ndim is None:
         return OTHER_AXIS
-    if len(layer.weight.data) != norm.num_features:
-        return OTHER_CHANNELS
-    return _why_not_frozen(norm) or _merge(layer, norm, ndim, f"{before.path} and {path}")
+    why = _why_other_channels(layer, norm) or _why_not_frozen(norm)
+    return why or _merge(layer, norm, ndim, f"{before.path} and {path}")
 
 
-def _common_rank(layer: Conv2d | Linear, norm: BatchNorm) -> int | None:
+def _why_other_channels(layer: ConvNd | Linear, norm: BatchNorm) -> str | None:
+    """Why the channels of the layer's weight are not those that are normalized."""
+    if isinstance(layer, ConvTranspose2d) and layer.groups > 1:
+        return TRANSPOSED_GROUPS
+    same = layer.weight.shape[_channel_axis(layer)] == norm.num_features
+    return None if same else OTHER_CHANNELS
+
+
+def _channel_axis(layer: ConvNd | Linear) -> int:
+    """The axis of the output channels in the weight."""
+    return 1 if isinstance(layer, ConvTranspose2d) else 0
+
+
+def _common_rank(layer: ConvNd | Linear, norm: BatchNorm) -> int | None:
     """A number of axes with which both have the channels on the same one, if there is any."""
-    if isinstance(layer, Conv2d):
-        axis = layer.axis % 4
-        return 4 if 4 in (norm.ranks or (4,)) and norm.axis in (axis, axis - 4) else None
+    if isinstance(layer, ConvNd):
+        ndim = len(layer.kernel_size) + 2
+        axis = layer.axis % ndim
+        fits = ndim in (norm.ranks or (ndim,)) and norm.axis in (axis, axis - ndim)
+        return ndim if fits else None
     if norm.axis == -1:
         return (norm.ranks or (2,))[0]
     return norm.axis + 1 if norm.axis + 1 in norm.ranks else None
@@ -303,11 +320,12 @@ def _why_not_frozen(norm: BatchNorm) -> str | None:
     return None
 
 
-def _merge(layer: Conv2d | Linear, norm: BatchNorm, ndim: int, pair: str) -> float | str:
+def _merge(layer: ConvNd | Linear, norm: BatchNorm, ndim: int, pair: str) -> float | str:
     """Give a layer its new weight and bias, and check them; the error, or why it was kept."""
     mean, var, eps = norm.normalizing()
     old_bias = None if layer.bias is None else layer.bias.data
-    weight, bias = _folded(layer.weight.data, old_bias, mean, var, *norm.affine_arrays(), eps, 0)
+    statistics, axis = (mean, var, *norm.affine_arrays(), eps), _channel_axis(layer)
+    weight, bias = _folded(layer.weight.data, old_bias, *statistics, axis)
     dtype = layer.weight.dtype
     if not (_check.representable(weight, dtype) and _check.representable(bias, dtype)):
         return NOT_FINITE
@@ -325,16 +343,20 @@ def _merge(layer: Conv2d | Linear, norm: BatchNorm, ndim: int, pair: str) -> flo
     return error
 
 
-def _small_shape(layer: Conv2d | Linear, ndim: int) -> Shape:
+def _small_shape(layer: ConvNd | Linear, ndim: int) -> Shape:
     """The shape of a small input; of images that give a convolution two places on each axis."""
     if isinstance(layer, Linear):
         return (*(2,) * (ndim - 1), layer.weight.shape[1])
     kernel, stride, before, after, dilation = layer.window
-    sides = (
+    sides = [
         max(1, d * (k - 1) + 1 + s - p - q)
         for k, s, p, q, d in zip(kernel, stride, before, after, dilation, strict=True)
-    )
-    channels = layer.weight.shape[1] * layer.groups
+    ]
+    if isinstance(layer, ConvTranspose2d):
+        sides = [2 * p + 2 for p in before]  # more than the padding takes away
+    channels = layer.in_channels
+    assert channels is not None
+    sides = sides[4 - ndim :]  # signals are images of one row
     return (2, channels, *sides) if layer.axis == 1 else (2, *sides, channels)
 
 

@@ -10,13 +10,13 @@ from numpy.typing import DTypeLike
 from bn.layers.torch_style import BatchNorm2d
 from bn.module import Module
 from bn.nn.activations import ReLU6
+from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
 from bn.nn.init import Rng, generator
 from bn.nn.linear import Linear
 from bn.nn.models.initialization import initialize
-from bn.nn.pooling import AdaptiveAvgPool2d
 
 # The paper's table 2: (expansion, channels, blocks, stride of the first block).
 STAGES = (

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from bn.layers.torch_style import BatchNorm2d
 from bn.module import Module
 from bn.nn.activations import ReLU
+from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.containers import Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.dropout import Dropout
@@ -18,38 +19,9 @@ from bn.nn.init import Rng, generator
 from bn.nn.linear import Linear
 from bn.nn.models.initialization import initialize
 from bn.nn.pooling import MaxPool2d
-from bn.recording.value import concatenate
 
 POOLED = 7  # pixels in height and width in front of the classifier
 STAGES_11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))  # column A of the paper's table 1
-
-
-class AveragePoolTo7(Module):
-    """Means over windows, as many as make images of 7 x 7 pixels; images of 7 x 7 stay as they are.
-
-    The windows are those of PyTorch's AdaptiveAvgPool2d: the i-th of 7 goes from i * n // 7 to
-    ceil((i + 1) * n / 7) of n pixels. They overlap where 7 does not divide n.
-
-    Examples
-    --------
-    >>> model = AveragePoolTo7()
-    >>> float(model(np.arange(14.0 * 14).reshape(1, 1, 14, 14))[0, 0, 0, 0])
-    7.5
-    """
-
-    def forward(self, x: Any) -> Any:
-        return _means(_means(x, 2), 3)
-
-
-def _means(x: Any, axis: int) -> Any:
-    """The means over the windows along one axis."""
-    length = x.shape[axis]
-    if length == POOLED:
-        return x
-    before = (slice(None),) * axis
-    windows = [slice(i * length // POOLED, -(-(i + 1) * length // POOLED)) for i in range(POOLED)]
-    means = [x[(*before, window)].mean(axis, keepdims=True) for window in windows]
-    return concatenate(means, axis)
 
 
 class VGG(Module):
@@ -108,7 +80,7 @@ class VGG(Module):
                 self.features.append(BatchNorm2d(out, dtype=dtype)).append(ReLU())
                 channels = out
             self.features.append(MaxPool2d(2, 2))
-        self.avgpool = AveragePoolTo7()
+        self.avgpool = AdaptiveAvgPool2d(POOLED)
         self.classifier = Sequential(
             Linear(channels * POOLED**2, hidden_features, dtype=dtype, rng=rng),
             ReLU(),
