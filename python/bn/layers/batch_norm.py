@@ -339,8 +339,10 @@ class BatchNorm(Module):
 
     def _mode(self, training: bool | None) -> bool:
         """Whether a call is in training, to which it may say so itself."""
+        if training is None:
+            return self.training
         _check.optional_flag("training", training)
-        return self.training if training is None else training
+        return training
 
     def _begin(self, x: Array, axis: int, training: bool, weights: Array | None) -> bool:
         """Get ready for a batch; whether its statistics normalize it."""
