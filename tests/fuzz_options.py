@@ -16,7 +16,6 @@ LARGER = [2**63, 10**30, HUGE]  # than any size
 BAD_COUNT = [0, -1, 1.5, "1", True, np.ones(3), 1j, *LARGER]
 BAD_PAIR = [*BAD_COUNT, (1, 2, 3), (1, 0.5), (1, HUGE), None, {}]
 BAD_LENGTH = [*BAD_COUNT, (1, 2), (0.5,), None, {}]
-BAD_FLAG = [1, 0, "yes", np.ones(2)]
 BAD_SHARE = [*BAD_NUMBERS, -0.1, 1.5, None]
 BAD_POSITIVE = [*BAD_NUMBERS, -0.1, None]
 BAD_WEIGHT = [-1, [1, -0.5], np.nan, [np.inf], 1j, "text", np.ma.masked_array([1.0], True)]

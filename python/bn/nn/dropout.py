@@ -144,6 +144,7 @@ class Dropout2d(Dropout):
 
     def forward(self, x: Array, *, training: bool | None = None) -> Array:
         _check.images("Dropout2d", x, self.axis)
+        _check.optional_flag("training", training)
         training = self.training if training is None else training
         if not training or self.p == 0:
             self.keep(x, None)
