@@ -207,6 +207,7 @@ class SGD(Optimizer):
         super().__init__(params, lr, weight_decay)
         _check.at_least("momentum", momentum, 0)
         _check.finite("dampening", dampening)
+        _check.flag("nesterov", nesterov)
         if nesterov:
             _check.nesterov(momentum, dampening)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
