@@ -1,7 +1,7 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
 from bn.module import Module
-from bn.nn import models
+from bn.nn import augment, models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.checkpoint import load, metadata, save
@@ -86,6 +86,7 @@ __all__ = [
     "Value",
     "WeightStandardization",
     "ZeroPad2d",
+    "augment",
     "channels_last",
     "concatenate",
     "fused",
