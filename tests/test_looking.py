@@ -258,10 +258,12 @@ def test_values_that_are_not_finite_are_left_out_of_the_picture(matplotlib):
     assert empty.get_title() == "LayerNorm, in: no finite values"
 
 
-def test_the_way_of_running_statistics_is_that_of_training(matplotlib):
+@pytest.mark.parametrize("training", [True, False])
+def test_the_way_of_running_statistics_is_that_of_training(matplotlib, training):
     batches = [normal(40, 3, seed=i) * [1, 2, 3] + 5 for i in range(12)]
     model = bn.BatchNorm1d(3, dtype=np.float64, momentum=0.2)
-    means, variances = bn.plot_running_stats(model, batches).axes
+    means, variances = bn.plot_running_stats(model.train(training), batches).axes
+    model.train()
     data, distances, ratios = np.concatenate(batches), [], []
     for x in [None, *batches]:
         if x is not None:
