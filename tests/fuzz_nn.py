@@ -21,6 +21,7 @@ from fuzz_arrays import (
     denormal,
     large,
     normal,
+    read_only,
     special,
 )
 from fuzz_law import Case, close, entries, wide
@@ -623,6 +624,32 @@ def optimizer(draw):
     bad_grad = [*BAD_LIKE[1:], *HALF]
     bad_data = [BAD_TENSOR[4], *BAD_TENSOR[6:], *HALF]  # a matrix becomes a plain array
     return case.spoil(draw, grad=bad_grad, data=bad_data)
+
+
+@fuzzed("clip_grad_norm")
+def clipping(draw):
+    dtype, power = draw.pick(WIDE), draw.pick([1, 2, 3.5, np.inf])
+    grad = draw.array(draw.shape(low=1, high=4), dtype, [normal, large], IN_PLACE)
+    before = wide(grad)
+    largest = max(np.abs(before).max(initial=0), 1e-300)
+    norm = largest * np.linalg.norm((before / largest).ravel(), power) if grad.size else 0.0
+
+    def call(grad, max_norm, norm_type):
+        p = nn.Parameter(np.zeros(grad.shape, dtype))
+        p.grad = grad
+        return nn.clip_grad_norm([p], max_norm, norm_type), grad
+
+    def check(found):
+        assert abs(found[0] - norm) <= 1e-12 * norm
+        close(found[1], before * min(1, 1.5 / (norm + 1e-6)), np.abs(before), "gradient")
+
+    arguments = {"grad": grad, "max_norm": 1.5, "norm_type": power}
+    case = Case(call, arguments, check, ("grad",), said=("gradient",))
+    bad_power = [0, -1, np.nan, "2", None, True, HUGE]
+    return case.spoil(
+        draw, grad=[np.ma.masked_array(np.ones(2)), read_only],
+        max_norm=[np.nan, "1", 1j, HUGE, None, -1], norm_type=bad_power,
+    )  # fmt: skip
 
 
 @fuzzed("StepLR", "CosineAnnealingLR")

@@ -208,9 +208,9 @@ def all_finite(name: str, x: Array) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity")
 
 
-def parameters(params: list[Any], kind: type) -> None:
+def parameters(params: list[Any], kind: type, owner: str = "an optimizer") -> None:
     if not params:
-        raise ValueError("an optimizer needs at least one parameter, got none")
+        raise ValueError(f"{owner} needs at least one parameter, got none")
     for p in params:
         instance("every parameter", p, kind)
     if len({id(p) for p in params}) != len(params):

@@ -5,6 +5,7 @@ from bn.nn import models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.checkpoint import load, metadata, save
+from bn.nn.clipping import clip_grad_norm
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.conv1d import Conv1d
@@ -87,6 +88,7 @@ __all__ = [
     "WeightStandardization",
     "ZeroPad2d",
     "channels_last",
+    "clip_grad_norm",
     "concatenate",
     "fused",
     "gradcheck",
