@@ -293,10 +293,11 @@ def logistic_loss(x: Array, negative: Array, positive: Array) -> tuple[Array, Ar
 def add(a: Array, b: Array) -> Array: ...
 def dropout(x: Array, seed: int, p: float, scale: float) -> tuple[Array, NDArray[uint8]]: ...
 def masked(dy: Array, mask: NDArray[uint8], scale: float) -> Array: ...
+def all_fit(params: list[Array], grads: list[Array]) -> bool: ...
 def sgd_step(
-    p: Array,
-    grad: Array,
-    buffer: Array | None,
+    params: list[Array],
+    grads: list[Array],
+    buffers: list[Array] | None,
     lr: float,
     decay: float,
     momentum: float,
@@ -304,10 +305,10 @@ def sgd_step(
     nesterov: bool,
 ) -> None: ...
 def adam_step(
-    p: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
+    params: list[Array],
+    grads: list[Array],
+    m: list[Array],
+    v: list[Array],
     shrink: float,
     decay: float,
     beta1: float,
@@ -315,6 +316,18 @@ def adam_step(
     root: float,
     eps: float,
     step_size: float,
+) -> None: ...
+def rmsprop_step(
+    params: list[Array],
+    grads: list[Array],
+    squares: list[Array],
+    means: list[Array] | None,
+    buffers: list[Array] | None,
+    lr: float,
+    decay: float,
+    alpha: float,
+    eps: float,
+    momentum: float,
 ) -> None: ...
 def recurrent_step(name: str, tensors: tuple[Array, ...], active: Array | None) -> None: ...
 def runs(x: Array, *others: Array) -> list[Array]: ...

@@ -10,6 +10,7 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.math cimport isfinite
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport qsort
 from libc.string cimport memcpy, memset
 
 from contextvars import ContextVar, copy_context
@@ -29,6 +30,7 @@ include "binding/pooling.pxi"
 include "binding/resampling.pxi"
 include "binding/convolution.pxi"
 include "binding/elementwise.pxi"
+include "binding/optimizers.pxi"
 include "binding/recurrent.pxi"
 include "binding/statistics.pxi"
 include "binding/change.pxi"

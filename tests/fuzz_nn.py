@@ -21,6 +21,7 @@ from fuzz_arrays import (
     denormal,
     large,
     normal,
+    read_only,
     special,
 )
 from fuzz_law import Case, close, entries, wide
@@ -583,7 +584,18 @@ def adam_steps(p, g, decay=0.01, shrink=1.0):
     return p
 
 
+def rmsprop_steps(p, g):
+    v = m = b = 0.0
+    for _ in (1, 2):
+        step = g + 0.01 * p
+        v, m = 0.99 * v + 0.01 * step * step, 0.99 * m + 0.01 * step
+        b = 0.5 * b + step / (np.sqrt(np.maximum(v - m * m, 0)) + 1e-8)
+        p = p - 0.1 * b
+    return p
+
+
 OPTIMIZERS = {
+    "RMSprop": ({"centered": True, "momentum": 0.5}, rmsprop_steps),
     "SGD": ({"momentum": 0.9, "nesterov": True}, sgd_steps),
     "Adam": ({}, adam_steps),
     "AdamW": ({}, lambda p, g: adam_steps(p, g, 0.0, 1 - 0.1 * 0.01)),
@@ -613,8 +625,8 @@ def optimizer(draw):
         if alias:
             return  # the second gradient is another one; the first step is right in other cases
         expected = formula(old, step)
-        # Adam divides by the step, which has few digits where the decay takes most of it away
-        lost = (name == "Adam") & (np.abs(step + 0.01 * old) < 0.01 * np.abs(step))
+        # They divide by the step, which has few digits where the decay takes most of it away
+        lost = (name in ("Adam", "RMSprop")) & (np.abs(step + 0.01 * old) < 0.01 * np.abs(step))
         close(found, expected, np.where(lost, np.inf, np.abs(old) + np.abs(step) + 1), name, 4)
 
     case = Case(
@@ -623,6 +635,54 @@ def optimizer(draw):
     bad_grad = [*BAD_LIKE[1:], *HALF]
     bad_data = [BAD_TENSOR[4], *BAD_TENSOR[6:], *HALF]  # a matrix becomes a plain array
     return case.spoil(draw, grad=bad_grad, data=bad_data)
+
+
+@fuzzed("clip_grad_norm")
+def clipping(draw):
+    dtype, power = draw.pick(WIDE), draw.pick([1, 2, 3.5, np.inf])
+    grad = draw.array(draw.shape(low=1, high=4), dtype, [normal, large], IN_PLACE)
+    before = wide(grad)
+    largest = max(np.abs(before).max(initial=0), 1e-300)
+    norm = largest * np.linalg.norm((before / largest).ravel(), power) if grad.size else 0.0
+
+    def call(grad, max_norm, norm_type):
+        p = nn.Parameter(np.zeros(grad.shape, dtype))
+        p.grad = grad
+        return nn.clip_grad_norm([p], max_norm, norm_type), grad
+
+    def check(found):
+        assert abs(found[0] - norm) <= 1e-12 * norm
+        close(found[1], before * min(1, 1.5 / (norm + 1e-6)), np.abs(before), "gradient")
+
+    arguments = {"grad": grad, "max_norm": 1.5, "norm_type": power}
+    case = Case(call, arguments, check, ("grad",), said=("gradient",))
+    bad_power = [0, -1, np.nan, "2", None, True, HUGE]
+    return case.spoil(
+        draw, grad=[np.ma.masked_array(np.ones(2)), read_only],
+        max_norm=[np.nan, "1", 1j, HUGE, None, -1], norm_type=bad_power,
+    )  # fmt: skip
+
+
+@fuzzed("no_decay")
+def groups(draw):
+    dtype, decay = draw.pick(WIDE), draw.pick([0.0, 0.5])
+    layers = [nn.Linear(3, 4, rng=1, dtype=dtype), bn.BatchNorm1d(4), nn.ReLU(), nn.Tanh()]
+    model = nn.Sequential(*(draw.pick(layers) for _ in range(3)), nn.Linear(4, 2, dtype=dtype))
+
+    def call(model, weight_decay):
+        optimizer = nn.SGD(nn.no_decay(model, weight_decay), lr=1.0)
+        for p in model.parameters():
+            p.grad = np.zeros_like(p.data)
+        before = [wide(p.data) for p in model.parameters()]
+        optimizer.step()
+        return before, [p.data for p in model.parameters()]
+
+    def check(found):
+        for old, new in zip(*found, strict=True):
+            close(new, old * (1 - decay if old.ndim == 2 else 1), np.abs(old), "parameter")
+
+    case = Case(call, {"model": model, "weight_decay": decay}, check)
+    return case.spoil(draw, model=[None, 3, [model]], weight_decay=[*BAD_NUMBERS, -1])
 
 
 @fuzzed("StepLR", "CosineAnnealingLR")
@@ -638,6 +698,41 @@ def schedule(draw):
 
     case = Case(step_lr, {"step_size": n, "gamma": 0.5}, lambda lr: close(lr, 0.5 ** (7 // n), 1.0))
     return case.spoil(draw, step_size=BAD_COUNT, gamma=[*BAD_NUMBERS, None, -1])
+
+
+@fuzzed("LinearLR", "OneCycleLR", "SequentialLR", "ReduceLROnPlateau")
+def combined_schedules(draw):
+    """A warm-up, then one cycle, then a rate that falls because nothing improves."""
+    optimizer = nn.SGD([nn.Parameter(np.ones(1))], lr=1.0)
+    n = draw.pick([1, 2, 5])
+
+    def call(total_iters, total_steps, milestones, patience):
+        parts = [
+            nn.LinearLR(optimizer, 0.5, 1.0, total_iters),
+            nn.OneCycleLR(optimizer, 2.0, total_steps, anneal_strategy="linear"),
+        ]
+        schedule = nn.SequentialLR(optimizer, parts, milestones)
+        rates = []
+        for _ in range(n + 3):
+            rates.append(optimizer.lr)
+            schedule.step()
+        plateau, before = nn.ReduceLROnPlateau(optimizer, patience=patience), optimizer.lr
+        for _ in range(patience + 2):
+            plateau.step(1.0)
+        return rates, optimizer.lr / before
+
+    def check(found):
+        rates, factor = found
+        rising = [2.0 / 25 + (2.0 - 2.0 / 25) * step / 2 for step in range(3)]
+        warm = [0.5 + 0.5 * step / n for step in range(n)]
+        close(rates, [*warm, *rising], np.ones(n + 3), "rates")
+        close(factor, 0.1, 1.0)
+
+    arguments = {"total_iters": n, "total_steps": 10, "milestones": [n], "patience": n - 1}
+    return Case(call, arguments, check).spoil(
+        draw, total_iters=BAD_COUNT, total_steps=BAD_COUNT,
+        milestones=[None, 3, [], [0], [1.5], [1, 2], ["a"]], patience=[-1, 1.5, "1", None, True],
+    )  # fmt: skip
 
 
 # ---- models ----

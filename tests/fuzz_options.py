@@ -205,6 +205,39 @@ OPTIONS = {
         {"lr": 0.1, "betas": (0.9, 0.99)},
         {"lr": BAD_POSITIVE, "betas": [0.9, (1, 1), (0.9, HUGE), "ab", None], "eps": BAD_EPS},
     ),
+    "RMSprop": (
+        stepped(nn.RMSprop),
+        {"lr": 0.1, "alpha": 0.9, "momentum": 0.5},
+        {
+            "lr": BAD_POSITIVE, "alpha": BAD_SHARE, "eps": BAD_EPS, "momentum": BAD_POSITIVE,
+            "weight_decay": BAD_POSITIVE,
+        },
+    ),
+    "LinearLR": (
+        scheduled(nn.LinearLR),
+        {"start_factor": 0.1, "total_iters": 3},
+        {"start_factor": [*BAD_SHARE, 0], "end_factor": BAD_SHARE, "total_iters": BAD_COUNT},
+    ),
+    "OneCycleLR": (
+        scheduled(nn.OneCycleLR),
+        {"max_lr": 1.0, "epochs": 3, "steps_per_epoch": 4},
+        {
+            "max_lr": [np.nan, np.inf, "1", 1j, HUGE, np.ones(2), None, -1, [1.0, 2.0]],
+            "epochs": BAD_COUNT, "steps_per_epoch": BAD_COUNT, "pct_start": BAD_SHARE,
+            "anneal_strategy": ["sin", None, 3], "base_momentum": BAD_SHARE,
+            "max_momentum": BAD_SHARE, "div_factor": [*BAD_POSITIVE, 0],
+            "final_div_factor": [*BAD_POSITIVE, 0],
+        },
+    ),
+    "ReduceLROnPlateau": (
+        lambda **options: nn.ReduceLROnPlateau(nn.SGD([parameter()], lr=0.1), **options),
+        {"factor": 0.5, "patience": 3},
+        {
+            "mode": ["low", None, 3], "factor": [*BAD_SHARE, 1], "patience": [-1, 1.5, "1", None],
+            "threshold": BAD_POSITIVE, "threshold_mode": ["what", None], "cooldown": [-1, 0.5],
+            "min_lr": [np.nan, "1", None, -1, [1.0, 2.0]], "eps": BAD_EPS,
+        },
+    ),
     "StepLR": (
         scheduled(nn.StepLR),
         {"step_size": 2, "gamma": 0.5},

@@ -286,6 +286,8 @@ OPTIMIZERS = [
     ("SGD with momentum", nn.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
     ("Adam", nn.Adam, {}),
     ("AdamW", nn.AdamW, {}),
+    ("RMSprop", nn.RMSprop, {}),
+    ("RMSprop, centered, with momentum", nn.RMSprop, {"centered": True, "momentum": 0.9}),
 ]
 
 
@@ -298,6 +300,11 @@ def optimizer_cases(full):
                     p.grad = layout((n,), dtype)
                     text = f"{name} of {layout.__name__} {n}, {np.dtype(dtype)}"
                     yield text, kind([p], lr=0.1, **options).step
+                params = [nn.Parameter(plain((m,), dtype)) for m in (n, 1, n + 1)]
+                for p in params:
+                    p.grad = plain(p.shape, dtype)
+                text = f"{name} of {n}, 1 and {n + 1} values, {np.dtype(dtype)}"
+                yield text, kind(params, lr=0.1, **options).step
 
 
 CONVOLUTIONS = {

@@ -33,6 +33,7 @@ def everything():
     z = np.asarray(resized(normal(2, 9, 3, 5, dtype=np.float32)))
     total += float(z.sum()) + float(resized.backward(np.ones_like(z)).sum())
     nn.Adam(model.parameters()).step()
+    nn.RMSprop(model.parameters(), momentum=0.9, centered=True).step()
     for kind in (nn.RNN, nn.LSTM, nn.GRU):
         recurrent = kind(3, 5, return_state=False, rng=0)
         y = recurrent(normal(3, 2, 3, dtype=np.float32), lengths=[3, 1])

@@ -73,7 +73,7 @@ def set_eps(layer, value):
 
 def load_option(optimizer, name, value):
     state = optimizer.state_dict()
-    state["options"][name] = value
+    state["param_groups"][0][name] = value
     optimizer.load_state_dict(state)
 
 
@@ -121,9 +121,21 @@ TAKE_A_NUMBER = {  # by what they say of a wrong one
     "lr must be a number of at least 0": [
         lambda v: nn.SGD(parameters(), lr=v),
         lambda v: load_option(nn.SGD(parameters(), lr=1.0), "lr", v),
+    ],
+    "base_lr must be a number of at least 0": [
         lambda v: nn.StepLR(nn.SGD(parameters(), lr=1.0), 2).load_state_dict(
-            {"base_lr": v, "last_epoch": 1}
+            {"base_lrs": [v], "last_epoch": 1}
         ),
+    ],
+    "alpha must be between 0 and 1": [lambda v: nn.RMSprop(parameters(), alpha=v)],
+    "start_factor must be above 0 and at most 1": [
+        lambda v: nn.LinearLR(nn.SGD(parameters(), lr=1.0), v)
+    ],
+    "factor must be at least 0 and less than 1": [
+        lambda v: nn.ReduceLROnPlateau(nn.SGD(parameters(), lr=1.0), factor=v)
+    ],
+    "max_lr must be a number of at least 0": [
+        lambda v: nn.OneCycleLR(nn.SGD(parameters(), lr=1.0), v, 5)
     ],
     "weight_decay must be a number of at least 0": [
         lambda v: nn.AdamW(parameters(), weight_decay=v)

@@ -109,7 +109,7 @@ def test_a_backward_pass_that_finds_no_memory_changes_no_parameter():
         np.testing.assert_array_equal(grad, expected)
 
 
-@pytest.mark.parametrize("make", [nn.SGD, nn.Adam], ids=["SGD", "Adam"])
+@pytest.mark.parametrize("make", [nn.SGD, nn.Adam, nn.RMSprop])
 def test_an_optimizers_step_that_finds_no_memory_changes_nothing(make):
     models = [small_model(), small_model()]
     options = {"momentum": 0.9} if make is nn.SGD else {}

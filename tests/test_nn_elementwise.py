@@ -241,6 +241,10 @@ OPTIMIZERS = [
     ("Adam", {}),
     ("Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     ("AdamW", {"lr": 0.1, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.1}),
+    ("RMSprop", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
+    ("RMSprop", {"lr": 0.1, "alpha": 0.75, "centered": True}),
+    ("RMSprop", {"alpha": 0.75, "centered": True, "momentum": 0.9, "weight_decay": 0.1}),
 ]
 
 
@@ -379,12 +383,29 @@ def old_step(kind, p, grad, state, options):
         else:
             p -= state["b"] * r(lr)
         return
+    if kind == "RMSprop":
+        old_rmsprop_step(p, g, state, {"lr": 1e-2, **options})
+        return
     (beta1, beta2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
     state["t"] = t = state.get("t", 0) + 1
     state["m"] = state.get("m", np.zeros_like(p)) * r(beta1) + g * r(1 - beta1)
     state["v"] = state.get("v", np.zeros_like(p)) * r(beta2) + g * g * r(1 - beta2)
     root = np.sqrt(state["v"]) / r((1 - beta2**t) ** 0.5) + r(eps)
     p -= state["m"] / root * r(lr / (1 - beta1**t))
+
+
+def old_rmsprop_step(p, g, state, options):
+    r = p.dtype.type
+    alpha = options.get("alpha", 0.99)
+    state["v"] = state.get("v", np.zeros_like(p)) * r(alpha) + g * g * r(1 - alpha)
+    spread = state["v"]
+    if options.get("centered"):
+        state["m"] = state.get("m", np.zeros_like(p)) * r(alpha) + g * r(1 - alpha)
+        spread = np.maximum(spread - state["m"] * state["m"], 0)
+    step = g / (np.sqrt(spread) + r(1e-8))
+    if "momentum" in options:
+        state["b"] = step = state.get("b", np.zeros_like(p)) * r(options["momentum"]) + step
+    p -= step * r(options["lr"])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -401,6 +422,23 @@ def test_optimizers_have_the_bits_of_numpys_operations(kind, options, dtype, isa
             old_step(kind, expected, kept, state, options)
             np.testing.assert_array_equal(p.data, expected)
             np.testing.assert_array_equal(p.grad, kept)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("kind", "options"), OPTIMIZERS)
+def test_a_step_of_many_parameters_has_the_bits_of_a_step_of_each(kind, options, dtype):
+    shapes = [(3, 5), (), (4097,), (0, 3), (70_000,), (2, 1, 3), (4096,), (1,)]
+    together = [nn.Parameter(example(shape, dtype)[0].copy()) for shape in shapes]
+    alone = [nn.Parameter(p.data.copy()) for p in together]
+    optimizers = [getattr(nn, kind)(together, **options)]
+    optimizers += [getattr(nn, kind)([p], **options) for p in alone]
+    for seed in range(3):
+        for p, q in zip(together, alone, strict=True):
+            p.grad = q.grad = example(p.shape, dtype, seed + 1)[0]
+        for optimizer in optimizers:
+            optimizer.step()
+    for p, q in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
 
 
 def another_order(a):

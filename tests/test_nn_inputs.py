@@ -475,7 +475,7 @@ def test_a_loss_takes_arrays_that_lie_in_memory_in_any_way(criterion, memory):
         assert [a.tobytes() for a in arguments] == before
 
 
-@pytest.mark.parametrize("kind", [nn.SGD, nn.Adam, nn.AdamW])
+@pytest.mark.parametrize("kind", [nn.SGD, nn.Adam, nn.AdamW, nn.RMSprop])
 def test_an_optimizer_says_which_gradient_it_wanted_and_which_came(kind):
     params = [nn.Parameter(np.ones(2)), nn.Parameter(np.ones((2, 3), F32))]
     optimizer = kind(params, lr=0.1)

@@ -252,3 +252,23 @@ def test_losses_of_values_equal_pytorch(torch, name, more, reduction):
     y, target = normal(4, 3), normal(4, 3, seed=1)
     target[0, 0] = y[0, 0]
     assert_alike(torch, getattr(nn, name)(reduction=reduction, **more), theirs, y, target)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "text"),
+    [
+        (nn.MSELoss("sum"), "MSELoss(reduction='sum')"),
+        (nn.SmoothL1Loss(beta=0.5), "SmoothL1Loss(reduction='mean', beta=0.5)"),
+        (
+            nn.BCEWithLogitsLoss(pos_weight=2.0),
+            "BCEWithLogitsLoss(weight=None, reduction='mean', pos_weight=2.0)",
+        ),
+        (
+            nn.CrossEntropyLoss([1, 2, 3], label_smoothing=0.1),
+            "CrossEntropyLoss(weight=array of shape (3,), ignore_index=-100, reduction='mean', "
+            "label_smoothing=0.1, from_logits=True)",
+        ),
+    ],
+)
+def test_the_repr_of_a_loss_shows_its_options(criterion, text):
+    assert repr(criterion) == text

@@ -18,6 +18,11 @@ OPTIMIZERS = [
     ("Adam", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     ("AdamW", {}),
     ("AdamW", {"lr": 0.1, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {}),
+    ("RMSprop", {"lr": 0.1, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}),
+    ("RMSprop", {"momentum": 0.9, "weight_decay": 0.1}),
+    ("RMSprop", {"centered": True, "alpha": 0.9}),
+    ("RMSprop", {"centered": True, "momentum": 0.5, "weight_decay": 0.1}),
 ]
 
 
@@ -42,6 +47,7 @@ def textbook(kind, p, gradients, options):
     lr, decay = options["lr"], options.get("weight_decay", 0.01 if kind == "AdamW" else 0)
     momentum, dampening = options.get("momentum", 0), options.get("dampening", 0)
     (beta1, beta2), eps = options.get("betas", (0.9, 0.999)), options.get("eps", 1e-8)
+    alpha = options.get("alpha", 0.99)
     b = m = v = 0
     for t, g in enumerate(gradients, 1):
         if kind == "AdamW":
@@ -51,6 +57,10 @@ def textbook(kind, p, gradients, options):
         if kind == "SGD":
             b = g if t == 1 else momentum * b + (1 - dampening) * g
             p = p - lr * (g + momentum * b if options.get("nesterov") else b)
+        elif kind == "RMSprop":
+            m, v = alpha * m + (1 - alpha) * g, alpha * v + (1 - alpha) * g**2
+            b = momentum * b + g / (np.sqrt(v - m**2 * options.get("centered", False)) + eps)
+            p = p - lr * b
         else:
             m, v = beta1 * m + (1 - beta1) * g, beta2 * v + (1 - beta2) * g**2
             p = p - lr * (m / (1 - beta1**t)) / (np.sqrt(v / (1 - beta2**t)) + eps)
@@ -179,7 +189,7 @@ def test_an_optimizer_refuses_a_state_that_does_not_fit_and_changes_nothing():
 
     def with_option(**option):
         state = nn.Adam(params).state_dict()
-        return {**state, "options": {**state["options"], **option}}
+        return {**state, "param_groups": [{**state["param_groups"][0], **option}]}
 
     def with_memory(**memory):
         state = nn.Adam(params, lr=0.25).state_dict()
@@ -204,7 +214,7 @@ def test_an_optimizer_refuses_a_state_that_does_not_fit_and_changes_nothing():
         with pytest.raises((ValueError, TypeError), match=re.escape(message)):
             optimizer.load_state_dict(state)
     after = optimizer.state_dict()
-    assert after["options"] == before["options"]
+    assert after["param_groups"] == before["param_groups"]
     for a, b in zip(after["state"], before["state"], strict=True):
         assert all((a[k] == b[k]).all() for k in b)
 
@@ -236,7 +246,7 @@ def test_an_optimizer_of_ones_own_steps_and_is_saved_and_loaded():
     for p, q in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(p.data, q.data, rtol=1e-12)
     state = optimizer.state_dict()
-    assert state["options"] == {"lr": 0.1, "momentum": 0.5}
+    assert state["param_groups"] == [{"params": [0, 1, 2], "lr": 0.1, "momentum": 0.5}]
     assert list(state["state"][0]) == ["step", "velocity"]
     copies = [nn.Parameter(p.data.copy()) for p in ours]
     other = Heavy(copies, lr=7.0, momentum=0.25)
@@ -281,6 +291,9 @@ one = nn.Parameter(np.ones(1))
         (lambda: nn.Adam([one], betas=0.9), ValueError, "betas must be two numbers"),
         (lambda: nn.Adam([one], betas=("a", 0.1)), ValueError, "betas must be two numbers"),
         (lambda: nn.Adam([one], eps=-1), ValueError, "eps must be a number of at least 0"),
+        (lambda: nn.RMSprop([one], alpha=1.5), ValueError, "alpha must be between 0 and 1"),
+        (lambda: nn.RMSprop([one], momentum=-1), ValueError, "momentum must be a number of at"),
+        (lambda: nn.RMSprop([one], eps=-1), ValueError, "eps must be a number of at least 0"),
     ],
 )
 def test_bad_options_of_an_optimizer_are_refused(make, error, message):
@@ -297,7 +310,7 @@ def test_optimizers_equal_pytorch(torch, kind, options, dtype):
     ours = getattr(nn, kind)(params, **{"lr": 0.1, **options})
     other = getattr(torch.optim, kind)(theirs, **{"lr": 0.1, **options})
     rng = np.random.default_rng(1)
-    for i in range(6):
+    for i in range(50):
         for k, (p, t) in enumerate(zip(params, theirs, strict=True)):
             p.grad = t.grad = None
             if (i + k) % 3:
@@ -305,9 +318,9 @@ def test_optimizers_equal_pytorch(torch, kind, options, dtype):
                 t.grad = torch.tensor(p.grad)
         ours.step()
         other.step()
-        tolerance = 1e-6 if dtype == np.float32 else 1e-13
-        for p, t in zip(params, theirs, strict=True):
-            np.testing.assert_allclose(p.data, t.detach().numpy(), rtol=tolerance, atol=tolerance)
+    tolerance = 2e-5 if dtype == np.float32 else 1e-12
+    for p, t in zip(params, theirs, strict=True):
+        np.testing.assert_allclose(p.data, t.detach().numpy(), rtol=tolerance, atol=tolerance)
 
 
 def test_a_model_in_place_of_its_parameters_is_refused():
@@ -316,3 +329,70 @@ def test_a_model_in_place_of_its_parameters_is_refused():
             TypeError, match=r"params must be parameters, got a .* model\.parameters"
         ):
             nn.SGD(model, lr=0.1)
+
+
+def test_the_state_of_an_optimizer_from_before_there_were_groups_is_loaded():
+    params = parameters()
+    optimizer = nn.SGD(params, lr=0.1, momentum=0.9)
+    steps(params, optimizer)
+    new = optimizer.state_dict()
+    options = {k: v for k, v in new["param_groups"][0].items() if k != "params"}
+    other = nn.SGD(parameters(), lr=7.0)
+    other.load_state_dict({"options": options, "state": new["state"]})
+    found = other.state_dict()
+    assert found["param_groups"] == new["param_groups"]
+    for a, b in zip(found["state"], new["state"], strict=True):
+        np.testing.assert_array_equal(a["momentum_buffer"], b["momentum_buffer"])
+
+
+def test_parameters_that_share_memory_step_one_after_the_other():
+    memory = np.random.default_rng(0).standard_normal((300, 400))
+    grads = np.random.default_rng(1).standard_normal((2, 300, 400))
+    expected = memory - 0.1 * grads[0] - 0.1 * grads[1]
+    params = [nn.Parameter(memory), nn.Parameter(memory.T)]
+    params[0].grad, params[1].grad = grads[0], grads[1].T
+    nn.SGD(params, lr=0.1).step()
+    np.testing.assert_allclose(memory, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_a_class_below_a_compiled_optimizer_may_update_in_another_way():
+    class Clipped(nn.SGD):
+        def update(self, p, grad, state, scratch):
+            super().update(p, np.clip(grad, -1, 1, out=scratch), state, scratch)
+
+    p = nn.Parameter(np.zeros(2))
+    p.grad = np.array([0.5, 100.0])
+    Clipped([p], lr=1.0, momentum=0.9).step()
+    np.testing.assert_array_equal(p.data, [-0.5, -1.0])
+
+
+def test_a_centered_rmsprop_stays_finite_where_all_gradients_are_equal():
+    p = nn.Parameter(np.zeros(1000, np.float32))
+    optimizer = nn.RMSprop([p], lr=1e-3, alpha=0.5, centered=True)
+    for _ in range(200):
+        p.grad = np.linspace(1, 2, 1000, dtype=np.float32)
+        optimizer.step()
+    assert np.isfinite(p.data).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (
+            lambda: nn.SGD([one], lr=0.1),
+            "SGD(1 parameter, lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0, "
+            "nesterov=False)",
+        ),
+        (
+            lambda: nn.RMSprop([{"params": [one]}, {"params": parameters(), "lr": 0.5}]),
+            "RMSprop(\n"
+            "  (0): 1 parameter, lr=0.01, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0, "
+            "centered=False\n"
+            "  (1): 3 parameters, lr=0.5, alpha=0.99, eps=1e-08, weight_decay=0.0, momentum=0.0, "
+            "centered=False\n"
+            ")",
+        ),
+    ],
+)
+def test_the_repr_of_an_optimizer_shows_its_options(make, text):
+    assert repr(make()) == text

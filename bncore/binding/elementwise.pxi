@@ -1,7 +1,4 @@
-# Elementwise passes: activations, sums, dropout, the steps of optimizers, and NumPy's functions.
-
-cdef extern from "numpy/arrayobject.h":
-    int PyArray_FailUnlessWriteable(cnp.ndarray array, const char *name) except -1
+# Elementwise passes: activations, sums, dropout, and NumPy's functions.
 
 cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_softplus:
@@ -12,18 +9,17 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef struct bn_dropout:
         uint64_t seed, threshold
         double scale
-    ctypedef struct bn_sgd:
-        double lr, decay, momentum, gain
-        int nesterov
-    ctypedef struct bn_adam:
-        double shrink, decay, beta1, beta2, root, eps, step_size
 
 cdef extern from "driver/elementwise.h" nogil:
+    enum: BN_MOST_OPERANDS
+    ctypedef struct bn_elementwise_job:
+        bn_elementwise_kernel kernel
+        void *tensor[5]  # BN_MOST_OPERANDS
+        ptrdiff_t count
+        const void *options
     void bn_elementwise(bn_elementwise_kernel kernel, void *const *tensor, ptrdiff_t count,
                         int threads, const void *options)
-
-cdef enum:
-    MAX_OPERANDS = 5
+    void bn_elementwise_jobs(bn_elementwise_job *job, ptrdiff_t jobs, int threads)
 
 
 # ---- arrays as runs of values ----
@@ -74,12 +70,12 @@ cdef cnp.ndarray as_like(cnp.ndarray a, cnp.ndarray run):
 
 
 cdef int pass_over(bn_elementwise_kernel kernel, list arrays, const void *options) except -1:
-    """Call the kernel for arrays that are runs of the same kind."""
-    cdef void *tensor[MAX_OPERANDS]
+    """Call the kernel for arrays that are runs of the same kind; None becomes NULL."""
+    cdef void *tensor[BN_MOST_OPERANDS]
     cdef int i, threads = bn_max_threads()
     cdef ptrdiff_t count = cnp.PyArray_SIZE(<cnp.ndarray>arrays[0])
     for i in range(len(arrays)):
-        tensor[i] = cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
+        tensor[i] = NULL if arrays[i] is None else cnp.PyArray_DATA(<cnp.ndarray>arrays[i])
     with nogil:
         bn_elementwise(kernel, tensor, count, threads, options)
     return 0
@@ -233,49 +229,6 @@ def masked(cnp.ndarray dy, cnp.ndarray mask, double scale):
     cdef cnp.ndarray dx = empty_like(ordered)
     pass_over(kernels_of(dy).elementwise.masked, [dx, ordered, mask], &scale)
     return dx
-
-
-# ---- steps of optimizers ----
-
-cdef bint overlap(cnp.ndarray a, cnp.ndarray b):
-    """Whether two runs of equal length share memory."""
-    cdef ptrdiff_t distance = <char *>cnp.PyArray_DATA(a) - <char *>cnp.PyArray_DATA(b)
-    return -cnp.PyArray_NBYTES(a) < distance < cnp.PyArray_NBYTES(a)
-
-
-cdef int change(bn_elementwise_kernel kernel, list arrays, cnp.ndarray grad,
-                const void *options) except -1:
-    """Change a parameter, the first array, and its state in place."""
-    cdef cnp.ndarray p = as_run(arrays[0]), array
-    cdef list runs = [as_like(array, p) for array in arrays]
-    for array in arrays:
-        PyArray_FailUnlessWriteable(array, "output array")
-    grad = as_like(grad, p)
-    if overlap(grad, p):
-        grad = ordered_like(grad, p)
-    pass_over(kernel, [*runs, grad], options)
-    for array, run in zip(arrays, runs):
-        if run is not array:
-            array[...] = run
-    return 0
-
-
-def sgd_step(cnp.ndarray p, cnp.ndarray grad, buffer, double lr, double decay, double momentum,
-             double gain, bint nesterov):
-    """buffer = momentum * buffer + gain * (grad + decay * p), and p moves along it; None: along grad."""
-    cdef bn_sgd options = bn_sgd(lr, decay, momentum, gain, nesterov)
-    cdef const bn_elementwise_kernels *kernels = kernels_of(p).elementwise
-    if buffer is None:
-        change(kernels.sgd, [p], grad, &options)
-    else:
-        change(kernels.sgd_momentum, [p, buffer], grad, &options)
-
-
-def adam_step(cnp.ndarray p, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, double shrink,
-              double decay, double beta1, double beta2, double root, double eps, double step_size):
-    """p = shrink * p - step_size * m / (sqrt(v) / root + eps) with new m and v."""
-    cdef bn_adam options = bn_adam(shrink, decay, beta1, beta2, root, eps, step_size)
-    change(kernels_of(p).elementwise.adam, [p, m, v], grad, &options)
 
 
 # ---- NumPy's functions ----

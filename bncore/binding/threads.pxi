@@ -13,7 +13,7 @@ cdef extern from "kernels/kernels.h" nogil:
         bn_elementwise_kernel relu, relu_dx, leaky_relu, sigmoid_dx, tanh_dx, add
         bn_elementwise_kernel gelu, gelu_dx, gelu_tanh, gelu_tanh_dx, silu, silu_dx, elu, elu_dx
         bn_elementwise_kernel softplus, softplus_dx, hardswish, hardswish_dx, prelu, logistic_loss
-        bn_elementwise_kernel dropout, masked, sgd, sgd_momentum, adam
+        bn_elementwise_kernel dropout, masked, sgd, sgd_momentum, adam, rmsprop
     ctypedef struct bn_step:
         ptrdiff_t rows, hidden
         const uint8_t *active

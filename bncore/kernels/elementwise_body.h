@@ -196,6 +196,54 @@ static void NAME(adam)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, cons
     else NAME(adam_run)(0, p, m, v, grad, end - begin, a);
 }
 
+ALWAYS_INLINE void NAME(rmsprop_run)(const int decays, const int centered, const int moves,
+                                     real *restrict p, real *restrict v, real *restrict m,
+                                     real *restrict b, const real *restrict grad, ptrdiff_t n,
+                                     const bn_rmsprop *r)
+{
+    const real lr = (real)r->lr, decay = (real)r->decay, eps = (real)r->eps;
+    const real alpha = (real)r->alpha, gain = (real)(1 - r->alpha), momentum = (real)r->momentum;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const real g = NAME(decayed)(grad[i], p[i], decays, decay);
+        const real squares = v[i] * alpha + g * g * gain;
+        v[i] = squares;
+        real spread = squares;
+        if (centered) {
+            const real mean = m[i] * alpha + g * gain;
+            m[i] = mean;
+            /* A variance, which rounding can make negative where all gradients are equal. */
+            const real rest = squares - mean * mean;
+            spread = rest < 0 ? 0 : rest;
+        }
+        real step = g / (SQUARE_ROOT(spread) + eps);
+        if (moves) {
+            step = b[i] * momentum + step;
+            b[i] = step;
+        }
+        p[i] -= step * lr;
+    }
+}
+
+static void NAME(rmsprop)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, const void *options)
+{
+    const bn_rmsprop *r = options;
+    real *p = (real *)tensor[0] + begin, *v = (real *)tensor[1] + begin;
+    real *m = tensor[2] ? (real *)tensor[2] + begin : NULL;
+    real *b = tensor[3] ? (real *)tensor[3] + begin : NULL;
+    const real *grad = (const real *)tensor[4] + begin;
+    const ptrdiff_t n = end - begin;
+    switch ((r->decay != 0) * 4 + (m != NULL) * 2 + (b != NULL)) {
+    case 0: NAME(rmsprop_run)(0, 0, 0, p, v, m, b, grad, n, r); break;
+    case 1: NAME(rmsprop_run)(0, 0, 1, p, v, m, b, grad, n, r); break;
+    case 2: NAME(rmsprop_run)(0, 1, 0, p, v, m, b, grad, n, r); break;
+    case 3: NAME(rmsprop_run)(0, 1, 1, p, v, m, b, grad, n, r); break;
+    case 4: NAME(rmsprop_run)(1, 0, 0, p, v, m, b, grad, n, r); break;
+    case 5: NAME(rmsprop_run)(1, 0, 1, p, v, m, b, grad, n, r); break;
+    case 6: NAME(rmsprop_run)(1, 1, 0, p, v, m, b, grad, n, r); break;
+    default: NAME(rmsprop_run)(1, 1, 1, p, v, m, b, grad, n, r);
+    }
+}
+
 static const bn_elementwise_kernels NAME(elementwise_table) = {
     .relu = NAME(relu),
     .relu_dx = NAME(relu_dx),
@@ -222,6 +270,7 @@ static const bn_elementwise_kernels NAME(elementwise_table) = {
     .sgd = NAME(sgd),
     .sgd_momentum = NAME(sgd_momentum),
     .adam = NAME(adam),
+    .rmsprop = NAME(rmsprop),
 };
 
 #undef SQUARE_ROOT

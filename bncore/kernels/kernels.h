@@ -283,6 +283,13 @@ typedef struct {
     double shrink, decay, beta1, beta2, root, eps, step_size;
 } bn_adam;
 
+/* A step of RMSprop: g = grad + decay * p, v = alpha * v + (1 - alpha) * g * g, and if it is centered
+   m = alpha * m + (1 - alpha) * g. The step is g / (sqrt(v) + eps), if it is centered
+   g / (sqrt(v - m * m) + eps). With momentum b = momentum * b + step is the step. Then p -= lr * step. */
+typedef struct {
+    double lr, decay, alpha, eps, momentum;
+} bn_rmsprop;
+
 /* Values `begin` to `end` of a pass over tensors of equal length without gaps. The arguments of `tensor`
    and the type of the options stand at each kernel; outputs come first. */
 typedef void (*bn_elementwise_kernel)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,
@@ -311,6 +318,8 @@ typedef struct {
     bn_elementwise_kernel sgd;          /* p, grad; bn_sgd: without momentum */
     bn_elementwise_kernel sgd_momentum; /* p, b, grad; bn_sgd */
     bn_elementwise_kernel adam;         /* p, m, v, grad; bn_adam */
+    bn_elementwise_kernel rmsprop; /* p, v, m, b, grad; bn_rmsprop: it is centered if there is m, and has
+                                      momentum if there is b; else they are NULL */
 } bn_elementwise_kernels;
 
 /* ---- recurrent layers ---- */

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,10 @@ import numpy as np
 from bn._check.base import (
     Array,
     array,
-    at_least,
     channel_count,
     floating,
     is_half,
     is_integer,
-    is_number,
     like,
     no_larger,
     plain_array,
@@ -208,9 +206,9 @@ def all_finite(name: str, x: Array) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity")
 
 
-def parameters(params: list[Any], kind: type) -> None:
+def parameters(params: list[Any], kind: type, owner: str = "an optimizer") -> None:
     if not params:
-        raise ValueError("an optimizer needs at least one parameter, got none")
+        raise ValueError(f"{owner} needs at least one parameter, got none")
     for p in params:
         instance("every parameter", p, kind)
     if len({id(p) for p in params}) != len(params):
@@ -224,62 +222,10 @@ def gradients(params: list[Any]) -> None:
             like(f"the gradient of parameter {i}", p.grad, p.data, "the parameter")
 
 
-def nesterov(momentum: float, dampening: float) -> None:
-    if momentum <= 0 or dampening != 0:
-        raise ValueError(
-            "nesterov needs a momentum > 0 and no dampening, "
-            f"got momentum={momentum}, dampening={dampening}"
-        )
-
-
-def optimizer_state(
-    options: tuple[str, ...],
-    slots: tuple[str, ...],
-    shapes: list[tuple[int, ...]],
-    given: Mapping[str, Any],
-) -> None:
-    """Check a state against an optimizer's option names, state names and parameter shapes."""
-    instance("state", given, Mapping)
-    if set(given) != {"options", "state"}:
-        raise ValueError(f"the state must have options and state, got {', '.join(given)}")
-    instance("the options of the state", given["options"], Mapping)
-    if set(given["options"]) != set(options):
-        raise ValueError(f"the state must have the options {', '.join(options)}")
-    instance("the state of the parameters", given["state"], Collection)
-    if len(given["state"]) != len(shapes):
-        raise ValueError(
-            f"the state must be of {len(shapes)} parameters, got {len(given['state'])}"
-        )
-    for i, (own, entry) in enumerate(zip(shapes, given["state"], strict=True)):
-        instance(f"the state of parameter {i}", entry, Mapping)
-        if entry and set(entry) != set(slots):
-            raise ValueError(
-                f"the state of parameter {i} must have {', '.join(slots)}, got {', '.join(entry)}"
-            )
-        for key, value in entry.items():
-            name = f"{key} of parameter {i}"
-            if key == "step":
-                whole_count(name, value)
-                continue
-            values = array(name, value)
-            shape(name, values, own)
-            if values.dtype.kind not in "fiu":
-                raise TypeError(f"{name} must hold numbers, got dtype {values.dtype}")
-
-
 def whole_count(name: str, value: object) -> None:
     count = np.asarray(value)
     if count.shape != () or count.dtype.kind not in "iu" or count < 0:
         raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
-
-
-def schedule_state(given: Mapping[str, Any]) -> None:
-    if set(given) != {"base_lr", "last_epoch"}:
-        raise ValueError(
-            f"the state must have base_lr and last_epoch, got {', '.join(given) or 'nothing'}"
-        )
-    at_least("base_lr", given["base_lr"], 0)
-    whole_count("last_epoch", given["last_epoch"])
 
 
 def metadata(value: object) -> None:
@@ -303,12 +249,6 @@ def unusable_checkpoint(path: object, error: object) -> ValueError:
     """The error for a file that is no checkpoint, or not one of this model."""
     reason = printable(str(error)) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
-
-
-def betas(value: object) -> None:
-    values = value if isinstance(value, (tuple, list)) else ()
-    if len(values) != 2 or not all(is_number(b) and 0 <= b < 1 for b in values):
-        raise ValueError(f"betas must be two numbers, at least 0 and less than 1, got {value!r}")
 
 
 def no_module(name: str, value: object, kind: type) -> None:

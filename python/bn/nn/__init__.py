@@ -6,6 +6,7 @@ from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softm
 from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
 from bn.nn.capture import Captured, capture
 from bn.nn.checkpoint import load, metadata, save
+from bn.nn.clipping import clip_grad_norm
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
 from bn.nn.conv1d import Conv1d
@@ -19,13 +20,18 @@ from bn.nn.identity import Identity
 from bn.nn.linear import Linear
 from bn.nn.losses import BCEWithLogitsLoss, L1Loss, MSELoss, SmoothL1Loss
 from bn.nn.memory_order import channels_last
-from bn.nn.optim import SGD, Adam, AdamW, Optimizer
+from bn.nn.one_cycle import OneCycleLR
+from bn.nn.optim import SGD, Adam, AdamW, RMSprop
+from bn.nn.optimizer import Optimizer
 from bn.nn.padding import ZeroPad2d
+from bn.nn.param_groups import no_decay
+from bn.nn.plateau import ReduceLROnPlateau
 from bn.nn.pooling import AvgPool2d, MaxPool2d
 from bn.nn.pooling1d import AvgPool1d, MaxPool1d
 from bn.nn.prelu import PReLU
 from bn.nn.recurrent import GRU, LSTM, RNN
-from bn.nn.schedules import CosineAnnealingLR, StepLR
+from bn.nn.schedules import CosineAnnealingLR, LinearLR, StepLR
+from bn.nn.sequential_lr import SequentialLR
 from bn.nn.smooth_activations import ELU, GELU, Hardswish, SiLU, Softplus
 from bn.nn.upsampling import Upsample
 from bn.nn.weight_standardization import WeightStandardization
@@ -63,6 +69,7 @@ __all__ = [
     "L1Loss",
     "LeakyReLU",
     "Linear",
+    "LinearLR",
     "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
@@ -70,13 +77,17 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "OneCycleLR",
     "Optimizer",
     "PReLU",
     "Parameter",
+    "RMSprop",
     "ReLU",
     "ReLU6",
+    "ReduceLROnPlateau",
     "Residual",
     "Sequential",
+    "SequentialLR",
     "SiLU",
     "Sigmoid",
     "SmoothL1Loss",
@@ -91,12 +102,14 @@ __all__ = [
     "augment",
     "capture",
     "channels_last",
+    "clip_grad_norm",
     "concatenate",
     "fused",
     "gradcheck",
     "load",
     "metadata",
     "models",
+    "no_decay",
     "no_grad",
     "save",
     "winograd",

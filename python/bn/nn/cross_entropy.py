@@ -85,6 +85,8 @@ class CrossEntropyLoss(Loss):
     array([0.693147, 0.      ])
     """
 
+    option_names = ("weight", "ignore_index", "reduction", "label_smoothing", "from_logits")
+
     def __init__(
         self,
         weight: ArrayLike | None = None,

@@ -203,6 +203,8 @@ class SmoothL1Loss(ElementwiseLoss):
     (array([0.125, 2.5  ]), array([0.5, 1. ]))
     """
 
+    option_names = ("reduction", "beta")
+
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
         _check.at_least("beta", beta, 0)
@@ -270,6 +272,8 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     >>> criterion.backward()
     array([ 0.5, -3. ,  0. ])
     """
+
+    option_names = ("weight", "reduction", "pos_weight")
 
     def __init__(
         self,

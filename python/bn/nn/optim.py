@@ -1,159 +1,54 @@
-"""Optimizers: `SGD`, `Adam` and `AdamW` with PyTorch's formulas, and their base class."""
+"""The optimizers: `SGD`, `Adam`, `AdamW` and `RMSprop`, with PyTorch's formulas."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn.module import Module
+from bn.nn.optimizer import CompiledOptimizer, Option
 from bn.parameter import Parameter
 from bn.types import Array
 
+Params: TypeAlias = Iterable[Parameter] | Iterable[Mapping[str, Any]]
+State: TypeAlias = dict[str, Any]
+Rows: TypeAlias = tuple[list[Array], list[Array], list[State]]
 
-class Optimizer:
-    """The base class of optimizers: it holds the parameters and a state for each of them.
 
-    A new optimizer defines `update`, and names its options and what it stores in `option_names`
-    and `state_names`, so that `state_dict` and `load_state_dict` know them.
+def alike(
+    key: Callable[[State], Any], params: list[Array], grads: list[Array], states: list[State]
+) -> Iterator[tuple[Any, Rows]]:
+    """(key, (params, grads, states)) of the parameters whose states have one key.
 
-    Parameters
-    ----------
-    params : iterable of Parameter
-        For instance ``model.parameters()``.
-    lr : float
-        The learning rate. Schedules set the attribute of this name.
-    weight_decay : float
-        How strongly parameters are pulled towards zero.
-
-    Attributes
-    ----------
-    params : list of Parameter
-    state : list of dict
-        For each parameter, what `update` stored; empty before its first step.
-    option_names : tuple of str, of the class
-        The options: each is an attribute, and a keyword argument of the constructor.
-    state_names : tuple of str, of the class
-        The keys that the state of a parameter has after its first step. The value of ``"step"`` is
-        a whole number; every other value is an array of the parameter's shape and dtype.
-
-    Raises
-    ------
-    ValueError
-        There are no parameters, one is given twice, or an option is out of range.
-    TypeError
-        `params` holds something else.
-
-    Examples
-    --------
-    An optimizer whose steps depend on the sign of the gradient only:
-
-    >>> class SignSGD(Optimizer):
-    ...     option_names = ("lr",)
-    ...     def update(self, p, grad, state, scratch):
-    ...         p -= np.multiply(np.sign(grad), self.lr, out=scratch)
-    >>> p = Parameter(np.array([1.0, 2.0]))
-    >>> p.grad = np.array([-0.1, 5.0])
-    >>> SignSGD([p], lr=0.5).step(); p.data
-    array([1.5, 1.5])
+    Most often that is one key for all: they differ if some parameters had no gradient in a step.
     """
-
-    option_names: ClassVar[tuple[str, ...]] = ()
-    state_names: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self, params: Iterable[Parameter], lr: float, weight_decay: float = 0.0) -> None:
-        _check.no_module("params", params, Module)
-        _check.several("params", params)
-        self.params = list(params)
-        _check.parameters(self.params, Parameter)
-        _check.at_least("lr", lr, 0)
-        _check.at_least("weight_decay", weight_decay, 0)
-        self.lr, self.weight_decay = lr, weight_decay
-        self.state: list[dict[str, Any]] = [{} for _ in self.params]
-        self._scratch: dict[np.dtype[Any], Array] = {}
-
-    def zero_grad(self) -> None:
-        """Set the gradients of all parameters to None."""
-        for p in self.params:
-            p.grad = None
-
-    def step(self) -> None:
-        """Update every parameter that has a gradient, or raise and update none.
-
-        Raises
-        ------
-        TypeError
-            A gradient is no array, or does not have its parameter's dtype.
-        ValueError
-            A gradient does not have its parameter's shape.
-        """
-        _check.gradients(self.params)
-        for p, state in zip(self.params, self.state, strict=True):
-            if p.grad is not None:
-                self.update(p.data, p.grad, state, self._scratch_like(p.data))
-
-    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        """Change one parameter in place; each optimizer defines this.
-
-        Parameters
-        ----------
-        p : ndarray
-            The values of the parameter.
-        grad : ndarray
-            Its gradient, of the same shape and dtype, which must stay as it is.
-        state : dict
-            What earlier updates of this parameter stored; empty the first time.
-        scratch : ndarray
-            An array of the same shape and dtype for intermediate results. All parameters share its
-            memory.
-        """
-        raise NotImplementedError(f"{type(self).__name__}.update")
-
-    def _scratch_like(self, p: Array) -> Array:
-        """A part of the scratch array for p's dtype, which is as long as the longest parameter."""
-        if p.dtype not in self._scratch:
-            longest = max(q.size for q in self.params if q.dtype == p.dtype)
-            self._scratch[p.dtype] = np.empty(longest, p.dtype)
-        return self._scratch[p.dtype][: p.size].reshape(p.shape)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The options, and copies of the states of all parameters.
-
-        Returns
-        -------
-        dict
-            ``{"options": {...}, "state": [{...}, ...]}``, in the order of the parameters.
-        """
-        copies = [{key: np.copy(value) for key, value in state.items()} for state in self.state]
-        options = {name: getattr(self, name) for name in self.option_names}
-        return {"options": options, "state": copies}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` of an optimizer of this class returned.
-
-        Raises
-        ------
-        ValueError
-            The state is of another optimizer or of other parameters, or an option is out of range;
-            nothing is changed.
-        TypeError
-            A stored value is not numeric; nothing is changed.
-        """
-        shapes = [p.shape for p in self.params]
-        _check.optimizer_state(self.option_names, self.state_names, shapes, state)
-        type(self)(self.params, **state["options"])  # raises if an option is out of range
-        for name in self.option_names:
-            setattr(self, name, state["options"][name])
-        self.state = [
-            {k: int(v) if k == "step" else np.array(v, p.dtype) for k, v in s.items()}
-            for p, s in zip(self.params, state["state"], strict=True)
-        ]
+    keys = list(map(key, states))
+    different = dict.fromkeys(keys)
+    if len(different) == 1:
+        yield keys[0], (params, grads, states)
+        return
+    for each in different:
+        chosen = [i for i, other in enumerate(keys) if other == each]
+        p, g = ([arrays[i] for i in chosen] for arrays in (params, grads))
+        yield each, (p, g, [states[i] for i in chosen])
 
 
-class SGD(Optimizer):
+def remembered(name: str, params: list[Array], states: list[State]) -> list[Array]:
+    """What the states have under a name, and zeros where they have nothing."""
+    pairs = zip(params, states, strict=True)
+    return [state[name] if name in state else np.zeros_like(p) for p, state in pairs]
+
+
+def remember(states: list[State], **arrays: list[Array]) -> None:
+    for name, values in arrays.items():
+        for state, value in zip(states, values, strict=True):
+            state[name] = value
+
+
+class SGD(CompiledOptimizer):
     r"""Stochastic gradient descent.
 
     With the gradient g, momentum m, dampening d, and :math:`g \leftarrow g + \lambda p` for the
@@ -163,7 +58,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter
+    params : iterable of Parameter, or of dict
+        Parameters, or groups of them: dicts with ``"params"`` and options of their own.
     lr : float
         The learning rate.
     momentum : float
@@ -195,9 +91,11 @@ class SGD(Optimizer):
     option_names = ("lr", "momentum", "dampening", "weight_decay", "nesterov")
     state_names = ("momentum_buffer",)
 
+    momentum, dampening, nesterov = Option(), Option(), Option()
+
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Params,
         lr: float,
         momentum: float = 0.0,
         dampening: float = 0.0,
@@ -211,22 +109,28 @@ class SGD(Optimizer):
         if nesterov:
             _check.nesterov(momentum, dampening)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
+        self.check_groups()
 
-    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        buffer, gain = None, 1.0
-        if self.momentum != 0:
-            buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = np.zeros_like(p)
-            else:
-                gain -= self.dampening
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        _check.at_least("momentum", options["momentum"], 0)
+        _check.finite("dampening", options["dampening"])
+        if options["nesterov"]:
+            _check.nesterov(options["momentum"], options["dampening"])
+
+    def step_arrays(self, params: list[Array], grads: list[Array], states: list[State]) -> None:
         decay, momentum = self.weight_decay, self.momentum
-        core.sgd_step(p, grad, buffer, self.lr, decay, momentum, gain, self.nesterov)
-        if buffer is not None:
-            state["momentum_buffer"] = buffer
+        if momentum == 0:
+            core.sgd_step(params, grads, None, self.lr, decay, 0.0, 1.0, False)
+            return
+        for stepped, (p, grad, own) in alike(bool, params, grads, states):
+            gain = 1 - self.dampening if stepped else 1.0
+            buffers = remembered("momentum_buffer", p, own)
+            core.sgd_step(p, grad, buffers, self.lr, decay, momentum, gain, self.nesterov)
+            if not stepped:
+                remember(own, momentum_buffer=buffers)
 
 
-class Adam(Optimizer):
+class Adam(CompiledOptimizer):
     r"""Adam, with L2 regularisation.
 
     With :math:`g \leftarrow g + \lambda p`: :math:`m \leftarrow β_1 m + (1 - β_1) g`,
@@ -236,7 +140,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Parameter
+    params : iterable of Parameter, or of dict
+        Parameters, or groups of them: dicts with ``"params"`` and options of their own.
     lr : float
         The learning rate.
     betas : pair of float
@@ -266,31 +171,49 @@ class Adam(Optimizer):
     option_names = ("lr", "betas", "eps", "weight_decay")
     state_names = ("step", "exp_avg", "exp_avg_sq")
 
+    betas, eps = Option(), Option()
+
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, weight_decay)
-        _check.betas(betas)
-        _check.at_least("eps", eps, 0)
         self.betas, self.eps = betas, eps
+        self.check_groups()
 
-    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        self._adam(p, grad, state, decay=self.weight_decay)
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        _check.betas(options["betas"])
+        _check.at_least("eps", options["eps"], 0)
+
+    def step_arrays(self, params: list[Array], grads: list[Array], states: list[State]) -> None:
+        self._adam(params, grads, states, decay=self.weight_decay)
 
     def _adam(
-        self, p: Array, grad: Array, state: dict[str, Any], decay: float, shrink: float = 1.0
+        self,
+        params: list[Array],
+        grads: list[Array],
+        states: list[State],
+        decay: float,
+        shrink: float = 1.0,
     ) -> None:
-        if not state:
-            state.update(step=0, exp_avg=np.zeros_like(p), exp_avg_sq=np.zeros_like(p))
-        (beta1, beta2), m, v = self.betas, state["exp_avg"], state["exp_avg_sq"]
-        state["step"] = step = state["step"] + 1
-        root, step_size = (1 - beta2**step) ** 0.5, self.lr / (1 - beta1**step)
-        core.adam_step(p, grad, m, v, shrink, decay, beta1, beta2, root, self.eps, step_size)
+        beta1, beta2 = self.betas
+        for before, (p, grad, own) in alike(_steps, params, grads, states):
+            step = before + 1
+            m, v = remembered("exp_avg", p, own), remembered("exp_avg_sq", p, own)
+            root, step_size = (1 - beta2**step) ** 0.5, self.lr / (1 - beta1**step)
+            core.adam_step(p, grad, m, v, shrink, decay, beta1, beta2, root, self.eps, step_size)
+            for state in own:
+                state["step"] = step
+            remember(own, exp_avg=m, exp_avg_sq=v)
+
+
+def _steps(state: State) -> int:
+    steps: int = state.get("step", 0)
+    return steps
 
 
 class AdamW(Adam):
@@ -298,7 +221,8 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    params : iterable of Parameter
+    params : iterable of Parameter, or of dict
+        Parameters, or groups of them: dicts with ``"params"`` and options of their own.
     lr : float
         The learning rate.
     betas : pair of float
@@ -327,7 +251,7 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Parameter],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -335,5 +259,99 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def update(self, p: Array, grad: Array, state: dict[str, Any], scratch: Array) -> None:
-        self._adam(p, grad, state, decay=0, shrink=1 - self.lr * self.weight_decay)
+    def step_arrays(self, params: list[Array], grads: list[Array], states: list[State]) -> None:
+        shrink = 1 - self.lr * self.weight_decay
+        self._adam(params, grads, states, decay=0.0, shrink=shrink)
+
+
+class RMSprop(CompiledOptimizer):
+    r"""Divides the gradient by the root of its mean square.
+
+    With the gradient g, and :math:`g \leftarrow g + \lambda p` for the weight decay:
+    :math:`v \leftarrow α v + (1 - α) g^2`, then :math:`p \leftarrow p - lr\, s` with the step
+    :math:`s = g / (\sqrt{v} + ε)`. If it is centered, :math:`m \leftarrow α m + (1 - α) g` and the
+    step is :math:`g / (\sqrt{v - m^2} + ε)`. With momentum μ,
+    :math:`b \leftarrow μ b + s` takes the place of s.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or of dict
+        Parameters, or groups of them: dicts with ``"params"`` and options of their own.
+    lr : float
+        The learning rate.
+    alpha : float
+        α, at least 0 and at most 1.
+    eps : float
+        ε.
+    weight_decay : float
+        λ.
+    momentum : float
+        μ, 0 for none.
+    centered : bool
+        Whether to divide by the standard deviation of the gradient.
+
+    Raises
+    ------
+    ValueError
+        There are no parameters, or an option is out of range.
+
+    Notes
+    -----
+    :math:`v - m^2` is a variance. Where rounding makes it negative, it counts as 0; PyTorch's
+    parameter becomes NaN.
+
+    References
+    ----------
+    Tieleman and Hinton, "Lecture 6.5: rmsprop", 2012; Graves, "Generating sequences with recurrent
+    neural networks", 2013; torch.optim.RMSprop.
+
+    Examples
+    --------
+    >>> p = Parameter(np.array([1.0]))
+    >>> p.grad = np.array([0.5])
+    >>> RMSprop([p], lr=0.1, alpha=0.75).step(); p.data.round(6)
+    array([0.8])
+    """
+
+    option_names = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered")
+    state_names = ("square_avg",)
+    optional_state_names = ("grad_avg", "momentum_buffer")
+
+    alpha, eps, momentum, centered = Option(), Option(), Option(), Option()
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
+        self.alpha, self.eps = alpha, eps
+        self.momentum, self.centered = momentum, centered
+        self.check_groups()
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        _check.interval("alpha", options["alpha"], 0, 1)
+        _check.at_least("eps", options["eps"], 0)
+        _check.at_least("momentum", options["momentum"], 0)
+
+    def step_arrays(self, params: list[Array], grads: list[Array], states: list[State]) -> None:
+        used = {"square_avg": True, "grad_avg": self.centered, "momentum_buffer": self.momentum > 0}
+        kept = {name: remembered(name, params, states) for name, is_used in used.items() if is_used}
+        core.rmsprop_step(
+            params,
+            grads,
+            kept["square_avg"],
+            kept.get("grad_avg"),
+            kept.get("momentum_buffer"),
+            self.lr,
+            self.weight_decay,
+            self.alpha,
+            self.eps,
+            self.momentum,
+        )
+        remember(states, **kept)

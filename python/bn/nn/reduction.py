@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,10 +22,16 @@ class Loss:
         What becomes of the losses of a batch; with "none", the result is an array of them.
     """
 
+    option_names: ClassVar[tuple[str, ...]] = ("reduction",)  # what the repr shows
+
     def __init__(self, reduction: str) -> None:
         _check.one_of("reduction", reduction, REDUCTIONS)
         self.reduction = reduction
         self._saved: Any = None
+
+    def __repr__(self) -> str:
+        options = [f"{name}={_described(getattr(self, name))}" for name in self.option_names]
+        return f"{type(self).__name__}({', '.join(options)})"
 
     def _reduced(self, total: np.float64, count: float) -> float:
         """The sum of the losses, or their mean."""
@@ -42,6 +48,12 @@ class Loss:
             return float(factor) / count if self.reduction == "mean" and count else float(factor)
         _check.shape("dloss", factor, shape)
         return factor
+
+
+def _described(option: object) -> str:
+    if not isinstance(option, np.ndarray):
+        return repr(option)
+    return repr(option.item()) if option.ndim == 0 else f"array of shape {option.shape}"
 
 
 def in_order(sums: dict[int, np.float64]) -> np.float64:
