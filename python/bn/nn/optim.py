@@ -103,17 +103,13 @@ class SGD(CompiledOptimizer):
         nesterov: bool = False,
     ) -> None:
         super().__init__(params, lr, weight_decay)
-        _check.at_least("momentum", momentum, 0)
-        _check.finite("dampening", dampening)
-        _check.flag("nesterov", nesterov)
-        if nesterov:
-            _check.nesterov(momentum, dampening)
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
         self.check_groups()
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         _check.at_least("momentum", options["momentum"], 0)
         _check.finite("dampening", options["dampening"])
+        _check.flag("nesterov", options["nesterov"])
         if options["nesterov"]:
             _check.nesterov(options["momentum"], options["dampening"])
 
