@@ -39,6 +39,8 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "check_inputs": "a mode, which test_check_inputs tries in every layer",
     "SmallBatchWarning": "a warning",
     "augment": "a module; its classes are in the table as augment.RandomFlip and so on",
+    "plot_activations": "test_looking tries it; a figure takes a second",
+    "plot_running_stats": "test_looking tries it; a figure takes a second",
     "onnx": "a module; its functions are in the table as onnx.BatchNormalization and so on",
 }
 FEW, MANY = 2_000, int(os.environ.get("BN_FUZZ_CASES", "100000"))

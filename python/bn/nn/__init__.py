@@ -4,6 +4,7 @@ from bn.module import Module
 from bn.nn import augment, models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
+from bn.nn.capture import Captured, capture
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
 from bn.nn.conv import Conv2d
@@ -47,6 +48,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "BCEWithLogitsLoss",
+    "Captured",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
@@ -87,6 +89,7 @@ __all__ = [
     "WeightStandardization",
     "ZeroPad2d",
     "augment",
+    "capture",
     "channels_last",
     "concatenate",
     "fused",
