@@ -331,20 +331,19 @@ static void NAME(guess_mean)(const char *x, const ptrdiff_t *places, int samples
     for (ptrdiff_t c = 0; c < channels; c += NAME(VEC)) {
         const ptrdiff_t n = bn_min(NAME(VEC), channels - c);
         const char *first = x + c * channel_stride;
-        NAME(vec) found[BN_SAMPLES], sums[BN_SAMPLES] = {0};
-        NAME(read_samples)(first, places, samples, channel_stride, n, found);
-        NAME(vec) low = found[0], high = low;
+        NAME(vec) values[BN_SAMPLES] = {0};
+        NAME(read_samples)(first, places, samples, channel_stride, n, values);
+        NAME(vec) low = values[0], high = low;
         for (int k = 0; k < samples; k++) {
-            const NAME(vec) value = found[k];
-            low = SELECT(value < low, value, low);
-            high = SELECT(value > high, value, high);
-            sums[k] = value * ((real)1 / samples);
+            low = SELECT(values[k] < low, values[k], low);
+            high = SELECT(values[k] > high, values[k], high);
+            values[k] *= (real)1 / samples;
         }
         for (int half = samples / 2; half > 0; half /= 2)
-            for (int k = 0; k < half; k++) sums[k] += sums[k + half];
+            for (int k = 0; k < half; k++) values[k] += values[k + half];
         high -= low;
         real means[NAME(VEC)], spreads[NAME(VEC)];
-        memcpy(means, sums, sizeof means);
+        memcpy(means, values, sizeof means);
         memcpy(spreads, &high, sizeof spreads);
         for (ptrdiff_t l = 0; l < n; l++) {
             mean[c + l] = isfinite(means[l]) ? means[l] : 0;

@@ -16,6 +16,7 @@ class Captured(NamedTuple):
     """One call of a layer.
 
     Attributes
+    Parameters
     ----------
     inputs : tuple
         The arguments that were given by position.
