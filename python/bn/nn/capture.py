@@ -15,7 +15,6 @@ from bn.types import Array
 class Captured(NamedTuple):
     """One call of a layer.
 
-    Attributes
     Parameters
     ----------
     inputs : tuple
