@@ -9,6 +9,7 @@ from fuzz_arrays import (
     BAD_AXES,
     BAD_CHOICES,
     BAD_EPS,
+    BAD_FLAG,
     BAD_LIKE,
     BAD_NUMBERS,
     BAD_OUT,
@@ -202,7 +203,7 @@ def commit(draw):
     vectors = [*BAD_VECTOR, BAD_OUT[-1]] if channels else BAD_VECTOR[:3]
     return case.spoil(
         draw, batch=[None, 3, running], running_mean=vectors, running_var=vectors,
-        momentum=[*BAD_NUMBERS, None], nonfinite=BAD_POLICY,
+        momentum=[*BAD_NUMBERS, None], nonfinite=BAD_POLICY, unbiased=BAD_FLAG,
     )  # fmt: skip
 
 
@@ -404,7 +405,7 @@ def batch_norm(draw):
     return spoiled(
         draw, case, x=BAD_X, axis=BAD_AXES, running_mean=BAD_VECTOR, running_var=BAD_VECTOR,
         weight=BAD_OPTIONAL, bias=BAD_OPTIONAL, out=BAD_EPILOGUE["out"], eps=BAD_EPS,
-        momentum=[*BAD_NUMBERS, None],
+        momentum=[*BAD_NUMBERS, None], training=BAD_FLAG,
     )  # fmt: skip
 
 
@@ -573,7 +574,8 @@ def double_backward(draw):
     return spoiled(
         draw, case, x=BAD_X, dy=BAD_LIKE, ddx=BAD_EPILOGUE["residual"], mean=BAD_VECTOR,
         var=BAD_VECTOR, weight=BAD_OPTIONAL, ddweight=BAD_OPTIONAL, ddbias=BAD_OPTIONAL,
-        eps=BAD_EPS, axis=BAD_AXES, order=[1, 3, None, "2", np.ones(2), 2.5],
+        eps=BAD_EPS, axis=BAD_AXES, training=BAD_FLAG,
+        order=[1, 3, None, "2", np.ones(2), 2.5],
     )  # fmt: skip
 
 

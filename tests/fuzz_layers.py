@@ -25,7 +25,6 @@ TABLE = {}
 fuzzed = entries(TABLE)
 SIZES = [1, 2, 3, 5, 7, 11, 17]
 NORMAL = [normal]
-BAD_FLAG = [None, "yes", 3, np.ones(2)]
 
 
 def batch(draw, low=2, high=5, kinds=FINITE, dtypes=FLOATS):

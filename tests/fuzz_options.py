@@ -4,7 +4,7 @@ What makes something of good options must take them; a bad one it refuses by nam
 """
 
 import numpy as np
-from fuzz_arrays import BAD_EPS, BAD_NUMBERS, HUGE
+from fuzz_arrays import BAD_EPS, BAD_FLAG, BAD_NUMBERS, HUGE
 from fuzz_law import Case, entries
 
 import bn
@@ -16,7 +16,6 @@ LARGER = [2**63, 10**30, HUGE]  # than any size
 BAD_COUNT = [0, -1, 1.5, "1", True, np.ones(3), 1j, *LARGER]
 BAD_PAIR = [*BAD_COUNT, (1, 2, 3), (1, 0.5), (1, HUGE), None, {}]
 BAD_LENGTH = [*BAD_COUNT, (1, 2), (0.5,), None, {}]
-BAD_FLAG = [1, 0, "yes", np.ones(2)]
 BAD_SHARE = [*BAD_NUMBERS, -0.1, 1.5, None]
 BAD_POSITIVE = [*BAD_NUMBERS, -0.1, None]
 BAD_WEIGHT = [-1, [1, -0.5], np.nan, [np.inf], 1j, "text", np.ma.masked_array([1.0], True)]
@@ -68,7 +67,7 @@ OPTIONS = {
             "in_channels": BAD_COUNT, "out_channels": BAD_COUNT, "kernel_size": BAD_PAIR,
             "stride": BAD_PAIR, "padding": ["what", -1, 0.5, 1j, HUGE, np.ones(2)],
             "dilation": BAD_PAIR, "groups": [3, *BAD_COUNT], "rng": BAD_RNG, "dtype": BAD_DTYPE,
-            "axis": [0, 2, 1.0, None, "1", np.ones(2)],
+            "axis": [0, 2, 1.0, None, "1", np.ones(2)], "bias": BAD_FLAG,
         },
     ),
     "MaxPool2d": (
@@ -79,7 +78,10 @@ OPTIONS = {
     "AvgPool2d": (
         on_images(nn.AvgPool2d),
         {"kernel_size": 2, "stride": None, "padding": 0},
-        {"kernel_size": BAD_PAIR, "stride": BAD_PAIR[:-2], "padding": [-1, 2, 0.5, HUGE, "1"]},
+        {
+            "kernel_size": BAD_PAIR, "stride": BAD_PAIR[:-2], "padding": [-1, 2, 0.5, HUGE, "1"],
+            "count_include_pad": BAD_FLAG,
+        },
     ),
     "AdaptiveAvgPool2d": (
         on_images(nn.AdaptiveAvgPool2d),
@@ -144,7 +146,7 @@ OPTIONS = {
         {"in_features": 6, "out_features": 3, "dtype": np.float64},
         {
             "in_features": BAD_COUNT, "out_features": BAD_COUNT, "rng": BAD_RNG,
-            "dtype": BAD_DTYPE,
+            "dtype": BAD_DTYPE, "bias": BAD_FLAG,
         },
     ),
     "Dropout": (on_images(nn.Dropout), {"p": 0.5}, {"p": BAD_SHARE, "rng": BAD_RNG}),
@@ -175,7 +177,7 @@ OPTIONS = {
         {"label_smoothing": 0.1, "weight": [1, 2], "ignore_index": 0, "reduction": "sum"},
         {
             "label_smoothing": BAD_SHARE, "weight": BAD_WEIGHT, "reduction": BAD_REDUCTION,
-            "ignore_index": [1.0, "1", None, True, np.ones(2)],
+            "ignore_index": [1.0, "1", None, True, np.ones(2)], "from_logits": BAD_FLAG,
         },
     ),
     "BCEWithLogitsLoss": (
@@ -195,7 +197,7 @@ OPTIONS = {
         {"lr": 0.1, "momentum": 0.9},
         {
             "lr": BAD_POSITIVE, "momentum": BAD_POSITIVE, "dampening": [*BAD_NUMBERS, None],
-            "weight_decay": BAD_POSITIVE,
+            "weight_decay": BAD_POSITIVE, "nesterov": BAD_FLAG,
         },
     ),
     "Adam": (
@@ -208,7 +210,7 @@ OPTIONS = {
         {"lr": 0.1, "alpha": 0.9, "momentum": 0.5},
         {
             "lr": BAD_POSITIVE, "alpha": BAD_SHARE, "eps": BAD_EPS, "momentum": BAD_POSITIVE,
-            "weight_decay": BAD_POSITIVE,
+            "weight_decay": BAD_POSITIVE, "centered": BAD_FLAG,
         },
     ),
     "LinearLR": (
@@ -224,7 +226,8 @@ OPTIONS = {
             "epochs": BAD_COUNT, "steps_per_epoch": BAD_COUNT, "pct_start": BAD_SHARE,
             "anneal_strategy": ["sin", None, 3], "base_momentum": BAD_SHARE,
             "max_momentum": BAD_SHARE, "div_factor": [*BAD_POSITIVE, 0],
-            "final_div_factor": [*BAD_POSITIVE, 0],
+            "final_div_factor": [*BAD_POSITIVE, 0], "cycle_momentum": BAD_FLAG,
+            "three_phase": BAD_FLAG,
         },
     ),
     "ReduceLROnPlateau": (

@@ -86,7 +86,14 @@ def whole(layer):
 
 def storm(signals, seconds=2e-4):
     """Count interrupts, containers left between two batches, and layers left in pieces."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        return _storm(signals, seconds)
+    finally:
+        signal.signal(signal.SIGALRM, handler)
+
+
+def _storm(signals, seconds):
     chance = random.Random(0)
     interrupted = between = broken = 0
     while interrupted < signals:
@@ -97,7 +104,6 @@ def storm(signals, seconds=2e-4):
         after(X), after(X)
         try:
             signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, seconds))
-            signal.signal(signal.SIGALRM, signal.default_int_handler)
             while True:
                 model(X)
                 nn.Sequential.load_state_dict(model, before)

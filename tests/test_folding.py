@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from arrays import normal
 
+import bn
 from bn import nn
 from bn.layers import BatchNorm1d, BatchNorm2d, BatchNormalization
 from bn.layers.batch_norm import BatchNorm
@@ -435,6 +436,10 @@ def test_a_warning_says_how_many_were_kept_because_of_a_forward_and_why():
         result = fold(Net().eval())
     assert caught[0].filename == __file__
     assert len(result.folded) == 1
+    message = "^2 batch normalizations were kept by bn.compile: what comes before it is not known:"
+    with pytest.warns(UserWarning, match=message) as caught:
+        bn.compile(Net().eval())
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("shared", ["convolution", "normalization"])

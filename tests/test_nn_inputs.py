@@ -5,6 +5,7 @@ Of each layer, y, dx and the gradients of the parameters are compared with those
 
 import re
 
+import accuracy
 import layouts
 import numpy as np
 import pytest
@@ -468,7 +469,9 @@ def test_a_loss_takes_arrays_that_lie_in_memory_in_any_way(criterion, memory):
     for arguments in ((memory(y), target), (y, memory(target)), (y, target.astype(">f4"))):
         before = [a.tobytes() for a in arguments]
         assert criterion(*arguments) == pytest.approx(expected, rel=1e-6)
-        np.testing.assert_allclose(criterion.backward(), gradient, rtol=1e-5, atol=1e-9)
+        # Some are small differences of large terms, and old NumPy adds in the order of memory.
+        size = np.abs(gradient).max(axis=1, keepdims=True)
+        accuracy.below(criterion.backward() - gradient, 1e-6 * size + 1e-9, "gradient")
         assert [a.tobytes() for a in arguments] == before
 
 

@@ -368,6 +368,13 @@ def test_keras_layers_learn_their_sizes():
         layer(np.ones((2, 4, 3, 6), np.float32))
 
 
+def test_keras_documented_numbers():
+    """The example at keras.layers.LayerNormalization: rows become -1 and 1, to eps."""
+    data = (np.arange(10).reshape(5, 2) * 10).astype(np.float32)
+    y = bn.LayerNormalization(axis=1)(data)
+    np.testing.assert_array_equal(y.round(4), np.tile([-1.0, 1.0], (5, 1)).astype(np.float32))
+
+
 def test_the_axes_of_a_row_may_be_anywhere():
     x = draw((3, 4, 2, 5))
     layer = bn.LayerNormalization(axis=[1, 2], epsilon=0.0, dtype=float)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from arrays import normal
+from busy_threads import wrong_results
 from forks import fork_amid
 from test_process import run
 from threadpoolctl import threadpool_limits
@@ -73,6 +74,10 @@ def test_threads_train_networks_of_their_own():
     for state, own in zip(together(trained), expected, strict=True):
         for a, b in zip(state, own, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_threads_that_do_everything_at_once_get_the_bits_of_calls_alone():
+    assert wrong_results(400) == []
 
 
 def test_threads_may_set_the_number_of_threads_at_any_time():

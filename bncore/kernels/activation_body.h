@@ -2,8 +2,6 @@
    passes. Each one's formulas stand in two inlined functions: its value and its slope. Where x is
    infinite, they give the limit. */
 
-#include "exponential_body.h"
-
 /* These loops compute so much for each value that too few reads of later ones are under way by themselves.
    So they go over runs, and ask for the memory of the next run before they begin one. */
 enum { NAME(RUN) = 256 }; /* values */
@@ -16,10 +14,10 @@ ALWAYS_INLINE void NAME(prefetch)(const real *a, ptrdiff_t begin, ptrdiff_t end)
 
 /* y[i] = value of x[i], and dx[i] = dy[i] * slope at x[i]. What `option` is stands at each activation. */
 #define ACTIVATION_PASSES(activation, option_type)                                                \
-    ALWAYS_INLINE void NAME(activation##_run)(real *restrict y, const real *restrict x,           \
-                                              ptrdiff_t n, const option_type option)              \
+    ALWAYS_INLINE void NAME(activation##_vector)(real *y, const real *x, ptrdiff_t n,             \
+                                                 const option_type option)                        \
     {                                                                                             \
-        for (ptrdiff_t i = 0; i < n; i++) y[i] = NAME(activation##_value)(x[i], option);          \
+        NAME(write)(y, NAME(activation##_value)(NAME(read)(x, n), option), n);                    \
     }                                                                                             \
     static void NAME(activation)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,             \
                                  const void *options)                                             \
@@ -27,19 +25,21 @@ ALWAYS_INLINE void NAME(prefetch)(const real *a, ptrdiff_t begin, ptrdiff_t end)
         const option_type option = *(const option_type *)options;                                 \
         real *y = tensor[0];                                                                      \
         const real *x = tensor[1];                                                                \
-        for (ptrdiff_t i = begin, n; i < end; i += n) {                                           \
-            n = bn_min(NAME(RUN), end - i);                                                       \
-            NAME(prefetch)(x, i + n, end);                                                        \
-            NAME(prefetch)(y, i + n, end);                                                        \
-            NAME(activation##_run)(y + i, x + i, n, option);                                      \
+        for (ptrdiff_t i = begin, stop; i < end;) {                                               \
+            stop = bn_min(i + NAME(RUN), end);                                                    \
+            NAME(prefetch)(x, stop, end);                                                         \
+            NAME(prefetch)(y, stop, end);                                                         \
+            for (; i + NAME(VEC) <= stop; i += NAME(VEC))                                         \
+                NAME(activation##_vector)(y + i, x + i, NAME(VEC), option);                       \
+            if (i < stop) NAME(activation##_vector)(y + i, x + i, stop - i, option);              \
+            i = stop;                                                                             \
         }                                                                                         \
     }                                                                                             \
-    ALWAYS_INLINE void NAME(activation##_dx_run)(real *restrict dx, const real *restrict dy,      \
-                                                 const real *restrict x, ptrdiff_t n,             \
-                                                 const option_type option)                        \
+    ALWAYS_INLINE void NAME(activation##_dx_vector)(real *dx, const real *dy, const real *x,      \
+                                                    ptrdiff_t n, const option_type option)        \
     {                                                                                             \
-        for (ptrdiff_t i = 0; i < n; i++)                                                         \
-            dx[i] = dy[i] * NAME(activation##_slope)(x[i], option);                               \
+        const NAME(vec) slope = NAME(activation##_slope)(NAME(read)(x, n), option);               \
+        NAME(write)(dx, NAME(read)(dy, n) * slope, n);                                            \
     }                                                                                             \
     static void NAME(activation##_dx)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,        \
                                       const void *options)                                        \
@@ -47,27 +47,30 @@ ALWAYS_INLINE void NAME(prefetch)(const real *a, ptrdiff_t begin, ptrdiff_t end)
         const option_type option = *(const option_type *)options;                                 \
         real *dx = tensor[0];                                                                     \
         const real *dy = tensor[1], *x = tensor[2];                                               \
-        for (ptrdiff_t i = begin, n; i < end; i += n) {                                           \
-            n = bn_min(NAME(RUN), end - i);                                                       \
-            NAME(prefetch)(x, i + n, end);                                                        \
-            NAME(prefetch)(dy, i + n, end);                                                       \
-            NAME(prefetch)(dx, i + n, end);                                                       \
-            NAME(activation##_dx_run)(dx + i, dy + i, x + i, n, option);                          \
+        for (ptrdiff_t i = begin, stop; i < end;) {                                               \
+            stop = bn_min(i + NAME(RUN), end);                                                    \
+            NAME(prefetch)(x, stop, end);                                                         \
+            NAME(prefetch)(dy, stop, end);                                                        \
+            NAME(prefetch)(dx, stop, end);                                                        \
+            for (; i + NAME(VEC) <= stop; i += NAME(VEC))                                         \
+                NAME(activation##_dx_vector)(dx + i, dy + i, x + i, NAME(VEC), option);           \
+            if (i < stop) NAME(activation##_dx_vector)(dx + i, dy + i, x + i, stop - i, option);  \
+            i = stop;                                                                             \
         }                                                                                         \
     }
 
 /* ---- GELU ---- */
 
-ALWAYS_INLINE real NAME(gelu_value)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(gelu_value)(NAME(vec) x, int unused)
 {
     (void)unused;
-    return (x < -FARTHEST ? -FARTHEST : x) * NAME(normal_of)(NAME(within)(x, FARTHEST)).cdf;
+    return NAME(at_least)(x, -NAME(FARTHEST)) * NAME(normal_of)(NAME(within)(x, NAME(FARTHEST))).cdf;
 }
 
-ALWAYS_INLINE real NAME(gelu_slope)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(gelu_slope)(NAME(vec) x, int unused)
 {
     (void)unused;
-    x = NAME(within)(x, FARTHEST);
+    x = NAME(within)(x, NAME(FARTHEST));
     const NAME(normal) normal = NAME(normal_of)(x);
     return normal.cdf + x * normal.density;
 }
@@ -78,20 +81,20 @@ ALWAYS_INLINE real NAME(gelu_slope)(real x, int unused)
 #define TWICE_ROOT ((real)1.5957691216057308)
 #define CUBIC ((real)0.044715)
 
-ALWAYS_INLINE real NAME(gelu_tanh_value)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(gelu_tanh_value)(NAME(vec) x, int unused)
 {
     (void)unused;
-    const real near = NAME(within)(x, 2 * FARTHEST);
-    const real a = TWICE_ROOT * near * (1 + CUBIC * near * near);
-    return (x < 0 ? near : x) * NAME(logistic_of)(a).of_x;
+    const NAME(vec) near = NAME(within)(x, 2 * NAME(FARTHEST));
+    const NAME(vec) a = TWICE_ROOT * near * (1 + CUBIC * near * near);
+    return SELECT(x < 0, near, x) * NAME(logistic_of)(a).of_x;
 }
 
-ALWAYS_INLINE real NAME(gelu_tanh_slope)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(gelu_tanh_slope)(NAME(vec) x, int unused)
 {
     (void)unused;
-    x = NAME(within)(x, 2 * FARTHEST);
-    const real a = TWICE_ROOT * x * (1 + CUBIC * x * x);
-    const real a_slope = TWICE_ROOT * (1 + 3 * CUBIC * x * x);
+    x = NAME(within)(x, 2 * NAME(FARTHEST));
+    const NAME(vec) a = TWICE_ROOT * x * (1 + CUBIC * x * x);
+    const NAME(vec) a_slope = TWICE_ROOT * (1 + 3 * CUBIC * x * x);
     const NAME(logistic) p = NAME(logistic_of)(a);
     return p.of_x + x * p.of_x * p.of_minus_x * a_slope;
 }
@@ -101,62 +104,62 @@ ALWAYS_INLINE real NAME(gelu_tanh_slope)(real x, int unused)
 
 /* ---- SiLU: x / (1 + exp(-x)) ---- */
 
-ALWAYS_INLINE real NAME(silu_value)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(silu_value)(NAME(vec) x, int unused)
 {
     (void)unused;
-    return (x < LOWEST ? LOWEST : x) * NAME(logistic_of)(x).of_x;
+    return NAME(at_least)(x, NAME(LOWEST)) * NAME(logistic_of)(x).of_x;
 }
 
-ALWAYS_INLINE real NAME(silu_slope)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(silu_slope)(NAME(vec) x, int unused)
 {
     (void)unused;
-    x = NAME(within)(x, -LOWEST);
+    x = NAME(within)(x, -NAME(LOWEST));
     const NAME(logistic) p = NAME(logistic_of)(x);
     return p.of_x * (1 + x * p.of_minus_x);
 }
 
-/* ---- ELU; the option is alpha ---- */
+/* ---- ELU; the option is alpha. Where x > 0, the exponential is wrong, and not selected. ---- */
 
-ALWAYS_INLINE real NAME(elu_value)(real x, double alpha)
+ALWAYS_INLINE NAME(vec) NAME(elu_value)(NAME(vec) x, double alpha)
 {
-    return x > 0 ? x : (real)alpha * NAME(expm1)(x > 0 ? 0 : x);
+    return SELECT(x > 0, x, (real)alpha * NAME(expm1)(x));
 }
 
-ALWAYS_INLINE real NAME(elu_slope)(real x, double alpha)
+ALWAYS_INLINE NAME(vec) NAME(elu_slope)(NAME(vec) x, double alpha)
 {
-    return x > 0 ? 1 : (real)alpha * NAME(exp)(x > 0 ? 0 : x);
+    return SELECT(x > 0, NAME(splat)(1), (real)alpha * NAME(exp)(x));
 }
 
 /* ---- softplus: log(1 + exp(beta x)) / beta, but x where beta x is above the threshold ---- */
 
-ALWAYS_INLINE real NAME(softplus_value)(real x, bn_softplus s)
+ALWAYS_INLINE NAME(vec) NAME(softplus_value)(NAME(vec) x, bn_softplus s)
 {
-    const real a = x * (real)s.beta;
-    const real y = NAME(softplus_of)(a) / (real)s.beta;
-    return a > (real)s.threshold ? x : y;
+    const NAME(vec) a = x * (real)s.beta;
+    const NAME(vec) y = NAME(softplus_of)(a) / (real)s.beta;
+    return SELECT(a > (real)s.threshold, x, y);
 }
 
-ALWAYS_INLINE real NAME(softplus_slope)(real x, bn_softplus s)
+ALWAYS_INLINE NAME(vec) NAME(softplus_slope)(NAME(vec) x, bn_softplus s)
 {
-    const real a = x * (real)s.beta;
-    const real slope = NAME(logistic_of)(a).of_x;
-    return a > (real)s.threshold ? 1 : slope;
+    const NAME(vec) a = x * (real)s.beta;
+    const NAME(vec) slope = NAME(logistic_of)(a).of_x;
+    return SELECT(a > (real)s.threshold, NAME(splat)(1), slope);
 }
 
 /* ---- the hard swish: 0 up to -3, x from 3 on, x (x + 3) / 6 between ---- */
 
-ALWAYS_INLINE real NAME(hardswish_value)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(hardswish_value)(NAME(vec) x, int unused)
 {
     (void)unused;
-    const real between = x * (x + 3) / 6;
-    return x >= 3 ? x : x <= -3 ? 0 : between;
+    const NAME(vec) between = x * (x + 3) / 6;
+    return ZERO_WHERE(x <= -3, SELECT(x >= 3, x, between));
 }
 
-ALWAYS_INLINE real NAME(hardswish_slope)(real x, int unused)
+ALWAYS_INLINE NAME(vec) NAME(hardswish_slope)(NAME(vec) x, int unused)
 {
     (void)unused;
-    const real between = x / 3 + (real)0.5;
-    return x >= 3 ? 1 : x <= -3 ? 0 : between;
+    const NAME(vec) between = x / 3 + (real)0.5;
+    return ZERO_WHERE(x <= -3, SELECT(x >= 3, NAME(splat)(1), between));
 }
 
 ACTIVATION_PASSES(gelu, int)
@@ -200,10 +203,9 @@ static void NAME(prelu)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, con
 /* ---- the logistic loss ---- */
 
 /* a * b, but 0 where b is 0, be a infinite. */
-ALWAYS_INLINE real NAME(weighted)(real a, real b)
+ALWAYS_INLINE NAME(vec) NAME(weighted)(NAME(vec) a, NAME(vec) b)
 {
-    const real product = a * b;
-    return b == 0 ? 0 : product;
+    return ZERO_WHERE(b == 0, a * b);
 }
 
 /* The loss of x for two labels that are weighted with `negative` and `positive`, and its slope. A softplus
@@ -212,17 +214,17 @@ static void NAME(logistic_loss)(void *const *tensor, ptrdiff_t begin, ptrdiff_t 
                                 const void *options)
 {
     (void)options;
-    real *restrict loss = tensor[0], *restrict slope = tensor[1];
-    const real *restrict x = tensor[2], *restrict negative = tensor[3], *restrict positive = tensor[4];
-    for (ptrdiff_t i = begin; i < end; i++) {
-        const real a = x[i], n = negative[i], p = positive[i];
+    real *loss = tensor[0], *slope = tensor[1];
+    const real *x = tensor[2], *negative = tensor[3], *positive = tensor[4];
+    for (ptrdiff_t i = begin; i < end; i += NAME(VEC)) {
+        const ptrdiff_t count = bn_min(NAME(VEC), end - i);
+        const NAME(vec) a = NAME(read)(x + i, count);
+        const NAME(vec) n = NAME(read)(negative + i, count), p = NAME(read)(positive + i, count);
         const NAME(logistic) of = NAME(logistic_of)(a);
-        const real shared = NAME(log1p)(NAME(exp)(-NAME(absolute)(a)));
-        loss[i] = NAME(weighted)(a > 0 ? a : 0, n) + NAME(weighted)(a < 0 ? -a : 0, p)
-                  + (n + p) * shared;
-        slope[i] = n * of.of_x - p * of.of_minus_x;
+        const NAME(vec) shared = NAME(log1p)(NAME(exp)(-NAME(absolute)(a)));
+        const NAME(vec) of_negative = NAME(weighted)(NAME(at_least)(a, 0), n);
+        const NAME(vec) of_positive = NAME(weighted)(NAME(at_least)(-a, 0), p);
+        NAME(write)(loss + i, of_negative + of_positive + (n + p) * shared, count);
+        NAME(write)(slope + i, n * of.of_x - p * of.of_minus_x, count);
     }
 }
-
-#undef LOWEST
-#undef FARTHEST

@@ -189,6 +189,8 @@ ALWAYS_INLINE NAME(vec) NAME(z_of)(const loop_kind kind, NAME(vec) xm, NAME(vec)
 
 #include "resample_body.h"
 
+#include "exponential_body.h"
+
 #include "elementwise_body.h"
 
 #include "recurrent_body.h"

@@ -18,6 +18,7 @@ static inline void bn_moments(double count, double guess, double sum_d, double s
    0, which any eps hides. 0 would stand for equal values. */
 static inline double bn_m2_of_different(double count, double m2)
 {
+    if (m2 > 0x1p-960) return m2; /* far above: arithmetic on subnormal numbers takes long */
     const double smallest = count * 0x1p-1074;
     return m2 < smallest ? smallest : m2;
 }

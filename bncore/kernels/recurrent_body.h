@@ -2,8 +2,6 @@
    those at `bn_recurrent_kernels`. Each loop goes over the hidden values of one sequence; `n` values of a
    vector are there. */
 
-#include "vector_exponential_body.h"
-
 /* do_vector(j, n) for each vector of a row of hidden values. */
 #define FOR_HIDDEN(step, do_vector)                                                               \
     do {                                                                                          \
@@ -46,6 +44,8 @@ ALWAYS_INLINE void NAME(clear_row)(real *row, const bn_step *s, int gates)
     memset(row, 0, s->hidden * gates * sizeof(real));
 }
 
+ALWAYS_INLINE NAME(vec) NAME(sigmoid)(NAME(vec) x) { return NAME(logistic_of)(x).of_x; }
+
 /* ---- RNN ---- */
 
 ALWAYS_INLINE void NAME(rnn_rows)(const int relu, void *const *tensor, const bn_step *s)
@@ -60,7 +60,7 @@ ALWAYS_INLINE void NAME(rnn_rows)(const int relu, void *const *tensor, const bn_
 #define RNN_VECTOR(j, n)                                                                          \
     do {                                                                                          \
         const NAME(vec) a = NAME(read)(gate + j, n) + NAME(read)(product + j, n);                 \
-        NAME(write)(h + j, relu ? ZERO_WHERE(a <= 0, a) : NAME(hyperbolic_tangent)(a), n);        \
+        NAME(write)(h + j, relu ? ZERO_WHERE(a <= 0, a) : NAME(tanh)(a), n);        \
     } while (0)
         FOR_HIDDEN(s, RNN_VECTOR);
 #undef RNN_VECTOR
@@ -129,7 +129,7 @@ static void NAME(lstm)(void *const *tensor, const bn_step *s)
 #define LSTM_VECTOR(j, n)                                                                         \
     do {                                                                                          \
         const NAME(vec) i = NAME(sigmoid)(SUM(0, j, n)), f = NAME(sigmoid)(SUM(1, j, n));         \
-        const NAME(vec) g = NAME(hyperbolic_tangent)(SUM(2, j, n));                               \
+        const NAME(vec) g = NAME(tanh)(SUM(2, j, n));                               \
         const NAME(vec) o = NAME(sigmoid)(SUM(3, j, n));                                          \
         const NAME(vec) c = f * NAME(read)(c0 + j, n) + i * g;                                    \
         NAME(write)(gate + j, i, n);                                                              \
@@ -137,7 +137,7 @@ static void NAME(lstm)(void *const *tensor, const bn_step *s)
         NAME(write)(gate + 2 * hidden + j, g, n);                                                 \
         NAME(write)(gate + 3 * hidden + j, o, n);                                                 \
         NAME(write)(c1 + j, c, n);                                                                \
-        NAME(write)(h + j, o *NAME(hyperbolic_tangent)(c), n);                                    \
+        NAME(write)(h + j, o *NAME(tanh)(c), n);                                    \
     } while (0)
         FOR_HIDDEN(s, LSTM_VECTOR);
 #undef LSTM_VECTOR
@@ -164,7 +164,7 @@ static void NAME(lstm_gradient)(void *const *tensor, const bn_step *s)
         const NAME(vec) i = NAME(read)(gate + j, n), f = NAME(read)(gate + hidden + j, n);        \
         const NAME(vec) g = NAME(read)(gate + 2 * hidden + j, n);                                 \
         const NAME(vec) o = NAME(read)(gate + 3 * hidden + j, n);                                 \
-        const NAME(vec) t = NAME(hyperbolic_tangent)(NAME(read)(c1 + j, n));                      \
+        const NAME(vec) t = NAME(tanh)(NAME(read)(c1 + j, n));                      \
         const NAME(vec) d = NAME(read)(dc + j, n) + dh * o * (one - t * t);                       \
         NAME(write)(gate + j, d * g * i * (one - i), n);                                          \
         NAME(write)(gate + hidden + j, d * NAME(read)(c0 + j, n) * f * (one - f), n);             \
@@ -198,7 +198,7 @@ static void NAME(gru)(void *const *tensor, const bn_step *s)
         const NAME(vec) reset = NAME(sigmoid)(SUM(0, j, n)), z = NAME(sigmoid)(SUM(1, j, n));     \
         const NAME(vec) q = NAME(read)(product + 2 * hidden + j, n) + NAME(read)(bias + j, n);    \
         const NAME(vec) a = NAME(read)(gate + 2 * hidden + j, n) + reset * q;                     \
-        const NAME(vec) new = NAME(hyperbolic_tangent)(a);                                        \
+        const NAME(vec) new = NAME(tanh)(a);                                        \
         NAME(write)(gate + j, reset, n);                                                          \
         NAME(write)(gate + hidden + j, z, n);                                                     \
         NAME(write)(gate + 2 * hidden + j, new, n);                                               \

@@ -3,7 +3,8 @@
 try:
     import bncore as core
 except ImportError as error:
-    once = "per process" in str(error)  # so Cython and NumPy refuse a second interpreter
+    # Thus Cython and NumPy refuse a second interpreter: the latter words are used without the GIL.
+    once = any(words in str(error) for words in ("per process", "subinterpreters"))
     way_out = "import bn in one interpreter of a process only" if once else "run `pip install .`"
     state = "loaded" if once else "built"
     raise ImportError(

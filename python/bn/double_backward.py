@@ -101,6 +101,7 @@ def batch_norm_double_backward(
     True
     """
     _check.second_order(order)
+    _check.flag("training", training)
     vectors = {"weight": weight, "ddweight": ddweight, "ddbias": ddbias}
     axis = _check.call(x, axis, {"mean": mean, "var": var}, vectors)
     _check.like("dy", dy, x)

@@ -161,6 +161,7 @@ def commit(
     _check.same_type("batch", [batch], (Stats,))
     _check.running(running_mean, running_var, batch.count.size)
     _check.finite("momentum", momentum)
+    _check.flag("unbiased", unbiased)
     _check.nonfinite("nonfinite", nonfinite)
     bad = commit_moments(
         batch, running_mean, running_var, momentum, unbiased=unbiased, nonfinite=nonfinite

@@ -205,6 +205,7 @@ def batch_norm(
     >>> mean, var
     (array([0.2]), array([1.1]))
     """
+    _check.flag("training", training)
     _check.running_pair(running_mean, running_var, needed=not training)
     vectors = {
         "running_mean": running_mean,

@@ -102,6 +102,7 @@ def weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
     The kernel of the backward sums computes Σ dy·(x - mean): with dy = w and mean 0 it gives Σw·x,
     and with dy = w·(x - mean) it gives m2.
     """
+    _check.spreads("weights", weights, x.shape)
     x = clean(x, weights).astype(np.float64)  # so that w keeps its digits
     w = _spread(weights, x)
     zero, one = np.zeros(x.shape[axis]), np.ones(x.shape[axis])
@@ -113,7 +114,7 @@ def weighted_stats(x: Array, axis: int, weights: Array) -> Stats:
 
 
 def _spread(weights: Array, x: Array) -> Array:
-    _check.spreads("weights", weights, x.shape)
+    """An array like x of weights that `_check.spreads` has seen."""
     w = core.empty_like(x)
     w[...] = weights
     return w
@@ -132,6 +133,7 @@ def weighted_gradient(
     ``dx = weight·r·dy + w × the term through mean and var``. The latter is the gradient with
     dy = 0, because only the sums enter it.
     """
+    _check.spreads("weights", weights, x.shape)
     wide, wide_dy = _at_least_float32(x), _at_least_float32(dy)
     zero, count = np.zeros(x.shape[axis]), np.where(sums.count > 0, sums.count, 1)
     dx = core.gradient(

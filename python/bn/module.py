@@ -147,6 +147,7 @@ class Module:
         return self._backward(dy, *args, **options)
 
     def _backward(self, dy: Array, input_grad: bool = True) -> Gradient:
+        _check.flag("input_grad", input_grad)
         if self._kept is None and now() is None:
             raise _check.not_recorded_model(type(self).__name__)
         (record,) = self.take(dy)
@@ -392,6 +393,7 @@ class Module:
         >>> [path for path, layer in nn.Sequential(nn.Sequential(nn.ReLU())).named_modules()]
         ['', '0', '0.0']
         """
+        _check.flag("remove_duplicate", remove_duplicate)
         yield from self._named_modules(prefix, remove_duplicate, set())
 
     def _named_modules(
@@ -561,6 +563,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Switch this layer and all inside it to training mode (or to eval mode)."""
+        _check.flag("mode", mode)
         for module in self.modules():
             module.training = mode
         return self
@@ -595,6 +598,7 @@ class Module:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients (PyTorch's argument is taken; they are always set to None)."""
+        _check.flag("set_to_none", set_to_none)
         for parameter in self.parameters():
             parameter.grad = None
 

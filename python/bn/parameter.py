@@ -52,6 +52,7 @@ class Parameter:
         copy : bool
             False gives `grad` away: nobody else may use it from now on.
         """
+        _check.flag("copy", copy)
         if not self.trainable:
             return
         if self.grad is None:

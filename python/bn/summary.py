@@ -83,6 +83,7 @@ def summary(model: Module, input_shape: Shape, costs: bool = False) -> str:
     Non-trainable params: 0
     """
     input_shape = _check.shape_tuple("input_shape", input_shape)
+    _check.flag("costs", costs)
     model.output_shape(input_shape)  # raises before any layer is built
     model.build(input_shape)
     rows = _rows(model, input_shape)

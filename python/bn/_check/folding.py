@@ -40,6 +40,7 @@ def folded_fits(name: str, array: Array, dtype: np.dtype[np.floating]) -> None:
         raise ValueError(f"{name} must hold finite numbers that fit {dtype}, got {worst:g}")
 
 
-def not_folded(count: int, reason: str) -> str:
+def not_folded(user: str, count: int, reason: str) -> str:
     layers = "1 batch normalization was" if count == 1 else f"{count} batch normalizations were"
-    return f"{layers} kept by bn.fold: {reason} (Folded.kept names them)"
+    names = "Folded.kept" if user == "fold" else "bn.fold(model, input_shape).kept"
+    return f"{layers} kept by bn.{user}: {reason} ({names} names them)"

@@ -194,6 +194,8 @@ class BatchNorm(Module):
         tracked: bool = True,
     ) -> None:
         _check.integer("axis", axis)
+        for name, value in (("scale", scale), ("center", center), ("tracked", tracked)):
+            _check.flag(name, value)
         if num_features is not None:
             _check.positive_int("num_features", num_features)
         set_defaults(self)
@@ -295,7 +297,7 @@ class BatchNorm(Module):
         """
         axis = self.prepare(x)
         weights = position_weights(x, axis, mask, lengths, sample_weight)
-        training = self.training if training is None else training
+        training = self._mode(training)
         uses_batch = self._begin(x, axis, training, weights)
         x = clean(x, weights)
         if uses_batch:
@@ -319,7 +321,7 @@ class BatchNorm(Module):
         if options or not usual or is_watched(self):
             return None
         axis = self.prepare(x)
-        training = self.training if training is None else training
+        training = self._mode(training)
         if self._begin(x, axis, training, None):
             eps = self.convention.kernel_eps(self.eps)
             call = Call(x, axis, eps, self.statistics(x, axis))
@@ -334,6 +336,13 @@ class BatchNorm(Module):
         y = Normalization(self, call)
         self.keep(y, call)
         return y
+
+    def _mode(self, training: bool | None) -> bool:
+        """Whether a call is in training, to which it may say so itself."""
+        if training is None:
+            return self.training
+        _check.optional_flag("training", training)
+        return training
 
     def _begin(self, x: Array, axis: int, training: bool, weights: Array | None) -> bool:
         """Get ready for a batch; whether its statistics normalize it."""
@@ -530,6 +539,7 @@ class BatchNorm(Module):
             The number of values behind each channel, where weights make ``batch.count`` a Σw; not
             given for an empty batch, about which there is no warning.
         """
+        _check.flag("training", training)
         any_values = _any_positive(batch.count)
         if not updates_allowed() or not (any_values or values is not None):
             return

@@ -70,6 +70,7 @@ class GhostBatchNorm(Module):
     def forward(self, x: Array, *, training: bool | None = None) -> Array:
         """Normalize each ghost by itself in training; see `bn.BatchNorm`."""
         layer = self.layer
+        _check.optional_flag("training", training)
         training = layer.training if training is None else training
         axis = layer.prepare(x)
         _check.batch_axis_apart(axis)

@@ -122,6 +122,8 @@ class BatchNormalization(BatchNorm):
     ) -> None:
         _check.interval("momentum", momentum, 0, 1)
         _check.eps(epsilon, "epsilon")
+        _check.flag("renorm", renorm)
+        _check.flag("synchronized", synchronized)
         _check.not_synchronized(synchronized)
         running = (
             Renorm(renorm_clipping, renorm_momentum, epsilon, momentum, dtype)

@@ -90,6 +90,9 @@ class _TorchBatchNorm(BatchNorm):
         dtype: DTypeLike = np.float32,
     ) -> None:
         _check.eps(eps)
+        _check.flag("affine", affine)
+        _check.flag("track_running_stats", track_running_stats)
+        _check.flag("bias", bias)
         self.affine = affine
         self.track_running_stats = track_running_stats
         super().__init__(

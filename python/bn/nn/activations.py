@@ -35,7 +35,7 @@ class ReLU(Elementwise):
     kept_names = ("the output",)
 
     def __init__(self, inplace: bool = False) -> None:
-        pass
+        _check.flag("inplace", inplace)
 
     def epilogue(self) -> Activation:
         return Activation("relu")
@@ -115,6 +115,7 @@ class LeakyReLU(Elementwise):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         _check.finite("negative_slope", negative_slope)
+        _check.flag("inplace", inplace)
         self.negative_slope = float(negative_slope)
 
     def epilogue(self) -> Activation | None:

@@ -81,6 +81,7 @@ def clip_grad_norm(
     grads = _gradients(params)
     _check.max_norm(max_norm)
     _check.norm_type(norm_type)
+    _check.flag("error_if_nonfinite", error_if_nonfinite)
     norm = _norm(grads, float(norm_type))
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(f"the norm of all gradients must be finite, got {norm}")

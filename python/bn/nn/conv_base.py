@@ -85,6 +85,7 @@ class ConvNd(Weighted):
         ndarray or None
             In x's order in memory.
         """
+        _check.flag("input_grad", input_grad)
         (x,) = self.take(dy)
         return self.gradients(x, dy, input_grad)
 

@@ -97,6 +97,7 @@ class CrossEntropyLoss(Loss):
         from_logits: bool = True,
     ) -> None:
         super().__init__(reduction)
+        _check.flag("from_logits", from_logits)
         _check.interval("label_smoothing", label_smoothing, 0, 1)
         self.weight = _check.optional_weights("weight", weight)
         self.ignore_index = _check.integer("ignore_index", ignore_index)

@@ -48,6 +48,7 @@ class Dropout(Elementwise):
 
     def __init__(self, p: float = 0.5, inplace: bool = False, *, rng: Rng = None) -> None:
         _check.interval("p", p, 0, 1)
+        _check.flag("inplace", inplace)
         self.p = float(p)
         self.rng = generator(rng)
 
@@ -65,6 +66,7 @@ class Dropout(Elementwise):
         ndarray
         """
         _check.floating("x of Dropout", x)
+        _check.optional_flag("training", training)
         training = self.training if training is None else training
         if not training or self.p == 0:
             self.keep(x, None)
@@ -142,6 +144,7 @@ class Dropout2d(Dropout):
 
     def forward(self, x: Array, *, training: bool | None = None) -> Array:
         _check.images("Dropout2d", x, self.axis)
+        _check.optional_flag("training", training)
         training = self.training if training is None else training
         if not training or self.p == 0:
             self.keep(x, None)

@@ -101,6 +101,7 @@ class Linear(Weighted):
         ndarray, shape (..., out_features)
         """
         _check.floating("x of Linear", x)
+        _check.flag("flatten", flatten)
         shape = (x.shape[0], math.prod(x.shape[1:])) if flatten else x.shape
         out = self.output_shape(shape)
         if not self.built:
@@ -137,6 +138,7 @@ class Linear(Weighted):
         -------
         ndarray or None
         """
+        _check.flag("input_grad", input_grad)
         rows, layout, order, weight = self.take(dy)
         dy = _rows(dy, None)
         dweight = weight_gradient(dy, rows)

@@ -133,6 +133,7 @@ class AvgPool(Pool):
         axis: int,
     ) -> None:
         super().__init__(kernel, stride, padding, ceil_mode, axis)
+        _check.flag("count_include_pad", count_include_pad)
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array) -> Array:

@@ -179,6 +179,7 @@ class Recurrent(Module):
         active = self._active(lengths, steps)
         if active is not None:  # what is behind a sequence may be anything
             steps = np.where(active[..., None] != 0, steps, steps.dtype.type(0))
+        _check.optional_flag("training", training)
         training = self.training if training is None else training
         levels, finals = [], []
         values = np.require(steps, requirements=["C", "A"])
@@ -265,6 +266,7 @@ class Recurrent(Module):
             A tuple with the gradients of h_0, and of c_0, behind it, if the call had an initial
             state.
         """
+        _check.flag("input_grad", input_grad)
         dy, *dfinals = _flat(dy)
         levels, has_initial = self.take(dy)
         last = levels[-1].passes

@@ -94,7 +94,7 @@ class SiLU(Elementwise):
     kept_names = ("x",)
 
     def __init__(self, inplace: bool = False) -> None:
-        pass
+        _check.flag("inplace", inplace)
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of SiLU", x)
@@ -136,6 +136,7 @@ class ELU(Elementwise):
     kept_names = ("x",)
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        _check.flag("inplace", inplace)
         _check.finite("alpha", alpha)
         self.alpha = float(alpha)
 
@@ -227,7 +228,7 @@ class Hardswish(Elementwise):
     kept_names = ("x",)
 
     def __init__(self, inplace: bool = False) -> None:
-        pass
+        _check.flag("inplace", inplace)
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of Hardswish", x)

@@ -100,6 +100,7 @@ class WeightStandardization(Module):
         -------
         ndarray or None
         """
+        _check.flag("input_grad", input_grad)
         layer, statistics, weight = self.take(dy)
         dx: Gradient = layer.backward(dy, input_grad)
         dweight = layer.weight.grad

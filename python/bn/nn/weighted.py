@@ -48,6 +48,7 @@ class Weighted(Module):
     bias: Parameter | None
 
     def __init__(self, outputs: int, bias: bool, dtype: DTypeLike, rng: Rng) -> None:
+        _check.flag("bias", bias)
         self.dtype: np.dtype[Any] = _check.floating_dtype(dtype)
         self._generator: np.random.Generator | None = generator(rng)  # until it has drawn
         self._outputs, self._wants_bias = outputs, bias

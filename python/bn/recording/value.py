@@ -198,6 +198,7 @@ class Value:
 
     def mean(self, axis: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
         """The mean over an axis, several, or all; a result of no axes has shape ()."""
+        _check.flag("keepdims", keepdims)
         given = range(self.ndim) if axis is None else axis
         each = given if isinstance(given, (range, tuple, list)) else (given,)
         axes = _check.distinct_axes(tuple(each), self.ndim)

@@ -6,7 +6,7 @@ from bn import _check
 from bn.module import Module
 from bn.nn.containers import Sequential
 from bn.recording.compiled import Compiled
-from bn.tools.folding import fold
+from bn.tools.folding import fold_for
 from bn.types import Shape
 
 
@@ -36,6 +36,11 @@ def compile(model: Module, input_shape: Shape | None = None) -> Compiled:
     ValueError
         A layer is in training mode, or `input_shape` does not fit the model.
 
+    Warns
+    -----
+    UserWarning
+        Batch normalizations were not folded, because what comes before them is not known.
+
     See Also
     --------
     fold : Does the same without the arranged weights, and tells what was folded.
@@ -53,5 +58,5 @@ def compile(model: Module, input_shape: Shape | None = None) -> Compiled:
     """
     _check.instance("model", model, Module)
     _check.eval_mode("compile", model.named_modules())
-    folded = fold(model, input_shape).model
+    folded = fold_for("compile", model, input_shape).model
     return Compiled(folded if folded.records else Sequential(folded).eval())

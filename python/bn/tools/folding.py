@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from bn import _check
 from bn._core import core
 from bn.layers.batch_norm import BatchNorm
+from bn.layers.running_stats import warn
 from bn.module import Module
 from bn.nn.containers import Sequential
 from bn.nn.conv_base import ConvNd
@@ -218,6 +218,18 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
       (1): ReLU()
     )
     """
+    return fold_for("fold", model, input_shape)
+
+
+def fold_for(user: str, model: Module, input_shape: Shape | None) -> Folded:
+    """`fold`, for a function of `bn` of this name, which the warnings are to name.
+
+    Examples
+    --------
+    >>> from bn import nn
+    >>> fold_for("compile", nn.Sequential(nn.Linear(2, 2)), None).kept
+    {}
+    """
     _check.instance("model", model, Module)
     record = record_of(model, input_shape)
     order = steps(model, record)
@@ -234,7 +246,7 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
     for reason in (UNKNOWN, TRAINING):
         count = sum(why == reason for why in kept.values())
         if count:
-            warnings.warn(_check.not_folded(count, reason), UserWarning, stacklevel=2)
+            warn(UserWarning, _check.not_folded(user, count, reason))
     return Folded(model, tuple(folded), kept, error)
 
 
