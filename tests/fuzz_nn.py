@@ -802,6 +802,27 @@ class Joined(nn.Module):
         return nn.concatenate([self.first(x), self.second(x)], axis=self.axis)
 
 
+@fuzzed("capture", "Captured")
+def capture(draw):
+    x = draw.array((3, 4), draw.pick(WIDE), [normal])
+    model = nn.Sequential(nn.Tanh(), nn.Sequential(nn.ReLU(), nn.Tanh()))
+    names = draw.pick(["0", "1", "1.0"])
+
+    def check(found):
+        captured = found[names]
+        before, y = (np.tanh(wide(x)), np.maximum(np.tanh(wide(x)), 0))
+        expected = {"0": (wide(x), before), "1": (before, np.tanh(y)), "1.0": (before, y)}[names]
+        close(captured.inputs[0], expected[0], np.ones(x.shape), "input")
+        close(captured.output, expected[1], np.ones(x.shape), "output")
+
+    def call(model, x, names):
+        return nn.capture(model, x, names)
+
+    case = Case(call, {"model": model, "x": x, "names": names}, check)
+    case.said = ("Tanh",)
+    return case.spoil(draw, x=BAD_INPUT, model=[None, 3, "a"], names=["2", "1.", None, 3, b"0"])
+
+
 @fuzzed("concatenate", "ModuleList", "ModuleDict", "Value")
 def concatenate(draw):
     x = draw.array(draw.shape(low=1, high=4, sizes=[1, 2, 3, 7]), draw.pick(WIDE), [normal])

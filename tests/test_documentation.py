@@ -50,7 +50,7 @@ SECTIONS = [  # they are in numpydoc's order
 
 def public():
     """Yield the public functions and classes with their full names."""
-    for module in (bn, bn.nn, bn.nn.models, bn.onnx, bn.memory):
+    for module in (bn, bn.nn, bn.nn.augment, bn.nn.models, bn.onnx, bn.memory):
         for name in module.__all__:
             if callable(thing := getattr(module, name)):
                 yield f"{module.__name__}.{name}", thing

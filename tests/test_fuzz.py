@@ -1,11 +1,12 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn`, `fuzz_images` and
-`fuzz_options`. BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
+The tables are in `fuzz_augment`, `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn`,
+`fuzz_images` and `fuzz_options`. BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
 """
 
 import os
 
+import fuzz_augment
 import fuzz_functions
 import fuzz_images
 import fuzz_layers
@@ -22,13 +23,24 @@ from hypothesis import strategies as st
 import bn
 from bn import nn
 
-TABLES = (fuzz_functions, fuzz_images, fuzz_layers, fuzz_nn, fuzz_options, fuzz_samples)
+TABLES = (
+    fuzz_augment,
+    fuzz_functions,
+    fuzz_images,
+    fuzz_layers,
+    fuzz_nn,
+    fuzz_options,
+    fuzz_samples,
+)
 TABLE = {name: entry for module in TABLES for name, entry in module.TABLE.items()}
 NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "__version__": "a string",
     "NonFiniteWarning": "a warning",
     "check_inputs": "a mode, which test_check_inputs tries in every layer",
     "SmallBatchWarning": "a warning",
+    "augment": "a module; its classes are in the table as augment.RandomFlip and so on",
+    "plot_activations": "test_looking tries it; a figure takes a second",
+    "plot_running_stats": "test_looking tries it; a figure takes a second",
     "onnx": "a module; its functions are in the table as onnx.BatchNormalization and so on",
 }
 FEW, MANY = 2_000, int(os.environ.get("BN_FUZZ_CASES", "100000"))
@@ -58,7 +70,9 @@ def attack(name, cases):
 
 def test_the_table_has_every_public_name():
     called = {name for _, names in TABLE.values() for name in names}
-    for name in (*bn.__all__, *nn.__all__, *(f"onnx.{name}" for name in bn.onnx.__all__)):
+    inside = {"onnx": bn.onnx, "augment": nn.augment}
+    further = [f"{name}.{each}" for name, module in inside.items() for each in module.__all__]
+    for name in (*bn.__all__, *nn.__all__, *further):
         one = {name, f"bn.{name}"} & called
         assert len(one) + (name in NOT_CALLED) == 1, f"{name} must be in the table or exempt"
 

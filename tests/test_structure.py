@@ -28,6 +28,7 @@ LEVELS = [
         "fused",
         "groups",
         "images",
+        "markup",
         "masking",
         "memory",
         "mode",

@@ -250,18 +250,29 @@ static double count_of(const bn_operation *op)
     return (double)layout->outer * (double)layout->inner * (double)bn_summed_together(op);
 }
 
+/* The sum of squares of a statistic below which it has lost digits. */
+static double smallest_squares(const bn_operation *op)
+{
+    return count_of(op) * (sums_in_double(op) ? DBL_MIN : SMALLEST_SQUARE);
+}
+
+static inline int moments_good(double squares, double m2, double smallest)
+{
+    return bn_moments_good(squares, m2) & (squares >= smallest) & (squares <= DBL_MAX);
+}
+
 /* Fill count, mean and m2 as if all sums were good. Returns whether they are. There is no branch, so that
    the loop can be vectorized. */
 static int find_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 {
-    const double n = count_of(op), smallest = n * (sums_in_double(op) ? DBL_MIN : SMALLEST_SQUARE);
+    const double n = count_of(op), smallest = smallest_squares(op);
     const double *restrict sum = op->sum_a, *restrict squares = op->sum_b, *restrict guess = op->guess;
     double *restrict count = op->count, *restrict mean = op->mean, *restrict m2 = op->m2;
     int good = 1;
     for (ptrdiff_t c = begin; c < end; c++) {
         count[c] = n;
         bn_moments(n, guess[c], sum[c], squares[c], &mean[c], &m2[c]);
-        good &= bn_moments_good(squares[c], m2[c]) & (squares[c] >= smallest) & (squares[c] <= DBL_MAX);
+        good &= moments_good(squares[c], m2[c], smallest);
     }
     return good;
 }
@@ -286,29 +297,36 @@ static bn_sum_state next_state(const bn_operation *op, ptrdiff_t c, bn_sum_state
     return bn_is_in_double(state) ? BN_IN_DOUBLE_ABOUT_MEAN : BN_ABOUT_MEAN;
 }
 
-static int take_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
+static unsigned take_moments(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
 {
     const ptrdiff_t span = op->values.span, first = begin / span, last = end / span;
     add_chunks(op, begin, end);
     add_channels(op, begin, end);
-    if (state == BN_FIRST && find_moments(op, first, last)) return 1;
+    if (state == BN_FIRST && find_moments(op, first, last)) return 0;
+    const double smallest = smallest_squares(op);
+    unsigned states = 0;
     for (ptrdiff_t c = first; c < last; c++) {
+        if (state == BN_FIRST && moments_good(op->sum_b[c], op->m2[c], smallest)) {
+            op->state[c] = BN_SUMMED;
+            continue;
+        }
         if (state != BN_FIRST && op->state[c] != state) continue;
         bn_moments(count_of(op), op->guess[c], op->sum_a[c], op->sum_b[c], &op->mean[c], &op->m2[c]);
         if (values_differ(op, c)) op->m2[c] = bn_m2_of_different(count_of(op), op->m2[c]);
         op->state[c] = next_state(op, c, state);
+        states |= bn_bit_of(op->state[c]);
         if (op->state[c] == BN_ABOUT_MEAN || op->state[c] == BN_IN_DOUBLE_ABOUT_MEAN)
             op->guess[c] = sums_in_double(op) ? op->mean[c] : (float)op->mean[c];
     }
     round_guess(op, begin, end);
-    return 0;
+    return states;
 }
 
 /* Moments about 0, which are those of values with a mean of 0. */
-static int take_squares(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
+static unsigned take_squares(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
 {
     const double smallest = count_of(op) * SMALLEST_SQUARE;
-    int good = 1;
+    unsigned states = 0;
     add_chunks(op, begin, end);
     for (ptrdiff_t c = begin; c < end; c++) {
         if (state != BN_FIRST && op->state[c] != state) continue;
@@ -316,9 +334,9 @@ static int take_squares(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, 
         op->count[c] = count_of(op), op->mean[c] = 0, op->m2[c] = squares;
         const int lost = !isfinite(squares) || (squares < smallest && (sum != 0 || squares != 0));
         op->state[c] = state == BN_FIRST && lost && !sums_in_double(op) ? BN_IN_DOUBLE : BN_SUMMED;
-        good &= op->state[c] == BN_SUMMED;
+        states |= bn_bit_of(op->state[c]);
     }
-    return good;
+    return states;
 }
 
 static void prepare_y(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
@@ -345,19 +363,21 @@ static int find_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)
 
 /* Where both sums are exactly 0, all terms are taken to be 0. Products of float32 below 1e-45 vanish, but
    then Σg is hardly ever exactly 0. */
-static int take_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
+static unsigned take_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state)
 {
     const double smallest = count_of(op) * SMALLEST_PRODUCT;
     add_chunks(op, begin, end);
-    if (state == BN_FIRST && find_sums(op, begin, end)) return 1;
+    if (state == BN_FIRST && find_sums(op, begin, end)) return 0;
+    unsigned states = 0;
     for (ptrdiff_t c = begin; c < end; c++) {
         if (state != BN_FIRST && op->state[c] != state) continue;
         const double sum = op->sum_g[c] = op->sum_a[c], products = op->sum_g_xm[c] = op->sum_b[c];
         const int zero = sum == 0 && products == 0;
         const int lost = !isfinite(sum) || !isfinite(products) || fabs(products) < smallest;
         op->state[c] = state == BN_FIRST && lost && !zero ? BN_IN_DOUBLE : BN_SUMMED;
+        states |= bn_bit_of(op->state[c]);
     }
-    return 0;
+    return states;
 }
 
 static void correct_sums(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end)

@@ -141,8 +141,8 @@ static void on_all_threads_backwards(const bn_operation *op, const bn_plan *plan
 
 /* ---- the passes ---- */
 
-/* Sum channels in the way of this state. Returns 1 if no channel must be summed again. */
-static int sum_in_state(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
+/* Sum channels in the way of this state. Returns the states of those that must be summed again. */
+static unsigned sum_in_state(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
                         bn_sum_state state, int worker)
 {
     const bn_steps *steps = op->steps;
@@ -154,9 +154,10 @@ static int sum_in_state(const bn_operation *op, chunk_loop loop, ptrdiff_t begin
 /* Sum those channels again that are in this state. Where rows hold several columns of each channel, all
    are summed, but the sums of the others are not taken: a channel's result does not depend on its
    neighbours. */
-static void sum_again(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
-                      bn_sum_state state, int worker)
+static unsigned sum_again(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
+                          bn_sum_state state, int worker)
 {
+    unsigned states = 0;
     const int together = op->call->layout.fold > 1;
     const ptrdiff_t span = bn_summed_together(op);
     for (ptrdiff_t c = begin, last; c < end; c = last) {
@@ -164,8 +165,9 @@ static void sum_again(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, 
         if (op->state[c / span] != state) continue;
         while (last < end && op->state[last / span] == state) last += span;
         if (together) c = begin, last = end;
-        sum_in_state(op, loop, c, last, state, worker);
+        states |= sum_in_state(op, loop, c, last, state, worker);
     }
+    return states;
 }
 
 static void sum_channels(const bn_operation *op, chunk_loop loop, ptrdiff_t begin, ptrdiff_t end,
@@ -174,9 +176,9 @@ static void sum_channels(const bn_operation *op, chunk_loop loop, ptrdiff_t begi
     const bn_steps *steps = op->steps;
     steps->before(op, begin, end);
     if (!steps->sum) return;
-    if (!sum_in_state(op, loop, begin, end, BN_FIRST, worker))
-        for (bn_sum_state state = BN_ABOUT_MEAN; state < BN_SUMMED; state++)
-            sum_again(op, loop, begin, end, state, worker);
+    unsigned states = sum_in_state(op, loop, begin, end, BN_FIRST, worker);
+    for (bn_sum_state state = BN_ABOUT_MEAN; states && state < BN_SUMMED; state++)
+        if (states & bn_bit_of(state)) states |= sum_again(op, loop, begin, end, state, worker);
     if (steps->between) steps->between(op, begin, end);
 }
 

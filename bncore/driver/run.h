@@ -17,6 +17,8 @@ typedef void (*bn_chunk_step)(const bn_operation *op, const bn_tensors *t, const
 /* How a channel is summed: at first, and again if that was not good. */
 typedef enum { BN_FIRST, BN_ABOUT_MEAN, BN_IN_DOUBLE, BN_IN_DOUBLE_ABOUT_MEAN, BN_SUMMED } bn_sum_state;
 
+static inline unsigned bn_bit_of(bn_sum_state state) { return 1u << state & ~(1u << BN_SUMMED); }
+
 static inline int bn_is_in_double(bn_sum_state state)
 {
     return state == BN_IN_DOUBLE || state == BN_IN_DOUBLE_ABOUT_MEAN;
@@ -26,8 +28,9 @@ typedef struct {
     bn_channel_step before;
     bn_chunk_step sum, sum_in_double; /* NULL for an operation without sums */
     /* Make results of the sums of those channels that were in this state, all of them at first, and find
-       their next one, which must be a later one. Returns 1 if all are good; then no state is set. */
-    int (*take_sums)(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state);
+       their next one, which must be a later one. Returns the states in which channels are summed again, a
+       bit for each (bn_bit_of). 0 at first: all are good, and no state is set. */
+    unsigned (*take_sums)(const bn_operation *op, ptrdiff_t begin, ptrdiff_t end, bn_sum_state state);
     bn_channel_step between; /* from results to what `write` needs; may be NULL */
     bn_chunk_step write;     /* NULL for an operation that writes no tensor */
 } bn_steps;

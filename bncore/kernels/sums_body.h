@@ -302,14 +302,25 @@ static void NAME(sum_in_double)(loop_kind kind, const bn_tensors *t, bn_extent e
 
 /* ---- the kernels ---- */
 
-/* The values of up to VEC channels at this place, which need not be aligned in a tensor that is gathered. */
-ALWAYS_INLINE NAME(vec) NAME(read_channels)(const char *x, ptrdiff_t channel_stride, ptrdiff_t n)
+/* The samples of up to VEC channels, which need not be aligned in a tensor that is gathered. Those of channels
+   that are apart are all collected before the first vector is read, which waits until its values are in the
+   cache. */
+ALWAYS_INLINE void NAME(read_samples)(const char *x, const ptrdiff_t *places, int samples,
+                                      ptrdiff_t channel_stride, ptrdiff_t n, NAME(vec) *found)
 {
-    const int aligned = (uintptr_t)x % sizeof(stored) == 0;
-    if (channel_stride == sizeof(stored) && aligned) return NAME(read)((const stored *)x, n);
-    stored values[NAME(VEC)] = {0};
-    for (ptrdiff_t l = 0; l < n; l++) memcpy(values + l, x + l * channel_stride, sizeof *values);
-    return NAME(read)(values, NAME(VEC));
+    uintptr_t addresses = 0;
+    for (int k = 0; k < samples; k++) addresses |= (uintptr_t)(x + places[k]);
+    if (channel_stride == sizeof(stored) && addresses % sizeof(stored) == 0) {
+        for (int k = 0; k < samples; k++)
+            found[k] = NAME(read)((const stored *)(x + places[k]), n);
+        return;
+    }
+    stored values[BN_SAMPLES][NAME(VEC)];
+    if (n < NAME(VEC)) memset(values, 0, sizeof values);
+    for (ptrdiff_t l = 0; l < n; l++)
+        for (int k = 0; k < samples; k++)
+            memcpy(&values[k][l], x + places[k] + l * channel_stride, sizeof(stored));
+    for (int k = 0; k < samples; k++) found[k] = NAME(read)(values[k], NAME(VEC));
 }
 
 /* The samples are added in pairs, so that equal ones have their own value as mean. */
@@ -320,19 +331,19 @@ static void NAME(guess_mean)(const char *x, const ptrdiff_t *places, int samples
     for (ptrdiff_t c = 0; c < channels; c += NAME(VEC)) {
         const ptrdiff_t n = bn_min(NAME(VEC), channels - c);
         const char *first = x + c * channel_stride;
-        NAME(vec) low = NAME(read_channels)(first + places[0], channel_stride, n), high = low;
-        NAME(vec) sums[BN_SAMPLES] = {0};
+        NAME(vec) values[BN_SAMPLES] = {0};
+        NAME(read_samples)(first, places, samples, channel_stride, n, values);
+        NAME(vec) low = values[0], high = low;
         for (int k = 0; k < samples; k++) {
-            const NAME(vec) value = NAME(read_channels)(first + places[k], channel_stride, n);
-            low = SELECT(value < low, value, low);
-            high = SELECT(value > high, value, high);
-            sums[k] = value * ((real)1 / samples);
+            low = SELECT(values[k] < low, values[k], low);
+            high = SELECT(values[k] > high, values[k], high);
+            values[k] *= (real)1 / samples;
         }
         for (int half = samples / 2; half > 0; half /= 2)
-            for (int k = 0; k < half; k++) sums[k] += sums[k + half];
+            for (int k = 0; k < half; k++) values[k] += values[k + half];
         high -= low;
         real means[NAME(VEC)], spreads[NAME(VEC)];
-        memcpy(means, sums, sizeof means);
+        memcpy(means, values, sizeof means);
         memcpy(spreads, &high, sizeof spreads);
         for (ptrdiff_t l = 0; l < n; l++) {
             mean[c + l] = isfinite(means[l]) ? means[l] : 0;

@@ -63,7 +63,18 @@ from bn.sample_double_backward import (
     rms_norm_double_backward,
 )
 from bn.statistics import BackwardSums, Stats
-from bn.tools import Folded, LayerReport, Report, compile, fold, fold_arrays, recalibrate, report
+from bn.tools import (
+    Folded,
+    LayerReport,
+    Report,
+    compile,
+    fold,
+    fold_arrays,
+    plot_activations,
+    plot_running_stats,
+    recalibrate,
+    report,
+)
 
 __all__ = [
     "Accumulation",
@@ -121,6 +132,8 @@ __all__ = [
     "normalize",
     "normalize_batch",
     "onnx",
+    "plot_activations",
+    "plot_running_stats",
     "position_weights",
     "preset",
     "recalibrate",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.markup import module_html
 from bn.parameter import Parameter
 from bn.recording.in_place import Summed, check_unchanged, setting, summed
 from bn.recording.kept import Kept, current, now
@@ -642,6 +643,10 @@ class Module:
         lines = [f"({key}): {child!r}".replace("\n", "\n  ") for key, child in children]
         lines = [self.extra_repr(), *lines] if self.extra_repr() else lines
         return f"{name}(\n  " + "\n  ".join(lines) + "\n)"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: a table of the layers."""
+        return module_html(self)
 
 
 class Elementwise(Module):

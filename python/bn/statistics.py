@@ -12,6 +12,7 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
+from bn.markup import stats_html
 from bn.types import Array, Doubles
 
 Made = TypeVar("Made")
@@ -77,6 +78,10 @@ class Stats:
         """
         divisor = np.maximum(self.count - 1, self.count / 2)
         return self.m2 / np.where(divisor > 0, divisor, 1)
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: a table of the channels."""
+        return stats_html(self)
 
     @classmethod
     def merged(cls, parts: Sequence[Stats]) -> Stats:

@@ -6,6 +6,7 @@ pipeline, `images` those of its layers of images and signals, `cli` those of the
 files, and the other files those of the module or folder of the same name.
 """
 
+from bn._check.augment import *  # noqa: F403
 from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -169,3 +170,26 @@ def looks_at_numbers() -> TypeError:
         "compile needs a forward that goes the same way for all numbers, "
         "got one that looks at them: it reads .data of a value"
     )
+
+
+def layer_names(names: Sequence[object], known: Collection[str]) -> None:
+    """Check dotted paths of layers; the message shows what is similar."""
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"names must be dotted paths of layers, got {name!r}")
+        if name not in known:
+            similar = difflib.get_close_matches(name, known) or [n for n in known if n][:5]
+            hint = f" (it has {', '.join(map(repr, similar))})" if similar else ""
+            raise ValueError(f"names must be those of layers of the model, got {name!r}{hint}")
+
+
+def layers_called(names: Sequence[str], called: Collection[str]) -> None:
+    for name in names:
+        if name not in called:
+            raise ValueError(f"names must be those of layers that x goes through, got {name!r}")
+
+
+def some_normalization(model: object, count: int, what: str) -> None:
+    if count == 0:
+        kind = type(model).__name__
+        raise ValueError(f"model must have a {what} that x goes through, got {kind} without one")

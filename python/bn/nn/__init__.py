@@ -1,9 +1,10 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
 from bn.module import Module
-from bn.nn import models
+from bn.nn import augment, models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from bn.nn.adaptive_pooling import AdaptiveAvgPool2d
+from bn.nn.capture import Captured, capture
 from bn.nn.checkpoint import load, metadata, save
 from bn.nn.clipping import clip_grad_norm
 from bn.nn.containers import ModuleDict, ModuleList, Residual, Sequential
@@ -53,6 +54,7 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "BCEWithLogitsLoss",
+    "Captured",
     "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
@@ -97,6 +99,8 @@ __all__ = [
     "Value",
     "WeightStandardization",
     "ZeroPad2d",
+    "augment",
+    "capture",
     "channels_last",
     "clip_grad_norm",
     "concatenate",

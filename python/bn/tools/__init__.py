@@ -1,9 +1,11 @@
-"""What works on whole models: folding, compiling, recalibration, the report."""
+"""What works on whole models: folding, compiling, recalibration, the report, pictures."""
 
+from bn.tools.activations import plot_activations
 from bn.tools.compiling import compile
 from bn.tools.folding import Folded, fold, fold_arrays
 from bn.tools.recalibration import recalibrate
 from bn.tools.report import LayerReport, Report, report
+from bn.tools.running_way import plot_running_stats
 
 __all__ = [
     "Folded",
@@ -12,6 +14,8 @@ __all__ = [
     "compile",
     "fold",
     "fold_arrays",
+    "plot_activations",
+    "plot_running_stats",
     "recalibrate",
     "report",
 ]

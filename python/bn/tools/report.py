@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from bn import _check
 from bn.functional import merge
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import FEW_VALUES, BatchNorm, batch_norms
+from bn.markup import html_table
 from bn.module import Module, unchanged
 from bn.statistics import Stats
 from bn.table import aligned
@@ -27,6 +29,7 @@ TINY_WEIGHT = 1e-3  # |weight| is the standard deviation of the output; it start
 TINY_VAR = 1e-2  # of eps: the output's standard deviation is then below 0.1·|weight|
 FAR_MEAN = 0.5  # standard deviations; of the variance, a factor of 2
 CHANCE = 6.0  # standard errors that sample means and variances of 10⁴ channels stay within
+NOTHING = "nothing found"
 TITLES = (
     ("", ""),
     ("", "channels"),
@@ -248,13 +251,23 @@ class Report:
         return [_line(kind, found) for kind, found in kinds.items()]
 
     def __str__(self) -> str:
-        lines = [f"Batch normalization in {self.model}, input {self.input_shape}"]
+        lines = [self._title()]
         if not self.layers:
             return "\n".join([*lines, "no layers"])
         rows = [layer._row() for layer in self.layers]
         lines.append(aligned([*zip(*TITLES, strict=True), *rows]))
-        advice = self.advice or ["nothing found"]
+        advice = self.advice or [NOTHING]
         return "\n".join([*lines, *(f"- {line}" for line in advice)])
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: the same as the text, as a table and a list."""
+        title, titles = self._title(), [" ".join(lines).strip() for lines in TITLES]
+        advice = "".join(f"<li>{escape(line)}</li>" for line in self.advice or [NOTHING])
+        table = html_table(titles, [layer._row() for layer in self.layers])
+        return f"<p>{escape(title)}</p>\n{table}\n<ul>{advice}</ul>"
+
+    def _title(self) -> str:
+        return f"Batch normalization in {self.model}, input {self.input_shape}"
 
     def plot(self) -> Figure:
         """A picture of z and of the variances' ratio: a point per channel, and the limits.
