@@ -210,7 +210,7 @@ OPTIONS = {
         {"lr": 0.1, "alpha": 0.9, "momentum": 0.5},
         {
             "lr": BAD_POSITIVE, "alpha": BAD_SHARE, "eps": BAD_EPS, "momentum": BAD_POSITIVE,
-            "weight_decay": BAD_POSITIVE,
+            "weight_decay": BAD_POSITIVE, "centered": BAD_FLAG,
         },
     ),
     "LinearLR": (
@@ -226,7 +226,8 @@ OPTIONS = {
             "epochs": BAD_COUNT, "steps_per_epoch": BAD_COUNT, "pct_start": BAD_SHARE,
             "anneal_strategy": ["sin", None, 3], "base_momentum": BAD_SHARE,
             "max_momentum": BAD_SHARE, "div_factor": [*BAD_POSITIVE, 0],
-            "final_div_factor": [*BAD_POSITIVE, 0],
+            "final_div_factor": [*BAD_POSITIVE, 0], "cycle_momentum": BAD_FLAG,
+            "three_phase": BAD_FLAG,
         },
     ),
     "ReduceLROnPlateau": (

@@ -88,6 +88,16 @@ FLAGS = {  # by name, the calls that take one
     "ceil_mode": [lambda v: nn.MaxPool2d(2, ceil_mode=v)],
     "from_logits": [lambda v: nn.CrossEntropyLoss(from_logits=v)],
     "nesterov": [lambda v: nn.SGD([nn.Parameter(ONE)], lr=1.0, momentum=0.5, nesterov=v)],
+    "centered": [lambda v: nn.RMSprop([nn.Parameter(ONE)], centered=v)],
+    "error_if_nonfinite": [
+        lambda v: nn.clip_grad_norm([nn.Parameter(ONE)], 1.0, error_if_nonfinite=v)
+    ],
+    "cycle_momentum": [
+        lambda v: nn.OneCycleLR(nn.SGD([nn.Parameter(ONE)], 1.0), 1.0, 5, cycle_momentum=v)
+    ],
+    "three_phase": [
+        lambda v: nn.OneCycleLR(nn.SGD([nn.Parameter(ONE)], 1.0), 1.0, 5, three_phase=v)
+    ],
     "flatten": [lambda v: nn.Linear(None, 2)(IMAGES, flatten=v)],
     "input_grad": [
         lambda v: ran(nn.Linear(3, 2), X).backward(np.ones((4, 2)), input_grad=v),

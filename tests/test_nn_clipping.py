@@ -94,7 +94,9 @@ def test_the_number_of_threads_does_not_change_a_bit():
     for threads in (1, 2, 3):
         bn.set_num_threads(threads)
         params = parameters(np.float32, shapes=[(1_000_003,), (7, 3)])
+        norm = np.linalg.norm(all_gradients(params))
         found.append((nn.clip_grad_norm(params, 1.0), all_gradients(params).tobytes()))
+        assert found[-1][0] == pytest.approx(norm, rel=1e-13)
     assert found[0] == found[1] == found[2]
 
 

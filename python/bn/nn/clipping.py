@@ -17,6 +17,7 @@ from bn.types import Array
 
 # Below this, powers of some gradients may have become 0 although they count.
 SMALLEST_SUM = 1e-280
+SMALL_BYTES = 2**16  # a gradient of so many bytes takes less time than a call of NumPy for it alone
 
 
 def clip_grad_norm(
@@ -81,13 +82,15 @@ def clip_grad_norm(
     grads = _gradients(params)
     _check.max_norm(max_norm)
     _check.norm_type(norm_type)
-    norm = _norm(grads, float(norm_type))
-    if error_if_nonfinite and not math.isfinite(norm):
-        raise RuntimeError(f"the norm of all gradients must be finite, got {norm}")
-    factor = math.inf if max_norm == math.inf else max_norm / (norm + 1e-6)
-    if not factor >= 1:  # NaN, too
-        for grad in grads:
-            _scale(grad, factor)
+    _check.flag("error_if_nonfinite", error_if_nonfinite)
+    with np.errstate(all="ignore"):  # the norm tells of what is not finite
+        norm = _norm(_runs(grads), float(norm_type))
+        if error_if_nonfinite and not math.isfinite(norm):
+            raise RuntimeError(f"the norm of all gradients must be finite, got {norm}")
+        factor = math.inf if max_norm == math.inf else max_norm / (norm + 1e-6)
+        if not factor >= 1:  # NaN, too
+            for grad in grads:
+                _scale(grad, factor)
     return norm
 
 
@@ -106,23 +109,31 @@ def _gradients(params: Parameter | Iterable[Parameter]) -> list[Array]:
     return grads
 
 
-def _norm(grads: list[Array], p: float) -> float:
-    with np.errstate(all="ignore"):
-        if p != math.inf:
-            total = sum(_power_sum(grad, p, 1.0) for grad in grads)
-            if SMALLEST_SUM < total < math.inf:
-                return float(total ** (1 / p))
-        largest = float(np.max([_largest(grad) for grad in grads], initial=0))
-        if p == math.inf or largest == 0 or not math.isfinite(largest):
-            return largest
-        # The powers were too large or too small for float64. Those of the quotients are not.
-        total = sum(_power_sum(grad, p, largest) for grad in grads)
-        return float(largest * total ** (1 / p))
+def _runs(grads: list[Array]) -> list[Array]:
+    """All gradients as arrays with one axis; the small ones are one array together, in float64."""
+    small = [grad.ravel("K") for grad in grads if grad.nbytes <= SMALL_BYTES]
+    runs = [core.runs(grad)[0] for grad in grads if grad.nbytes > SMALL_BYTES]
+    if small:
+        runs.append(np.concatenate(small, dtype=np.float64))
+    return runs
 
 
-def _power_sum(grad: Array, p: float, unit: float) -> np.float64:
+def _norm(runs: list[Array], p: float) -> float:
+    if p != math.inf:
+        total = sum(_power_sum(values, p, 1.0) for values in runs)
+        if SMALLEST_SUM < total < math.inf:
+            return float(total ** (1 / p))
+    largest = float(np.max([_largest(values) for values in runs], initial=0))
+    if p == math.inf or largest == 0 or not math.isfinite(largest):
+        return largest
+    # The powers were too large or too small for float64. Those of the quotients are not.
+    total = sum(_power_sum(values, p, largest) for values in runs)
+    return float(largest * total ** (1 / p))
+
+
+def _power_sum(values: Array, p: float, unit: float) -> np.float64:
     """The sum of ``|g / unit|**p``, in float64."""
-    (values,), sums = core.runs(grad), {}
+    sums = {}
 
     def block(begin: int, end: int) -> None:
         part = values[begin:end].astype(np.float64)
@@ -139,29 +150,27 @@ def _power_sum(grad: Array, p: float, unit: float) -> np.float64:
     return in_order(sums)
 
 
-def _largest(grad: Array) -> float:
+def _largest(values: Array) -> float:
     """The largest absolute value; NaN if there is one."""
-    (values,), found = core.runs(grad), {}
+    found = {}
 
     def block(begin: int, end: int) -> None:
-        part = values[begin:end]
-        found[begin] = np.abs(part).max(initial=0)
+        found[begin] = np.abs(values[begin:end]).max(initial=0)
 
     core.in_blocks(block, values.size, BLOCK_BYTES // values.itemsize)
     return float(np.max(list(found.values()), initial=0))
 
 
 def _scale(grad: Array, factor: float) -> None:
-    """Multiply in place, in blocks if the values are one run in memory."""
-    (values,) = core.runs(grad)
-    if not np.may_share_memory(values, grad):  # a copy
-        with np.errstate(invalid="ignore"):
-            np.multiply(grad, factor, out=grad)
-        return
+    """Multiply in place; a large gradient in blocks if its values are one run in memory."""
+    if grad.nbytes > SMALL_BYTES:
+        (values,) = core.runs(grad)
+        if np.may_share_memory(values, grad):  # else it is a copy
 
-    def block(begin: int, end: int) -> None:
-        part = values[begin:end]
-        with np.errstate(invalid="ignore"):  # infinity times 0
-            np.multiply(part, factor, out=part)
+            def block(begin: int, end: int) -> None:
+                part = values[begin:end]
+                np.multiply(part, factor, out=part)
 
-    core.in_blocks(block, values.size, BLOCK_BYTES // values.itemsize)
+            core.in_blocks(block, values.size, BLOCK_BYTES // values.itemsize)
+            return
+    np.multiply(grad, factor, out=grad)

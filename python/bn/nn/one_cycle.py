@@ -56,6 +56,8 @@ class OneCycleLR(Schedule):
     ValueError
         A number is out of range, there is neither `total_steps` nor the other two, or there is no
         momentum to change. On a `step`: the cycle has ended.
+    TypeError
+        `cycle_momentum` or `three_phase` is not a bool.
 
     References
     ----------
@@ -98,6 +100,8 @@ class OneCycleLR(Schedule):
         _check.interval("max_momentum", max_momentum, 0, 1)
         _check.above("div_factor", div_factor, 0)
         _check.above("final_div_factor", final_div_factor, 0)
+        _check.flag("cycle_momentum", cycle_momentum)
+        _check.flag("three_phase", three_phase)
         if cycle_momentum:
             _check.has_momentum(optimizer.param_groups[0])
         self.max_lr, self.pct_start, self.anneal_strategy = max_lr, pct_start, anneal_strategy

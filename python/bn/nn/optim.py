@@ -334,6 +334,7 @@ class RMSprop(CompiledOptimizer):
         _check.interval("alpha", options["alpha"], 0, 1)
         _check.at_least("eps", options["eps"], 0)
         _check.at_least("momentum", options["momentum"], 0)
+        _check.flag("centered", options["centered"])
 
     def step_arrays(self, params: list[Array], grads: list[Array], states: list[State]) -> None:
         used = {"square_avg": True, "grad_avg": self.centered, "momentum_buffer": self.momentum > 0}
