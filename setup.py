@@ -159,6 +159,7 @@ setup(
         "bn.layers",
         "bn.nn",
         "bn.nn.models",
+        "bn.nn.training",
         "bn.recording",
         "bn.tools",
     ],

@@ -34,6 +34,13 @@ def checkpoint(path):
     nn.load(path, model())
 
 
+def training(path):
+    """Read what a small model, its optimizer and its data need to go on."""
+    net = model()
+    loader = nn.BatchLoader(np.zeros((4, 3), np.float32), np.zeros(4, int), 2, rng=0)
+    nn.load_training(path, net, nn.Adam(net.parameters()), loader=loader)
+
+
 def idx(path):
     data.read_idx(path, data.IDX_KINDS["images-idx3"])
 
@@ -45,6 +52,7 @@ def image(path):
 # Of each reader, the ending of its files, and some that are good.
 READERS = {
     "checkpoint": (checkpoint, ".npz"),
+    "training": (training, ".npz"),
     "idx": (idx, "-ubyte"),
     "idx.gz": (idx, "-ubyte.gz"),
     "cifar": (data.read_cifar, ".bin"),
@@ -60,6 +68,12 @@ def seeds(name):
     if name == "checkpoint":
         nn.save(path, model(), {"epochs": 3})
         np.savez(folder / "unsigned.npz", **model().state_dict())  # no checksum stops the fuzzer
+    elif name == "training":
+        net = model()
+        loader = nn.BatchLoader(np.zeros((4, 3), np.float32), np.zeros(4, int), 2, rng=0)
+        nn.save_training(path, net, nn.Adam(net.parameters()), loader=loader)
+        with np.load(path) as arrays:
+            np.savez(folder / "unsigned.npz", **arrays)
     elif name == "cifar":
         path.write_bytes(bytes([3]) + bytes(3072))
     elif name == "image":

@@ -28,6 +28,11 @@ class Mean(nn.Module):
         return self.relu(x).mean(keepdims=self.keepdims)
 
 
+def fit(**options):
+    """Train a small model for an epoch."""
+    return nn.fit(nn.Linear(3, 2, dtype=np.float64), (X, np.arange(4) % 2), epochs=1, **options)
+
+
 FLAGS = {  # by name, the calls that take one
     "training": [
         lambda v: bn.batch_norm(X, ONE.copy(), ONE.copy(), training=v),
@@ -109,6 +114,9 @@ FLAGS = {  # by name, the calls that take one
     "costs": [lambda v: nn.Linear(3, 2).summary((3,), costs=v)],
     "set_to_none": [lambda v: nn.Linear(3, 2).zero_grad(v)],
     "remove_duplicate": [lambda v: list(nn.ReLU().named_modules(remove_duplicate=v))],
+    "shuffle": [lambda v: nn.BatchLoader(X, ONE.repeat(4)[:4], 2, shuffle=v)],
+    "drop_last": [lambda v: nn.BatchLoader(X, ONE.repeat(4)[:4], 2, drop_last=v)],
+    "progress": [lambda v: fit(progress=v)],
     "copy": [lambda v: nn.Parameter(ONE).accumulate(ONE, copy=v)],
 }
 LATER = {"synchronized": [False, np.False_]}  # True is not supported yet

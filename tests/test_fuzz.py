@@ -1,7 +1,8 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
 The tables are in `fuzz_augment`, `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn`,
-`fuzz_images` and `fuzz_options`. BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
+`fuzz_images`, `fuzz_options` and `fuzz_training`. BN_FUZZ_CASES is the number of cases that
+`pytest -m fuzz` tries.
 """
 
 import os
@@ -13,6 +14,7 @@ import fuzz_layers
 import fuzz_nn
 import fuzz_options
 import fuzz_samples
+import fuzz_training
 import numpy as np
 import pytest
 from fuzz_arrays import Draw
@@ -31,9 +33,16 @@ TABLES = (
     fuzz_nn,
     fuzz_options,
     fuzz_samples,
+    fuzz_training,
 )
 TABLE = {name: entry for module in TABLES for name, entry in module.TABLE.items()}
 NOT_CALLED = {  # public names, and why the fuzz has no case of them
+    "BestCheckpoint": "a callback, which test_nn_fit tries",
+    "CSVLogger": "a callback, which test_nn_fit tries",
+    "Callback": "a base class, which test_nn_fit tries",
+    "EarlyStopping": "a callback, which test_nn_fit tries",
+    "History": "what fit returns, which test_nn_fit tries",
+    "TrainingState": "what callbacks get, which test_nn_fit tries",
     "__version__": "a string",
     "NonFiniteWarning": "a warning",
     "check_inputs": "a mode, which test_check_inputs tries in every layer",

@@ -36,6 +36,7 @@ LEVELS = [
         "onnx",
         "overlap",
         "parameter",
+        "prediction",
         "recording",
         "rows",
         "sample_double_backward",

@@ -13,6 +13,7 @@ from bn import _check
 from bn._core import core
 from bn.markup import module_html
 from bn.parameter import Parameter
+from bn.prediction import predict
 from bn.recording.in_place import Summed, check_unchanged, setting, summed
 from bn.recording.kept import Kept, current, now
 from bn.recording.plan import plan
@@ -596,6 +597,51 @@ class Module:
                 parameter.grad = None
         for _, child in self.children():
             child.trainable = value
+
+    def predict(self, x: Array, batch_size: int = 256) -> Array:
+        """The outputs for many samples, in eval mode and without keeping anything for `backward`.
+
+        Each layer gets its mode back, also after an error. Several threads may predict with one
+        model at once.
+
+        Parameters
+        ----------
+        x : ndarray, shape (N, ...)
+        batch_size : int
+            How many samples go through the model together.
+
+        Returns
+        -------
+        ndarray, shape (N, ...)
+
+        Raises
+        ------
+        TypeError
+            x is no array, or an output is none.
+        ValueError
+            `batch_size` is not a positive integer, or x does not fit the model.
+
+        See Also
+        --------
+        bn.nn.evaluate : The loss and the accuracy.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bn import nn
+        >>> model = nn.Sequential(nn.Dropout(0.5), nn.ReLU())
+        >>> model.predict(np.array([[-1.0], [2.0], [3.0]]), batch_size=2).ravel(), model.training
+        (array([0., 2., 3.]), True)
+        """
+        return predict(self, x, batch_size)
+
+    def further_state(self) -> dict[str, Array]:
+        """The layer's own arrays that a state dict lacks, but that the next batches depend on.
+
+        `bn.nn.save_training` saves them, so that a training goes on with the same bits. A layer
+        with more than its parameters and buffers overrides this.
+        """
+        return {}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients (PyTorch's argument is taken; they are always set to None)."""

@@ -19,3 +19,4 @@ from bn._check.optim import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
 from bn._check.samples import *  # noqa: F403
+from bn._check.training import *  # noqa: F403

@@ -652,6 +652,9 @@ class BatchNorm(Module):
         """Set the running statistics, of the channels where `where` is true."""
         self.running.assign(mean, var, where)
 
+    def further_state(self) -> dict[str, Array]:
+        return self.running.further_state()
+
     def loading(self, names: set[str]) -> list[tuple[Array, Array]]:
         parts = {"running_mean": "mean", "running_var": "var", "num_batches_tracked": "count"}
         loaded = {part for name, part in parts.items() if self.state_names.get(name, name) in names}

@@ -164,6 +164,9 @@ class _InstanceNorm(SampleNorm):
     def attribute_dicts(self) -> list[dict[str, Any]]:
         return [vars(self), vars(self.running)]
 
+    def further_state(self) -> dict[str, Array]:
+        return self.running.further_state()
+
     def loading(self, names: set[str]) -> list[tuple[Array, Array]]:
         parts = {"running_mean": "mean", "running_var": "var", "num_batches_tracked": "count"}
         return self.running.loading({part for name, part in parts.items() if name in names})

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from bncore import Change
 
+MOMENTS = {"mean", "var"}
 MOST_BATCHES = np.iinfo(np.int64).max
 
 Pairs = list[tuple[Array, Array]]  # (array, its new values)
@@ -344,6 +345,13 @@ class RunningStats:
         if "count" in names and self.nonfinite_batches is not None:
             pairs.append((self.nonfinite_batches, np.zeros_like(self.nonfinite_batches)))
         return pairs
+
+    def further_state(self) -> dict[str, Array]:
+        """All arrays but mean and var that the next batches depend on; not copies."""
+        if self.mean is None or self.nonfinite_batches is None:
+            return {}
+        own = {name: array for name, array in self.arrays().items() if name not in MOMENTS}
+        return {"given": self._given, **own}
 
     def restarting(self, mean: Array, var: Array) -> Pairs:
         """(array, its new values) of a new beginning with this mean and variance."""

@@ -33,6 +33,18 @@ from bn.nn.recurrent import GRU, LSTM, RNN
 from bn.nn.schedules import CosineAnnealingLR, LinearLR, StepLR
 from bn.nn.sequential_lr import SequentialLR
 from bn.nn.smooth_activations import ELU, GELU, Hardswish, SiLU, Softplus
+from bn.nn.training.callbacks import (
+    BestCheckpoint,
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    TrainingState,
+)
+from bn.nn.training.evaluating import evaluate
+from bn.nn.training.fit import fit
+from bn.nn.training.history import History
+from bn.nn.training.loader import BatchLoader
+from bn.nn.training.resuming import load_training, save_training
 from bn.nn.upsampling import Upsample
 from bn.nn.weight_standardization import WeightStandardization
 from bn.nn.winograd import winograd
@@ -54,6 +66,10 @@ __all__ = [
     "AvgPool1d",
     "AvgPool2d",
     "BCEWithLogitsLoss",
+    "BatchLoader",
+    "BestCheckpoint",
+    "CSVLogger",
+    "Callback",
     "Captured",
     "Conv1d",
     "Conv2d",
@@ -62,9 +78,11 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Dropout2d",
+    "EarlyStopping",
     "Embedding",
     "Flatten",
     "Hardswish",
+    "History",
     "Identity",
     "L1Loss",
     "LeakyReLU",
@@ -95,6 +113,7 @@ __all__ = [
     "Softplus",
     "StepLR",
     "Tanh",
+    "TrainingState",
     "Upsample",
     "Value",
     "WeightStandardization",
@@ -104,13 +123,17 @@ __all__ = [
     "channels_last",
     "clip_grad_norm",
     "concatenate",
+    "evaluate",
+    "fit",
     "fused",
     "gradcheck",
     "load",
+    "load_training",
     "metadata",
     "models",
     "no_decay",
     "no_grad",
     "save",
+    "save_training",
     "winograd",
 ]

@@ -27,6 +27,7 @@ class Loss:
     def __init__(self, reduction: str) -> None:
         _check.one_of("reduction", reduction, REDUCTIONS)
         self.reduction = reduction
+        self.count = 0.0  # what the mean of the last call was divided by
         self._saved: Any = None
 
     def __repr__(self) -> str:
@@ -35,6 +36,7 @@ class Loss:
 
     def _reduced(self, total: np.float64, count: float) -> float:
         """The sum of the losses, or their mean."""
+        self.count = float(count)
         if self.reduction == "sum":
             return float(total)
         with np.errstate(invalid="ignore"):  # 0 / 0, where all targets are ignored, is NaN

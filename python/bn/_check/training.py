@@ -1,0 +1,292 @@
+"""Checks of the training loop: its data, its callbacks, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bn._check.base import Array, array, is_integer, is_plain, plain_array, shape
+from bn._check.nn import instance, not_empty, rank_at_least, unusable_checkpoint
+
+
+def one_output(y: object) -> None:
+    if not isinstance(y, np.ndarray):
+        raise TypeError(f"the model must return one array, got {type(y).__name__}")
+
+
+def as_many_targets(x: Array, y: Array) -> None:
+    if len(x) != len(y):
+        raise ValueError(f"y must have as many rows as x, {len(x)}, got {len(y)}")
+
+
+def samples_and_targets(x: object, y: Any) -> tuple[Array, Array]:
+    """Check samples and their targets; return both as arrays."""
+    x = plain_array("x", x)
+    rank_at_least("x", x, 1)
+    not_empty("x", x)
+    y = array("y", y)
+    rank_at_least("y", y, 1)
+    as_many_targets(x, y)
+    return x, y
+
+
+def is_samples(value: object) -> bool:
+    """Whether a value is a pair (x, y), right or wrong, and not an iterable of batches."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        return False
+    first = value[0]
+    batch = isinstance(first, (tuple, list)) and len(first) == 2 and is_plain(first[0])
+    return is_plain(first) or (isinstance(value, tuple) and not batch)
+
+
+def training_data(name: str, value: object) -> None:
+    """Check that training or validation data are a pair (x, y) or can be iterated."""
+    if not is_samples(value) and (not isinstance(value, Iterable) or is_plain(value)):
+        raise TypeError(
+            f"{name} must be a pair (x, y) of arrays or an iterable of such batches, "
+            f"got {type(value).__name__}"
+        )
+
+
+def batch(value: object) -> tuple[Array, Array]:
+    """Check what an iterator of batches gave; return x and y."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        got = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
+        raise TypeError(f"a batch must be a pair (x, y) of arrays, got {got}")
+    return samples_and_targets(*value)
+
+
+def full_batch(batch_size: int, n: int, drop_last: bool) -> None:
+    if drop_last and batch_size > n:
+        raise ValueError(
+            f"batch_size must be at most the number of samples, {n}, with drop_last, "
+            f"got {batch_size}"
+        )
+
+
+def batches_came(name: str, epoch: int, got: int, expected: int | None) -> None:
+    """Check that an iterator gave the batches that its length promised, and at least one."""
+    if got == 0:
+        raise ValueError(
+            f"{name} must give batches in every epoch, got none in epoch {epoch}: an iterator can "
+            "be used once, a list or a BatchLoader can be used again"
+        )
+    if expected is not None and got != expected:
+        raise ValueError(
+            f"{name} must give {expected} batches, as its len() says, got {got} in epoch {epoch}"
+        )
+
+
+def resumable(name: str, value: object) -> None:
+    """Check that an iterable can go on in the middle of an epoch."""
+    stateful = hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
+    if not stateful and not isinstance(value, Sequence):
+        raise TypeError(
+            f"{name} must be able to go on where it was, for a checkpoint: a pair (x, y), a "
+            "BatchLoader, a list, or an object with state_dict and load_state_dict, "
+            f"got {type(value).__name__}"
+        )
+
+
+def classes_in_range(name: str, y: Array, classes: int, ignore_index: int) -> None:
+    counted = y[y != ignore_index]
+    if counted.size and not 0 <= int(counted.min()) <= int(counted.max()) < classes:
+        raise ValueError(
+            f"{name} must hold classes between 0 and {classes - 1}, as many as the model has "
+            f"outputs, got {int(counted.min())} to {int(counted.max())}"
+        )
+
+
+def sample_shape(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if got != expected:
+        raise ValueError(f"{name} must have samples of shape {expected}, as train, got {got}")
+
+
+def no_loader_rng(rng: object) -> None:
+    if rng is not None:
+        raise ValueError(
+            "rng must be None where train is an iterable, which has its own order, "
+            f"got {type(rng).__name__}"
+        )
+
+
+def one_loss(loss: Any) -> float:
+    if np.ndim(loss) != 0:
+        raise ValueError(
+            f"criterion must return one number, as with reduction='mean', got shape "
+            f"{np.shape(loss)}"
+        )
+    return float(loss)
+
+
+def augmented_batch(value: object) -> tuple[Array, Array]:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"augment must return a pair (x, y), got {type(value).__name__}")
+    return samples_and_targets(*value)
+
+
+def metric(value: Any, known: Collection[str]) -> None:
+    if not callable(value) and value not in known:
+        names = ", ".join(map(repr, known))
+        raise ValueError(f"metrics must be functions of (out, y) or one of {names}, got {value!r}")
+
+
+def several_metrics(value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"metrics must be a tuple of metrics, got {value!r}")
+
+
+def monitored(owner: str, monitor: str, names: Iterable[str]) -> None:
+    if monitor not in names:
+        raise ValueError(
+            f"monitor of {owner} must be a column of the history, one of {', '.join(names)}, "
+            f"got {monitor!r}"
+        )
+
+
+def progress_in_file(path: object, value: Mapping[str, Any], names: Collection[str]) -> None:
+    """Check what a file says about how far the training is."""
+    counts = ("epoch", "batches", "step", "samples")
+    fits = set(value) == set(names) and all(
+        is_integer(value[name]) and value[name] >= 0 for name in counts
+    )
+    if not fits or not isinstance(value["fixed"], Mapping):
+        raise unusable_checkpoint(path, "it has no progress of nn.fit")
+
+
+def same_settings(path: object, saved: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check that a training goes on with the settings that it began with."""
+    for name, value in given.items():
+        if saved.get(name) != value:
+            raise ValueError(
+                f"{name} must be as in {path}, {saved.get(name)!r}, to go on with the same "
+                f"training, got {value!r}"
+            )
+
+
+def no_other_training(path: str | Path) -> None:
+    if Path(path).exists():
+        raise FileExistsError(
+            f"checkpoint must be a new file without resume, got {path}, which has a training: "
+            "go on with it by resume=True, or remove it"
+        )
+
+
+def needs_checkpoint(name: str, checkpoint: object) -> None:
+    if checkpoint is None:
+        raise ValueError(f"checkpoint must be the path of a file for {name}, got None")
+
+
+def accumulates(path: str, layer: object, reason: str) -> None:
+    """Refuse a layer whose results for parts of a batch are not those of the batch."""
+    raise ValueError(
+        f"accumulate must be 1 for a model with {path} ({type(layer).__name__}), {reason}"
+    )
+
+
+def same_way(path: str) -> None:
+    raise ValueError(
+        f"accumulate needs all parts of a batch to go through the same batch normalizations, "
+        f"got parts that differ at {path}"
+    )
+
+
+def loader_state(given: Mapping[str, Any], n: int, shuffle: bool) -> None:
+    instance("state", given, Mapping)
+    keys = {"rng", "order", "position", "begun", "samples"}
+    if set(given) != keys or given["samples"] != n or not order_of(given, n, shuffle):
+        raise ValueError(
+            f"the state must be that of a BatchLoader of {n} samples with shuffle={shuffle}, "
+            f"got one of {given.get('samples', 'no')} samples"
+        )
+
+
+def order_of(given: Mapping[str, Any], n: int, shuffle: bool) -> bool:
+    """Whether the order and the position in a loader's state can be those of n samples."""
+    order, position = given["order"], given["position"]
+    if not is_integer(position) or not 0 <= position <= n:
+        return False
+    if order is None:
+        return not (shuffle and given["begun"])
+    fits = isinstance(order, np.ndarray) and order.shape == (n,) and order.dtype.kind == "i"
+    return fits and shuffle and np.array_equal(np.sort(order), np.arange(n))
+
+
+def history_file(path: str | Path) -> str:
+    """Check the ending of a history's file; return it."""
+    ending = Path(path).suffix
+    if ending not in (".json", ".csv"):
+        raise ValueError(f"path must end in .json or .csv, got {path}")
+    return ending
+
+
+def saveable(path: str, value: object) -> None:
+    raise TypeError(
+        f"{path} must be made of numbers, texts, lists, dicts and arrays to be saved, "
+        f"got {type(value).__name__}"
+    )
+
+
+def present_in_file(path: object, name: str, kept: object) -> None:
+    if kept is None:
+        raise ValueError(f"{path} is not a usable checkpoint: it has no {name}")
+
+
+def same_kind(name: str, saved: object, value: object) -> None:
+    if saved != type(value).__name__:
+        raise ValueError(f"{name} must be a {saved}, as in the file, got {type(value).__name__}")
+
+
+def has_state(name: str, value: object) -> None:
+    if not (hasattr(value, "state_dict") and hasattr(value, "load_state_dict")):
+        raise TypeError(
+            f"{name} must have state_dict and load_state_dict, got {type(value).__name__}"
+        )
+
+
+def csv_file(path: str) -> None:
+    if not path.endswith(".csv"):
+        raise ValueError(f"path must end in .csv, got {path}")
+
+
+def text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {type(value).__name__}")
+
+
+def no_more_than_the_file(needed: int, size: int) -> None:
+    if needed > size:
+        raise ValueError(f"its arrays must fit into its {size} bytes, got {needed}")
+
+
+def callbacks(value: object, kind: type) -> None:
+    if not isinstance(value, Sequence):
+        raise TypeError(f"callbacks must be a sequence of callbacks, got {type(value).__name__}")
+    for each in value:
+        instance("every one of callbacks", each, kind)
+
+
+def schedule_of(schedule: Any, optimizer: object) -> None:
+    if not hasattr(schedule, "step"):
+        raise TypeError(f"schedule must have a step, got {type(schedule).__name__}")
+    if getattr(schedule, "optimizer", optimizer) is not optimizer:
+        raise ValueError("schedule must be of the optimizer that is given, got one of another")
+
+
+def same_layout(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check that arrays have the names, shapes and dtypes of others."""
+    if own.keys() != given.keys():
+        names = ", ".join(sorted(own.keys() ^ given.keys()))
+        raise ValueError(f"running statistics do not fit those of the model, at {names}")
+    for name, value in own.items():
+        shape(name, given[name], value.shape)
+        if given[name].dtype != value.dtype:
+            raise ValueError(f"{name} must be {value.dtype}, got {given[name].dtype}")
+
+
+def extra(value: object) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"extra must be a dict or None, got {type(value).__name__}")

@@ -1,0 +1,136 @@
+"""`BatchLoader`: samples in batches, in an order that can be gone on with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bn import _check
+from bn.nn.init import Rng, generator
+from bn.types import Array
+
+Batch: TypeAlias = tuple[Array, Array]
+Augment: TypeAlias = Callable[[Array, Array, np.random.Generator], Batch]
+
+
+class BatchLoader:
+    """Samples and their targets in batches, in a new random order each time.
+
+    Iterating over it is one epoch. What it draws, the order and the augmentation, comes from one
+    generator, whose state is part of `state_dict`: a loader that gets this state goes on with the
+    next batch, to the same bits.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, ...)
+    y : array_like, shape (N, ...)
+    batch_size : int
+    shuffle : bool
+        Whether each epoch has an order of its own. Without it batches are views of x and y.
+    drop_last : bool
+        Whether to leave out the last batch if it is smaller. Batch normalization of rows (N, C)
+        cannot train on a batch of one sample.
+    augment : callable, optional
+        ``augment(x, y, rng) -> (x, y)`` changes each batch; all that is random in it must come from
+        the generator `rng`.
+    rng : int, Generator or None
+        The generator, or its seed.
+
+    Raises
+    ------
+    TypeError, ValueError
+        x and y are no arrays of the same length, or an option is not as above.
+
+    See Also
+    --------
+    bn.nn.fit : Trains on what it gives.
+
+    Examples
+    --------
+    >>> loader = BatchLoader(np.arange(5.0), np.arange(5), batch_size=2, rng=0)
+    >>> len(loader), [y.tolist() for x, y in loader]
+    (3, [[2, 4], [3, 0], [1]])
+    """
+
+    def __init__(
+        self,
+        x: Array,
+        y: ArrayLike,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        augment: Augment | None = None,
+        rng: Rng = None,
+    ) -> None:
+        self.x, self.y = _check.samples_and_targets(x, y)
+        _check.positive_int("batch_size", batch_size)
+        _check.flag("shuffle", shuffle)
+        _check.flag("drop_last", drop_last)
+        _check.optional_function("augment", augment)
+        _check.full_batch(batch_size, len(self.x), drop_last)
+        self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
+        self.augment = augment
+        self.rng = generator(rng)
+        self._order: Array | None = None  # of this epoch
+        self._position = 0  # the samples of this epoch that were given
+        self._begun = False  # whether an epoch has begun and not ended
+        self._continues = False  # whether the next epoch goes on with a state that was loaded
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        n, size = len(self.x), self.batch_size
+        return n // size if self.drop_last else -(-n // size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._continues:
+            self._position = 0
+            self._order = self.rng.permutation(len(self.x)) if self.shuffle else None
+        self._continues, self._begun = False, True
+        end = min(len(self.x), len(self) * self.batch_size)
+        while self._position < end:
+            part = slice(self._position, min(self._position + self.batch_size, end))
+            batch = self._batch(part)
+            self._position = part.stop
+            yield batch
+        self._order, self._position, self._begun = None, 0, False
+
+    def _batch(self, part: slice) -> Batch:
+        rows = part if self._order is None else self._order[part]
+        x, y = self.x[rows], self.y[rows]
+        return (
+            (x, y) if self.augment is None else _check.augmented_batch(self.augment(x, y, self.rng))
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the generator, the order of this epoch, and how far it is."""
+        return {
+            "rng": self.rng.bit_generator.state,
+            "order": None if self._order is None else self._order.copy(),
+            "position": self._position,
+            "begun": self._begun,
+            "samples": len(self.x),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` of a loader of as many samples returned.
+
+        Raises
+        ------
+        ValueError
+            The state is of another loader; nothing is changed.
+        """
+        _check.loader_state(state, len(self.x), self.shuffle)
+        self.rng.bit_generator.state = state["rng"]
+        self._order, self._position = state["order"], int(state["position"])
+        self._begun = self._continues = bool(state["begun"])
+
+    def __repr__(self) -> str:
+        return (
+            f"BatchLoader({len(self.x)} samples of shape {self.x.shape[1:]}, "
+            f"batch_size={self.batch_size}, shuffle={self.shuffle}, drop_last={self.drop_last}, "
+            f"augment={self.augment!r})"
+        )

@@ -1,0 +1,95 @@
+"""What is measured beside the loss: the accuracy, and functions of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from bn import _check
+from bn.nn.cross_entropy import CrossEntropyLoss
+from bn.nn.losses import BCEWithLogitsLoss
+from bn.nn.reduction import Loss
+from bn.types import Array
+
+Metric: TypeAlias = Callable[[Array, Array], float]
+Metrics: TypeAlias = Iterable[str | Metric]
+KNOWN = ("accuracy",)  # those with names
+
+
+def named(metrics: Metrics, criterion: object) -> dict[str, Metric]:
+    """The functions of metrics by their names."""
+    _check.several_metrics(metrics)
+    found: dict[str, Metric] = {}
+    for metric in metrics:
+        _check.metric(metric, KNOWN)
+        if callable(metric):
+            found[getattr(metric, "__name__", type(metric).__name__)] = metric
+        else:
+            found[metric] = accuracy_for(criterion)
+    return found
+
+
+def fitting(metrics: dict[str, Metric], criterion: object, y: Array) -> dict[str, Metric]:
+    """The metrics without the accuracy where that means nothing.
+
+    It means nothing for the losses of a regression, and for a loss of one's own with targets that
+    are no integers.
+    """
+    known = metrics if classifies(criterion, y) else metrics.keys() - KNOWN
+    return {name: metrics[name] for name in metrics if name in known}
+
+
+def classifies(criterion: object, y: Array) -> bool:
+    """Whether targets are classes."""
+    own = not isinstance(criterion, Loss)
+    known = isinstance(criterion, (CrossEntropyLoss, BCEWithLogitsLoss))
+    return known or (own and y.dtype.kind in "iub")
+
+
+def accuracy_for(criterion: Any) -> Metric:
+    """The share of right answers, of the positions that the criterion does not ignore."""
+    ignored = getattr(criterion, "ignore_index", None)
+    binary = isinstance(criterion, BCEWithLogitsLoss)
+
+    def accuracy(out: Array, y: Array) -> float:
+        if binary:
+            return float(np.mean((out > 0) == (np.asarray(y) > 0.5)))
+        right, counts = _right(out, np.asarray(y), ignored)
+        return int(np.count_nonzero(right & counts)) / max(1, int(np.count_nonzero(counts)))
+
+    return accuracy
+
+
+def _right(out: Array, y: Array, ignored: int | None) -> tuple[Array, Array]:
+    """Where the answers are right, and which of them count."""
+    answers = out.argmax(axis=1)
+    if y.shape == out.shape and y.dtype.kind == "f":  # probabilities
+        return answers == y.argmax(axis=1), np.ones(answers.shape, bool)
+    y = y.reshape(answers.shape)
+    return answers == y, y != ignored if ignored is not None else np.ones(y.shape, bool)
+
+
+class Totals:
+    """Sums of the loss and the metrics over samples, which become their means."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.sums = {"loss": 0.0, **dict.fromkeys(names, 0.0)}
+        self.samples = 0
+
+    def add(self, loss: float, criterion: object, n: int) -> None:
+        """Take in the loss of n samples."""
+        summed = getattr(criterion, "reduction", "mean") == "sum"
+        self.sums["loss"] += loss if summed else loss * n
+        self.samples += n
+
+    def measure(self, metrics: dict[str, Metric], out: Array, y: Array) -> None:
+        """Take in the metrics of some samples, which `add` counts."""
+        for name, metric in metrics.items():
+            self.sums[name] += float(metric(out, y)) * len(out)
+
+    def means(self, prefix: str = "") -> dict[str, float]:
+        """The means by their names."""
+        n = max(self.samples, 1)
+        return {prefix + name: total / n for name, total in self.sums.items()}
