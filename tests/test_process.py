@@ -56,13 +56,13 @@ def test_importing_bn_needs_no_extra():
 SUBINTERPRETER = """
     try:
         import _interpreters as interpreters  # Python 3.13
-        run, kind = interpreters.exec, ["legacy"]  # with the lock of the main interpreter
+        run, create = interpreters.exec, lambda: interpreters.create({config!r})
     except ImportError:
         import _xxsubinterpreters as interpreters
-        run, kind = interpreters.run_string, []
+        run, create = interpreters.run_string, lambda: interpreters.create(isolated={isolated})
     CODE = 'import warnings; warnings.simplefilter("ignore"); import bn, numpy as np; ' + {code!r}
     {before}
-    inner = interpreters.create(*kind)
+    inner = create()
     try:
         error = run(inner, CODE)
     except Exception as raised:
@@ -73,8 +73,10 @@ SUBINTERPRETER = """
 """
 
 
-def in_a_subinterpreter(code, before="", after=""):
-    return run(SUBINTERPRETER.format(code=code, before=before, after=after))
+def in_a_subinterpreter(code, before="", after="", own_lock=False):
+    # From Python 3.12 on an isolated interpreter has a lock (GIL) of its own.
+    kind = {"config": "isolated" if own_lock else "legacy", "isolated": own_lock}
+    return run(SUBINTERPRETER.format(code=code, before=before, after=after, **kind))
 
 
 @pytest.mark.skipif(
@@ -90,6 +92,12 @@ def test_a_second_interpreter_that_imports_bn_gets_an_import_error():
     use = "import bn, numpy as np; layer = bn.BatchNorm1d(3); layer(np.ones((2000, 3)))"
     error = in_a_subinterpreter("", before=use, after=use)
     assert "ImportError" in error and "one interpreter of a process only" in error
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="all interpreters share one lock")
+def test_an_interpreter_with_a_lock_of_its_own_gets_an_import_error():
+    error = in_a_subinterpreter("", own_lock=True)
+    assert "ImportError" in error and "the main one or one that shares its lock" in error
 
 
 @needs_openmp

@@ -3,9 +3,11 @@
 try:
     import bncore as core
 except ImportError as error:
-    # Thus Cython and NumPy refuse a second interpreter: the latter words are used without the GIL.
+    # Cython refuses a second interpreter with the first words. Python and NumPy use the second ones
+    # for an interpreter with a lock (GIL) of its own, and for any but the main one without the GIL.
     once = any(words in str(error) for words in ("per process", "subinterpreters"))
-    way_out = "import bn in one interpreter of a process only" if once else "run `pip install .`"
+    one = "import bn in one interpreter of a process only, the main one or one that shares its lock"
+    way_out = one if once else "run `pip install .`"
     state = "loaded" if once else "built"
     raise ImportError(
         f"bncore, the compiled core of bn, is not {state} ({error}): {way_out}"
