@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from Cython.Build import cythonize
-from setuptools import Extension, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError, SetupError
 
@@ -152,17 +152,7 @@ core = Extension(
 setup(
     # bncore is one extension module. Its folder has no __init__.py: with one, the folder in a
     # checkout would be imported in place of the installed module.
-    packages=[
-        "bn",
-        "bn._check",
-        "bn.cli",
-        "bn.layers",
-        "bn.nn",
-        "bn.nn.models",
-        "bn.nn.training",
-        "bn.recording",
-        "bn.tools",
-    ],
+    packages=find_packages("python"),
     package_dir={"bn": "python/bn"},
     package_data={"bn": ["py.typed"]},
     include_package_data=False,
