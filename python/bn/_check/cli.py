@@ -42,20 +42,21 @@ def positive_number(text: str) -> float:
 
 def existing_folder(path: Path) -> None:
     if not path.is_dir():
-        raise ValueError(f"{path} must be a folder, got {'a file' if path.exists() else 'nothing'}")
+        got = "is a file" if path.exists() else "does not exist"
+        raise ValueError(f"{path} must be a folder with images, but it {got}")
 
 
 def known_files(path: Path, found: Collection[str]) -> None:
     if not found:
         raise ValueError(
             f"{path} must hold CIFAR-10's binary version (data_batch_1.bin, ...) or MNIST's IDX "
-            "files (train-images-idx3-ubyte, ...), got neither"
+            "files (train-images-idx3-ubyte, ...), but it has no file with such a name"
         )
 
 
 def no_file_missing(path: Path, missing: Collection[str]) -> None:
     if missing:
-        raise ValueError(f"{path} must hold {', '.join(sorted(missing))}, got no such file")
+        raise ValueError(f"{path} must also hold {', '.join(sorted(missing))}: not found there")
 
 
 def whole_records(path: Path, size: int, record: int) -> None:
@@ -115,6 +116,13 @@ def same_count(images: Path, n_images: int, labels: Path, n_labels: int) -> None
 def image_count(path: Path, count: int, least: int) -> None:
     if count < least:
         raise ValueError(f"{path} must hold at least {least} images, got {count}")
+
+
+def batch_size(got: int, images: int) -> None:
+    if got > images:
+        raise ValueError(
+            f"--batch-size must be at most {images}, the number of training images, got {got}"
+        )
 
 
 def image_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> None:

@@ -8,9 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
 import bn
+
+
+def command_name() -> str:
+    """How this process was called: `bn`, the installed script, or `python -m bn`."""
+    return "bn" if Path(sys.argv[0]).stem == "bn" else "python -m bn"
 
 
 @dataclass

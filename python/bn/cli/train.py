@@ -14,7 +14,7 @@ from bn.cli.arguments import integer, positive
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
 from bn.cli.display import open_display
 from bn.cli.failure import expected, require
-from bn.cli.process import Stop, forget_output, limit_threads, stop_on_interrupt
+from bn.cli.process import Stop, command_name, forget_output, limit_threads, stop_on_interrupt
 from bn.cli.training import Options, Run, Trainer
 from bn.table import aligned
 
@@ -172,4 +172,4 @@ def finish(
     if runs[0].status == "diverged":
         print(f"the network {runs[0].network} diverged and cannot classify: try a smaller --lr")
     else:
-        print(f"classify images with: python -m bn predict {out / 'model.npz'} image.png")
+        print(f"classify images with: {command_name()} predict {out / 'model.npz'} image.png")
