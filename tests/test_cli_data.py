@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cli_files import CIFAR_CLASSES, idx, mnist_arrays, write_cifar, write_mnist
 
-from bn.cli.data import Pixels, load_digits, load_folder
+from bn.cli.data import Light, Pixels, load_digits, load_folder
 
 
 @pytest.fixture
@@ -340,3 +340,19 @@ def test_a_channel_without_contrast_becomes_zero(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.full((20, 8, 8), 200)))
     data = load_folder(tmp_path)
     assert not Pixels.of(data).to_input(data.x_train, data.peak, axis=1).any()
+
+
+def test_an_image_beyond_all_training_images_is_told_in_which_way(tmp_path):
+    light = Light((0.2, 0.4), (0.1, 0.3))
+    half = np.array([[[102] * 4, [26] * 4]], np.uint8)  # mean 0.25, deviation 0.15
+    assert light.unlike(half) == []
+    assert light.unlike(np.zeros((1, 2, 4), np.uint8)) == ["darker", "of less contrast"]
+    sharp = np.array([[[255] * 4, [0] * 4]], np.uint8)
+    assert light.unlike(sharp) == ["lighter", "of more contrast"]
+
+
+def test_no_training_image_is_unlike_the_training_images(tmp_path):
+    data = load_folder(write_mnist(tmp_path))
+    light = Light.of(data, chunk=7)
+    assert light == Light.of(data)
+    assert not any(light.unlike(image) for image in data.x_train)

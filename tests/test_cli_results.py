@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from cli_files import write_mnist
 
-from bn.cli import main, results
-from bn.cli.training import Trainer
+from bn.cli import display, main, results
+from bn.cli.training import Epoch, Run, Trainer
 
 
 def train_here(folder, *options):
@@ -47,7 +47,7 @@ def test_the_seed_decides_the_first_weights(tmp_path):
 
 def test_a_training_of_one_epoch_is_announced_in_the_singular(tmp_path, capsys):
     assert train_here(tmp_path) == 0
-    assert "digits: 1 epoch in batches of 64," in capsys.readouterr().out
+    assert "digits: 1 epoch in batches of 20," in capsys.readouterr().out
 
 
 def test_a_network_that_diverged_is_not_offered_for_classifying(tmp_path, capsys):
@@ -74,3 +74,51 @@ def test_ctrl_c_while_the_results_are_written_waits_for_them(tmp_path, monkeypat
     assert f"results in {tmp_path / 'out'}" in capsys.readouterr().out
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"curves.png", "metrics.json", "model.npz"}
+
+
+def test_a_batch_larger_than_the_training_set_is_refused_by_name(tmp_path, capsys):
+    assert train_here(tmp_path, "--batch-size", 21) == 1
+    message = "--batch-size must be at most 20, the number of training images, got 21\n"
+    assert capsys.readouterr().err == message
+
+
+def epoch(number, loss=0.5):
+    return Epoch(number, 0.1, loss, 0.5, loss, 0.5, 1.0, 10.0)
+
+
+def test_a_single_epoch_is_seen_on_axes_around_it(tmp_path, monkeypatch):
+    figures = pytest.importorskip("matplotlib.figure")
+    seen = []
+    save = figures.Figure.savefig
+    monkeypatch.setattr(
+        figures.Figure, "savefig", lambda f, *a, **k: (seen.append(f), save(f, *a, **k))
+    )
+    results.draw_curves(tmp_path / "curves.png", "title", [Run("network", True, epochs=[epoch(1)])])
+    loss, accuracy = seen[0].axes
+    for axes in (loss, accuracy):
+        assert axes.get_xlim() == (0.5, 1.5)
+        assert all(line.get_marker() not in ("", "None") for line in axes.get_lines())
+    assert accuracy.get_ylim() == (0, 100.5)
+
+
+def test_the_loss_of_the_table_is_that_of_the_steps_before_the_accuracies():
+    run = Run("network", True, "interrupted", 1.0, 0.25, epochs=[epoch(1, loss=0.5)])
+    (row,) = results.table_rows([run])
+    assert row[3] == "0.2500"
+
+
+@pytest.mark.parametrize("columns", [40, 60, 79])
+def test_lines_and_tables_fit_into_a_narrow_terminal(capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    run = Run("without batch norm", False, "interrupted", 1.0, 0.25, epochs=[epoch(1)])
+    with display.open_display() as watcher:
+        watcher.start(run, 12, 5)
+        watcher.epoch(run.epochs[0], 12)
+    results.print_table([run])
+    print(display.wrapped("word " * 40))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "1/12" in lines[0] and "50.0 %" in lines[0]
+    assert "without batch norm (interrupted)" in " ".join(lines)

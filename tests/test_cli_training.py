@@ -9,7 +9,7 @@ from cli_files import write_mnist
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import bn
-from bn.cli import display, models, parser, results
+from bn.cli import display, models, parser, results, train
 from bn.cli.data import Pixels, load_digits, load_folder
 from bn.cli.process import limit_threads, stop_on_interrupt
 from bn.cli.training import Epoch, Options, Run, Trainer, split
@@ -75,6 +75,7 @@ def test_training_heeds_a_stop_between_two_steps(trainer):
     trainer.fit(run, watcher, watcher)
     assert trainer.steps == 3 and watcher.left == 0
     assert run.status == "interrupted" and len(run.epochs) == 1
+    assert run.train_loss != run.epochs[0].train_loss  # but that of the step after the epoch
     trainer.measure_both(run)
     assert np.isfinite(run.test_accuracy_eval) and np.isfinite(run.test_accuracy_batch)
 
@@ -100,7 +101,7 @@ def test_the_default_network_reaches_98_percent_on_the_digits():
     args = parser().parse_args(["train"])
     data, recipe = load_digits(), models.RECIPES[args.model]
     model = models.build(args.model, data.shape, 10, batch_norm=True, seed=args.seed)
-    options = Options(args.epochs, args.batch_size, args.lr, args.seed)
+    options = Options(args.epochs, train.BATCH_SIZE, args.lr, args.seed)
     trainer, run = Trainer(model, recipe, data, Pixels.of(data), options), Run("network", True)
     trainer.fit(run, Quiet(), Quiet())
     trainer.measure_both(run)

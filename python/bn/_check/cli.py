@@ -175,6 +175,15 @@ def training_metadata(
     spread = np.array(fields["std"], np.float32)
     if not (np.isfinite(spread) & (spread >= np.finfo(np.float32).tiny)).all():
         raise ValueError(f"{path} must have finite numbers above 0 as std, got {fields['std']}")
+    light = fields.get("light")
+    if light is not None and not (
+        isinstance(light, Mapping)
+        and set(light) == {"brightness", "contrast"}
+        and all(_list_of(pair, float) and len(pair) == 2 for pair in light.values())
+    ):
+        raise ValueError(
+            f"{path} must have two numbers as brightness and as contrast in light, got {light}"
+        )
 
 
 def _list_of(values: Any, kind: type) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bn import _check, nn
 from bn.cli import models
-from bn.cli.data import Dataset, Pixels
+from bn.cli.data import Dataset, Light, Pixels
 from bn.module import Module
 from bn.nn.checkpoint import shapes
 from bn.types import Shape
@@ -22,6 +22,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    light: Light | None = None  # files of earlier versions do not have it
 
     @property
     def pixels(self) -> Pixels:
@@ -35,7 +36,8 @@ class Checkpoint:
 
 def save(path: Path, network: Module, name: str, data: Dataset, pixels: Pixels) -> None:
     """Write the network, with its name, the shape and scaling of its input, and its classes."""
-    about = Checkpoint(name, data.shape, data.classes, pixels.mean, pixels.std)
+    light = Light.of(data)
+    about = Checkpoint(name, data.shape, data.classes, pixels.mean, pixels.std, light)
     nn.save(path, network, metadata=asdict(about))
 
 
@@ -57,6 +59,7 @@ def load(path: Path) -> tuple[Module, Checkpoint]:
         classes=tuple(fields["classes"]),
         mean=tuple(fields["mean"]),
         std=tuple(fields["std"]),
+        light=None if fields.get("light") is None else Light(**fields["light"]),
     )
     about.check_shapes(path)
     network = models.build(about.model, about.input_shape, len(about.classes), batch_norm=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from bn.cli.training import Epoch, Run, Watcher
@@ -51,6 +53,49 @@ def open_display() -> Iterator[Watcher]:
         yield bars
 
 
+def room() -> int | None:
+    """The columns of the terminal, or None where lines may have any length."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def wrapped(text: str) -> str:
+    """Break a sentence between words where the terminal would break it anywhere."""
+    columns = room()
+    return text if columns is None else fill(text, columns, break_long_words=False)
+
+
+def line(network: str, epoch: Epoch, epochs: int, columns: int | None) -> str:
+    """An epoch in one line, which leaves out what `columns` have no room for.
+
+    Examples
+    --------
+    >>> epoch = Epoch(2, 0.1, 0.5, 0.8, 0.6, 0.75, 1.0, 1234.0)
+    >>> line("with batch norm", epoch, 12, None)
+    'with batch norm     epoch  2/12  loss  0.5000  test accuracy  75.0 %     1,234 images/s'
+    >>> line("with batch norm", epoch, 12, 60)
+    'with batch norm     epoch  2/12  loss  0.5000  test  75.0 %'
+    >>> line("with batch norm", epoch, 12, 40)
+    'with batch norm  2/12  75.0 %'
+    """
+    name, width = f"{network:{NAME_WIDTH}}", len(str(epochs))
+    count = f"{epoch.epoch:{width}}/{epochs}"
+    loss, accuracy = f"loss {epoch.train_loss:7.4f}", percent(epoch.test_accuracy)
+    rate = f"{epoch.images_per_second:8,.0f} images/s"
+    forms = (
+        (name, f"epoch {count}", loss, f"test accuracy {accuracy:>7}", rate),
+        (name, f"epoch {count}", loss, f"test accuracy {accuracy:>7}"),
+        (name, f"epoch {count}", loss, f"test {accuracy:>7}"),
+        (network, count, loss, accuracy),
+    )
+    for form in forms:
+        text = "  ".join(form)
+        if columns is None or len(text) <= columns:
+            return text
+    return f"{network}  {count}  {accuracy}"
+
+
 def percent(share: float) -> str:
     """Format a fraction in percent.
 
@@ -72,13 +117,7 @@ class Lines:
         pass
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
-        width = len(str(epochs))
-        print(
-            f"{self.network:{NAME_WIDTH}}  epoch {epoch.epoch:{width}}/{epochs}"
-            f"  loss {epoch.train_loss:7.4f}  test accuracy {percent(epoch.test_accuracy):>7}"
-            f"  {epoch.images_per_second:8,.0f} images/s",
-            flush=True,
-        )
+        print(line(self.network, epoch, epochs, room()), flush=True)
 
 
 @dataclass

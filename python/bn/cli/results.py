@@ -8,13 +8,14 @@ import platform
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import bn
 from bn.cli.data import Dataset
-from bn.cli.display import live, percent
+from bn.cli.display import live, percent, room
 from bn.cli.training import Run
 from bn.table import aligned
 
@@ -36,17 +37,38 @@ def table_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for run in runs:
         name = run.network if run.status == "complete" else f"{run.network} ({run.status})"
-        loss = f"{run.epochs[-1].train_loss:.4f}" if run.epochs else "-"
+        loss = f"{run.train_loss:.4f}" if run.seconds > 0 else "-"
         accuracies = percent(run.test_accuracy_eval), percent(run.test_accuracy_batch)
         rows.append((name, *accuracies, loss, f"{run.seconds:.1f} s"))
     return rows
+
+
+def block(row: Sequence[str]) -> str:
+    """A row of the table as lines of its own, for a terminal that is narrower than the table.
+
+    Examples
+    --------
+    >>> print(block(["with batch norm", "98.9 %", "98.7 %", "0.0012", "0.6 s"]))
+    with batch norm
+      test accuracy, eval mode    98.9 %
+      test accuracy, batch stats  98.7 %
+      training loss               0.0012
+      training time               0.6 s
+    """
+    titles = (f"{a} {b}" if a == "training" else f"{a}, {b}" for a, b in HEADER[1:])
+    lines = aligned(list(zip(titles, row[1:], strict=True)), left=2)
+    return row[0] + "\n" + indent(lines, "  ")
 
 
 def print_table(runs: Sequence[Run]) -> None:
     """Print the table of the networks, with rich if the terminal can show it."""
     rows = table_rows(runs)
     if not live():
-        print("\n" + aligned([*zip(*HEADER, strict=True), *rows]) + "\n")
+        table_text = aligned([*zip(*HEADER, strict=True), *rows])
+        columns = room()
+        if columns is not None and max(map(len, table_text.splitlines())) > columns:
+            table_text = "\n".join(block(row) for row in rows)
+        print("\n" + table_text + "\n")
         return
     from rich import box
     from rich.console import Console
@@ -109,8 +131,12 @@ def draw_curves(path: Path, title: str, runs: Sequence[Run]) -> None:
         loss.set(title="loss", yscale="log")
         accuracy.set(title="accuracy on the test images, eval mode", ylabel="%")
         accuracy.set_ylim(top=100.5)
+        if max(len(run.epochs) for run in runs) == 1:
+            accuracy.set_ylim(bottom=0)
         for axes in (loss, accuracy):
             axes.set_xlabel("epoch")
+            left, right = axes.get_xlim()
+            axes.set_xlim(min(left, 0.5), max(right, 1.5))  # one epoch has no width of its own
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(color="#e5e5e5")
             axes.set_axisbelow(True)
@@ -129,5 +155,5 @@ def draw_run(loss: Axes, accuracy: Axes, run: Run) -> None:
         (accuracy, [100 * e.test_accuracy for e in run.epochs], "-", name),
     )
     for axes, y, style, label in lines:
-        marker = "o" if style == "-" else ""
+        marker = "o" if style == "-" else "s"  # which is all there is of a single epoch
         axes.plot(x, y, style, color=color, marker=marker, markersize=3.5, label=label)

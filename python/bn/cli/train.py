@@ -12,7 +12,7 @@ from bn import _check
 from bn.cli import checkpoint, models, results
 from bn.cli.arguments import integer, positive
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
-from bn.cli.display import open_display
+from bn.cli.display import open_display, wrapped
 from bn.cli.failure import expected, require
 from bn.cli.process import Stop, command_name, forget_output, limit_threads, stop_on_interrupt
 from bn.cli.training import Options, Run, Trainer
@@ -27,6 +27,7 @@ digits; nothing is downloaded. The results are the files curves.png,
 metrics.json and model.npz, which is the network with batch normalization for
 `python -m bn predict`. Ctrl-C stops early and saves what was trained.
 """
+BATCH_SIZE = 64
 NETWORKS = {True: "with batch norm", False: "without batch norm"}
 
 
@@ -49,9 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--batch-size",
         type=integer(2),
-        default=64,
         metavar="N",
-        help="images in a step, at least 2; default 64",
+        help="images in a step, at least 2; default 64, or all if there are fewer",
     )
     add(
         "--lr",
@@ -77,6 +77,11 @@ def run(args: argparse.Namespace) -> int:
     """Train both networks, save the first, and write and print the results."""
     require("train", "matplotlib", "matplotlib")
     data = load(args.data)
+    images = len(data.y_train)
+    if args.batch_size is None:
+        args.batch_size = min(BATCH_SIZE, images)
+    with expected(ValueError):
+        _check.batch_size(args.batch_size, images)
     out: Path = args.out or Path("runs", args.model)
     with expected(OSError):
         out.mkdir(parents=True, exist_ok=True)
@@ -113,12 +118,13 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
     """Train the network with batch normalization, save it, and train the one without."""
     recipe, pixels = models.RECIPES[args.model], Pixels.of(data)
     settings = Options(args.epochs, args.batch_size, args.lr, args.seed)
-    print(describe(data))
+    print(wrapped(describe(data)))
     epochs = "1 epoch" if args.epochs == 1 else f"{args.epochs} epochs"
-    print(
+    how = (
         f"{args.model}: {epochs} in batches of {args.batch_size}, "
-        f"learning rate {args.lr:g}, seed {args.seed}, threads {bn.get_num_threads()}\n"
+        f"learning rate {args.lr:g}, seed {args.seed}, threads {bn.get_num_threads()}"
     )
+    print(wrapped(how) + "\n")
     runs: list[Run] = []
     with open_display() as watcher:
         for batch_norm, network in NETWORKS.items():

@@ -45,6 +45,9 @@ class Run:
     status : {"complete", "interrupted", "diverged"}
     seconds : float
         The time of all training steps, without the tests.
+    train_loss : float
+        The mean over the images of the last epoch, or of its part that was trained on: it belongs
+        to the network whose accuracies stand beside it.
     test_accuracy_eval, test_accuracy_batch : float
         The accuracy in eval mode, with the running statistics, and the accuracy with the statistics
         of each test batch.
@@ -54,6 +57,7 @@ class Run:
     batch_norm: bool
     status: str = "complete"
     seconds: float = 0.0
+    train_loss: float = math.nan
     test_accuracy_eval: float = math.nan
     test_accuracy_batch: float = math.nan
     epochs: list[Epoch] = field(default_factory=list)
@@ -137,7 +141,8 @@ class Trainer:
             elapsed = time.perf_counter() - start
             seconds, run.seconds = seconds + elapsed, run.seconds + elapsed
             loss, right, seen = loss + batch_loss * len(rows), right + batch_right, seen + len(rows)
-            watcher.step(loss / seen, seen / seconds)
+            run.train_loss = loss / seen
+            watcher.step(run.train_loss, seen / seconds)
             if not math.isfinite(loss):
                 break
         test_loss, test_accuracy = self.test()
