@@ -77,7 +77,7 @@ def line(network: str, epoch: Epoch, epochs: int, columns: int | None) -> str:
     >>> line("with batch norm", epoch, 12, 60)
     'with batch norm     epoch  2/12  loss  0.5000  test  75.0 %'
     >>> line("with batch norm", epoch, 12, 40)
-    'with batch norm  2/12  75.0 %'
+    'with batch norm   2/12  75.0 %'
     """
     name, width = f"{network:{NAME_WIDTH}}", len(str(epochs))
     count = f"{epoch.epoch:{width}}/{epochs}"
