@@ -17,7 +17,7 @@ Image = pytest.importorskip("PIL.Image")
 
 def save_network(path, shape=(1, 8, 8), classes=("dark", "light")):
     """Save a network that tells light images from dark ones: the sum over all pixels decides."""
-    model = models.build("tutorial-torch", shape, len(classes), batch_norm=True)
+    model = models.build("tutorial-torch", shape, len(classes), norm="batch")
     conv, *_, linear = model
     for parameter in (*conv.parameters(), *linear.parameters()):
         parameter.data[...] = 0
@@ -83,7 +83,7 @@ def test_a_class_that_is_hardly_ahead_is_called_uncertain(network, tmp_path, cap
 
 def test_one_class_has_no_second_one(tmp_path, capsys):
     about = nn.metadata(save_network(tmp_path / "two.npz"))
-    model = models.build("tutorial-torch", (1, 8, 8), 1, batch_norm=True)
+    model = models.build("tutorial-torch", (1, 8, 8), 1, norm="batch")
     nn.save(tmp_path / "one.npz", model, {**about, "classes": ["dark"]})
     dark = picture(tmp_path / "dark.png", 0)
     assert main(["predict", str(tmp_path / "one.npz"), str(dark)]) == 0
@@ -237,15 +237,26 @@ GOOD = {
     ("changes", "words"),
     [
         ({"mean": None}, "must be a checkpoint of `python -m bn train`, got one without mean"),
-        ({"model": "vgg"}, "must hold one of digits, tutorial-torch, tutorial-keras, resnet, got"),
+        (
+            {"model": "vgg"},
+            "must hold one of digits, tutorial-torch, tutorial-keras, resnet, resnet20, resnet32,",
+        ),
         ({"input_shape": [2, 8, 8]}, "(1 or 3, at least 4, at least 4), got [2, 8, 8]"),
         ({"classes": []}, "must have a list of names as classes, got []"),
-        ({"model": ["digits"]}, "must hold one of digits, tutorial-torch, tutorial-keras, resnet,"),
+        (
+            {"model": ["digits"]},
+            "must hold one of digits, tutorial-torch, tutorial-keras, resnet, resnet20,",
+        ),
         ({"mean": [float("nan")]}, "must have finite numbers as mean, got [nan]"),
         ({"std": [0.0]}, "must have finite numbers above 0 as std, got [0.0]"),
         ({"std": [-1.0]}, "must have finite numbers above 0 as std, got [-1.0]"),
         ({"std": [1.0, 1.0]}, "must have 1 numbers as std, got [1.0, 1.0]"),
         ({"light": {"brightness": [0.0]}}, "must have two numbers as brightness and as contrast"),
+        (
+            {"norm": "paint"},
+            "must have one of batch, group, layer, instance, none as norm, got 'pai",
+        ),
+        ({"norm": ["batch"]}, "instance, none as norm, got ['batch']"),
         ({"light": []}, "must have two numbers as brightness and as contrast in light, got []"),
         ({"input_shape": [1, 3, 9]}, "(1 or 3, at least 4, at least 4), got [1, 3, 9]"),
         ({"input_shape": [1, 9, 10]}, "5.weight must have shape"),
@@ -255,7 +266,7 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(
     tmp_path, capsys, changes, words
 ):
     path = tmp_path / "model.npz"
-    model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
+    model = models.build("tutorial-torch", (1, 8, 8), 2, norm="batch")
     about = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     nn.save(path, model, metadata=about)
     refuses(capsys, path, words)
@@ -275,7 +286,7 @@ def test_metadata_that_say_more_than_the_file_holds_take_no_memory(
     tmp_path, capsys, changes, words
 ):
     path = tmp_path / "model.npz"
-    model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
+    model = models.build("tutorial-torch", (1, 8, 8), 2, norm="batch")
     nn.save(path, model, metadata={**GOOD, **changes})
     tracemalloc.start()
     try:

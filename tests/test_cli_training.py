@@ -27,7 +27,7 @@ def trainer(data):
 
 def make_trainer(data, seed=0):
     """Make a trainer for three epochs of three steps; `seed` decides the order of images only."""
-    model = models.build("tutorial-keras", data.shape, 10, batch_norm=True, seed=0)
+    model = models.build("tutorial-keras", data.shape, 10, norm="batch", seed=0)
     recipe = models.RECIPES["tutorial-keras"]
     return Trainer(model, recipe, data, Pixels.of(data), Options(3, 16, 0.05, seed))
 
@@ -100,7 +100,7 @@ def test_the_default_network_reaches_98_percent_on_the_digits():
     pytest.importorskip("sklearn")
     args = parser().parse_args(["train"])
     data, recipe = load_digits(), models.RECIPES[args.model]
-    model = models.build(args.model, data.shape, 10, batch_norm=True, seed=args.seed)
+    model = models.build(args.model, data.shape, 10, norm="batch", seed=args.seed)
     options = Options(args.epochs, train.BATCH_SIZE, args.lr, args.seed)
     trainer, run = Trainer(model, recipe, data, Pixels.of(data), options), Run("network", True)
     trainer.fit(run, Quiet(), Quiet())

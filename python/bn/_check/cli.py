@@ -186,6 +186,11 @@ def training_metadata(
         )
 
 
+def norm_in_metadata(path: Path, norm: object, norms: Collection[str]) -> None:
+    if not isinstance(norm, str) or norm not in norms:
+        raise ValueError(f"{path} must have one of {', '.join(norms)} as norm, got {norm!r}")
+
+
 def _list_of(values: Any, kind: type) -> bool:
     return isinstance(values, list) and all(type(value) is kind for value in values)
 

@@ -130,7 +130,11 @@ def train_both(args: argparse.Namespace, data: Dataset, path: Path, stop: Stop) 
         for batch_norm, network in NETWORKS.items():
             with expected(ValueError):
                 model = models.build(
-                    args.model, data.shape, len(data.classes), batch_norm=batch_norm, seed=args.seed
+                    args.model,
+                    data.shape,
+                    len(data.classes),
+                    norm="batch" if batch_norm else "none",
+                    seed=args.seed,
                 )
             run = Run(network, batch_norm)
             runs.append(run)

@@ -17,6 +17,7 @@ import bn
 from bn import nn
 from bn.cli.data import Dataset, Pixels
 from bn.cli.models import Recipe
+from bn.module import Module
 from bn.types import Array
 
 MOMENTUM = 0.9
@@ -91,7 +92,7 @@ class Options:
 class Trainer:
     """The training of a network on a data set."""
 
-    model: nn.Sequential
+    model: Module
     recipe: Recipe
     data: Dataset
     pixels: Pixels
