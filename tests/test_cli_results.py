@@ -7,7 +7,7 @@ import pytest
 from cli_files import write_mnist
 
 from bn.cli import display, main, results
-from bn.cli.training import Epoch, Run, Trainer
+from bn.cli.training import Epoch, Run
 
 
 def train_here(folder, *options):
@@ -22,23 +22,15 @@ def train_here(folder, *options):
 def test_a_folder_in_the_place_of_the_checkpoint_is_named_in_the_error(tmp_path, capsys):
     path = tmp_path / "out" / "model.npz"
     path.mkdir(parents=True)
-    assert train_here(tmp_path) == 1
-    assert capsys.readouterr().err == f"{path}: Is a directory\n"
-
-
-def test_the_network_is_saved_before_it_is_measured(tmp_path, monkeypatch):
-    def fails(trainer, run):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Trainer, "measure_both", fails)
-    assert train_here(tmp_path) == 130
-    assert (tmp_path / "out" / "model.npz").is_file()
+    assert train_here(tmp_path, "--force") == 1
+    message = f"{path} must be a file, which --force replaces, but it is a folder\n"
+    assert capsys.readouterr().err == message
 
 
 def test_the_seed_decides_the_first_weights(tmp_path):
     weights = []
     for seed in (1, 1, 2):  # the rate is too small to change any
-        assert train_here(tmp_path, "--seed", seed, "--lr", "1e-30") == 0
+        assert train_here(tmp_path, "--seed", seed, "--lr", "1e-30", "--force") == 0
         with np.load(tmp_path / "out" / "model.npz") as arrays:
             weights.append(arrays["0.weight"])
     np.testing.assert_array_equal(weights[0], weights[1])
@@ -93,7 +85,7 @@ def test_a_single_epoch_is_seen_on_axes_around_it(tmp_path, monkeypatch):
     monkeypatch.setattr(
         figures.Figure, "savefig", lambda f, *a, **k: (seen.append(f), save(f, *a, **k))
     )
-    results.draw_curves(tmp_path / "curves.png", "title", [Run("network", True, epochs=[epoch(1)])])
+    results.draw_curves(tmp_path / "curves.png", "title", [Run("network", epochs=[epoch(1)])])
     loss, accuracy = seen[0].axes
     for axes in (loss, accuracy):
         assert axes.get_xlim() == (0.5, 1.5)
@@ -102,7 +94,7 @@ def test_a_single_epoch_is_seen_on_axes_around_it(tmp_path, monkeypatch):
 
 
 def test_the_loss_of_the_table_is_that_of_the_steps_before_the_accuracies():
-    run = Run("network", True, "interrupted", 1.0, 0.25, epochs=[epoch(1, loss=0.5)])
+    run = Run("network", seconds=1.0, train_loss=0.25, epochs=[epoch(1, loss=0.5)])
     (row,) = results.table_rows([run])
     assert row[3] == "0.2500"
 
@@ -112,7 +104,7 @@ def test_lines_and_tables_fit_into_a_narrow_terminal(capsys, monkeypatch, column
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "dumb")
-    run = Run("without batch norm", False, "interrupted", 1.0, 0.25, epochs=[epoch(1)])
+    run = Run("without batch norm", seconds=1.0, train_loss=0.25, epochs=[epoch(1)])
     with display.open_display() as watcher:
         watcher.start(run, 12, 5)
         watcher.epoch(run.epochs[0], 12)

@@ -186,6 +186,55 @@ def training_metadata(
         )
 
 
+def force_or_resume(force: bool, resume: bool) -> None:
+    if force and resume:
+        raise ValueError(
+            "--force begins anew and --resume goes on: at most one of them can be given"
+        )
+
+
+def no_results(path: Path, results: Collection[str], unfinished: bool) -> None:
+    """Check that a training does not replace what another one has left."""
+    if unfinished:
+        raise ValueError(
+            f"{path} has an unfinished training: go on with it by --resume, begin anew by --force, "
+            "or choose another folder by --out"
+        )
+    if results:
+        raise ValueError(
+            f"{path} has the results of an earlier training ({', '.join(results)}): "
+            "replace them by --force, or choose another folder by --out"
+        )
+
+
+def replaceable_results(paths: Collection[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            raise ValueError(f"{path} must be a file, which --force replaces, but it is a folder")
+
+
+def unfinished_training(path: Path, found: bool) -> None:
+    if not found:
+        raise ValueError(f"{path} has no unfinished training with which --resume could go on")
+
+
+def same_options(path: Path, saved: object, given: Mapping[str, Any]) -> None:
+    """Check that a training goes on with the options that it began with."""
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"{path} must hold the options of a training, got {saved!r}")
+    for name, value in given.items():
+        if saved.get(name) != value:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} must be {_words(saved.get(name))} to go on with the training in {path}, "
+                f"got {_words(value)}"
+            )
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def norm_in_metadata(path: Path, norm: object, norms: Collection[str]) -> None:
     if not isinstance(norm, str) or norm not in norms:
         raise ValueError(f"{path} must have one of {', '.join(norms)} as norm, got {norm!r}")

@@ -28,7 +28,7 @@ COLUMNS = (
 )
 
 
-def live() -> bool:
+def live(name_width: int = NAME_WIDTH) -> bool:
     """Whether rich is installed and standard output is a terminal that it can redraw."""
     # With FORCE_COLOR in the environment rich would treat a file as a terminal.
     if sys.stdout is None or not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
@@ -36,15 +36,19 @@ def live() -> bool:
     from rich.console import Console
 
     console = Console()
-    wide = console.width >= sum(width + 2 for _, width in COLUMNS)
+    needed = sum(width + 2 for _, width in COLUMNS) + name_width - NAME_WIDTH
+    wide = console.width >= needed
     return console.is_terminal and not console.is_dumb_terminal and wide
 
 
 @contextmanager
-def open_display() -> Iterator[Watcher]:
-    """The display that suits standard output."""
-    if not live():
-        yield Lines()
+def open_display(name_width: int = NAME_WIDTH, *, silent: bool = False) -> Iterator[Watcher]:
+    """The display that suits standard output, or one that shows nothing."""
+    if silent:
+        yield Silent()
+        return
+    if not live(name_width):
+        yield Lines(name_width)
         return
     from rich.live import Live
 
@@ -87,13 +91,13 @@ def line(network: str, epoch: Epoch, epochs: int, columns: int | None) -> str:
         (name, f"epoch {count}", loss, f"test accuracy {accuracy:>7}", rate),
         (name, f"epoch {count}", loss, f"test accuracy {accuracy:>7}"),
         (name, f"epoch {count}", loss, f"test {accuracy:>7}"),
-        (network, count, loss, accuracy),
+        (network.rstrip(), count, loss, accuracy),
     )
     for form in forms:
         text = "  ".join(form)
         if columns is None or len(text) <= columns:
             return text
-    return f"{network}  {count}  {accuracy}"
+    return f"{network.rstrip()}  {count}  {accuracy}"
 
 
 def percent(share: float) -> str:
@@ -107,14 +111,27 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-class Lines:
-    """A display that prints one plain line for each epoch."""
+class Silent:
+    """A display that shows nothing."""
 
     def start(self, run: Run, epochs: int, steps: int) -> None:
-        self.network = run.network
-
-    def step(self, loss: float, images_per_second: float) -> None:
         pass
+
+    def step(self, loss: float, images_per_second: float, done: int) -> None:
+        pass
+
+    def epoch(self, epoch: Epoch, epochs: int) -> None:
+        pass
+
+
+class Lines(Silent):
+    """A display that prints one plain line for each epoch."""
+
+    def __init__(self, name_width: int = NAME_WIDTH) -> None:
+        self.name_width = name_width
+
+    def start(self, run: Run, epochs: int, steps: int) -> None:
+        self.network = f"{run.network:{self.name_width}}"
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
         print(line(self.network, epoch, epochs, room()), flush=True)
@@ -143,9 +160,9 @@ class Bars:
     def start(self, run: Run, epochs: int, steps: int) -> None:
         self.rows.append(Row(run.network, epochs, steps))
 
-    def step(self, loss: float, images_per_second: float) -> None:
+    def step(self, loss: float, images_per_second: float, done: int) -> None:
         row = self.rows[-1]
-        row.step += 1
+        row.step = done
         row.loss, row.rate = f"{loss:.4f}", f"{images_per_second:,.0f}"
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:

@@ -1,4 +1,4 @@
-"""The results of `python -m bn train`: the table it prints, curves.png and metrics.json."""
+"""The results of `bn train`: the table it prints, curves.png and metrics.json."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,8 @@ HEADER = (
     ("training", "loss"),
     ("training", "time"),
 )
-COLORS = {True: "#0b6e99", False: "#d9730d"}  # with and without batch normalization
+# Of the networks in their order; by default the first is the one with batch normalization.
+COLORS = ("#0b6e99", "#d9730d", "#4f8a10", "#8e44ad", "#c0392b", "#7f8c8d", "#b7950b", "#1a5276")
 
 
 def table_rows(runs: Sequence[Run]) -> list[tuple[str, ...]]:
@@ -126,8 +128,8 @@ def draw_curves(path: Path, title: str, runs: Sequence[Run]) -> None:
         figure = Figure(figsize=(10, 4.2), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         loss, accuracy = figure.subplots(1, 2)
-        for run in runs:
-            draw_run(loss, accuracy, run)
+        for run, color in zip(runs, cycle(COLORS)):
+            draw_run(loss, accuracy, run, color)
         loss.set(title="loss", yscale="log")
         accuracy.set(title="accuracy on the test images, eval mode", ylabel="%")
         accuracy.set_ylim(top=100.5)
@@ -141,13 +143,13 @@ def draw_curves(path: Path, title: str, runs: Sequence[Run]) -> None:
             axes.grid(color="#e5e5e5")
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, fontsize=None if len(runs) <= 2 else "x-small")
         figure.suptitle(title)
         figure.savefig(path, format="png")
 
 
-def draw_run(loss: Axes, accuracy: Axes, run: Run) -> None:
-    color, name = COLORS[run.batch_norm], run.network
+def draw_run(loss: Axes, accuracy: Axes, run: Run, color: str) -> None:
+    name = run.network
     x = [epoch.epoch for epoch in run.epochs]
     lines = (
         (loss, [e.train_loss for e in run.epochs], "-", f"training, {name}"),
