@@ -236,7 +236,7 @@ GOOD = {
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"mean": None}, "must be a checkpoint of `python -m bn train`, got one without mean"),
+        ({"mean": None}, "must be a checkpoint of `bn train`, got one without mean"),
         (
             {"model": "vgg"},
             "must hold one of digits, tutorial-torch, tutorial-keras, resnet, resnet20, resnet32,",

@@ -1,12 +1,15 @@
 """These tests are of what `train` leaves behind and says after one epoch on a few small images."""
 
+import json
 import signal
 
 import numpy as np
 import pytest
 from cli_files import write_mnist
 
-from bn.cli import display, main, results
+import bn
+from bn import nn
+from bn.cli import checkpoint, display, main, results
 from bn.cli.training import Epoch, Run
 
 
@@ -114,3 +117,82 @@ def test_lines_and_tables_fit_into_a_narrow_terminal(capsys, monkeypatch, column
     assert max(map(len, lines)) <= columns
     assert "1/12" in lines[0] and "50.0 %" in lines[0]
     assert "without batch norm (interrupted)" in " ".join(lines)
+
+
+def metrics_of(folder):
+    return json.loads((folder / "out" / "metrics.json").read_text())
+
+
+def test_several_rates_and_batch_sizes_are_in_one_table_and_one_picture(
+    tmp_path, capsys, monkeypatch
+):
+    drawn = []
+    draw = results.draw_run
+    monkeypatch.setattr(results, "draw_run", lambda *args: (drawn.append(args[-1]), draw(*args)))
+    assert (
+        train_here(tmp_path, "--lr", "0.1", "0.05", "--batch-size", 10, 20, "--norm", "group") == 0
+    )
+    expected = [
+        f"with group norm, lr {lr}, batch {size}" for size in (10, 20) for lr in ("0.1", "0.05")
+    ]
+    output = capsys.readouterr().out
+    assert "in batches of 10, 20, learning rates 0.1, 0.05, seed 0" in output
+    table = output[output.index("test accuracy  test accuracy") :]
+    assert [line.split("  ")[0] for line in table.splitlines() if " s" in line[-2:]] == expected
+    networks = metrics_of(tmp_path)["networks"]
+    assert [run["network"] for run in networks] == expected
+    assert [(run["lr"], run["batch_size"]) for run in networks] == [
+        *[(0.1, 10), (0.05, 10)],
+        *[(0.1, 20), (0.05, 20)],
+    ]
+    assert len(drawn) == len(set(drawn)) == 4
+
+
+def test_an_option_given_twice_trains_one_network(tmp_path):
+    assert train_here(tmp_path, "--norm", "none", "none", "--lr", "0.1", "0.1") == 0
+    assert [run["network"] for run in metrics_of(tmp_path)["networks"]] == ["without batch norm"]
+
+
+@pytest.mark.parametrize("norm", ["group", "layer", "instance", "none"])
+def test_a_network_with_any_normalization_classifies_images(tmp_path, capsys, norm):
+    image = pytest.importorskip("PIL.Image")
+    assert train_here(tmp_path, "--norm", norm) == 0
+    image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "image.png")
+    capsys.readouterr()
+    model = tmp_path / "out" / "model.npz"
+    assert main(["predict", str(model), str(tmp_path / "image.png")]) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path / 'image.png'}: ")
+    network, about = checkpoint.load(model)
+    assert about.norm == norm
+    assert any(isinstance(m, bn.GroupNorm) for m in network.modules()) == (norm != "none")
+
+
+def test_a_known_model_trains_and_classifies(tmp_path):
+    assert train_here(tmp_path, "--model", "resnet20", "--norm", "batch") == 0
+    network, about = checkpoint.load(tmp_path / "out" / "model.npz")
+    assert isinstance(network, nn.models.CifarResNet) and about.model == "resnet20"
+
+
+def test_quiet_training_prints_nothing(tmp_path, capsys):
+    assert train_here(tmp_path, "--quiet") == 0
+    output = capsys.readouterr()
+    assert output.out == "" and output.err == ""
+    assert (tmp_path / "out" / "curves.png").is_file()
+    assert train_here(tmp_path, "--quiet") == 1
+    assert "--force" in capsys.readouterr().err
+
+
+def test_a_training_that_no_longer_learns_is_stopped_early(tmp_path, capsys):
+    options = ("--epochs", 9, "--early-stop", 2, "--lr", "1e-30", "--norm", "none")
+    assert train_here(tmp_path, *options) == 0
+    assert "without batch norm (stopped early)" in capsys.readouterr().out
+    (run,) = metrics_of(tmp_path)["networks"]
+    assert run["status"] == "stopped early" and len(run["epochs"]) == 3
+
+
+def test_augmentation_changes_what_is_learnt(tmp_path):
+    losses = []
+    for option in ([], ["--augment"], ["--augment"]):
+        assert train_here(tmp_path, "--force", "--epochs", 2, *option) == 0
+        losses.append(metrics_of(tmp_path)["networks"][0]["epochs"][-1]["train_loss"])
+    assert losses[0] != losses[1] == losses[2]

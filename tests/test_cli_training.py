@@ -5,12 +5,12 @@ import signal
 
 import numpy as np
 import pytest
-from cli_files import write_mnist
+from cli_files import write_cifar, write_mnist
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import bn
 from bn.cli import display, models, parser, results, train
-from bn.cli.batches import split
+from bn.cli.batches import Batches, split
 from bn.cli.data import Pixels, load_digits, load_folder
 from bn.cli.process import limit_threads, stop_on_interrupt
 from bn.cli.training import Epoch, Options, Run, Trainer
@@ -199,3 +199,47 @@ def test_the_first_ctrl_c_asks_and_the_second_one_interrupts():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+# batches
+
+
+def letters(n=7):
+    """Return batches of numbers, each its own label, converted to their tenfold."""
+    x = np.arange(n)
+    return Batches(x, x, lambda rows: 10 * rows, 3, np.random.default_rng(0))
+
+
+def test_each_epoch_has_all_images_in_an_order_of_its_own():
+    batches = letters()
+    first, second = (np.concatenate([y for _, y in batches]).tolist() for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(7)) and first != second
+    assert all((x == 10 * y).all() for x, y in batches)
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_batches_go_on_from_their_state(before):
+    batches, again = letters(), letters()
+    epoch = iter(batches)
+    for _ in range(before):
+        next(epoch)
+    again.load_state_dict(batches.state_dict())
+    rest = [y.tolist() for _, y in epoch] if before else [y.tolist() for _, y in batches]
+    assert [y.tolist() for _, y in again] == rest
+    assert [y.tolist() for _, y in again] == [y.tolist() for _, y in batches]
+
+
+def test_an_epoch_that_was_left_begins_anew_without_a_state():
+    tests = Batches(np.arange(6), np.arange(6), np.asarray, 2)
+    next(iter(tests))
+    assert [y.tolist() for _, y in tests] == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(1, "RandomCrop"), (3, "Compose")])
+def test_colour_images_are_mirrored_and_digits_are_not(tmp_path, channels, kind):
+    folder = write_mnist(tmp_path) if channels == 1 else write_cifar(tmp_path)
+    data = load_folder(folder)
+    model = models.build("digits", data.shape, 10, norm="none")
+    options = Options(1, 4, 0.1, 0, augment=True)
+    trainer = Trainer(model, models.RECIPES["digits"], data, Pixels.of(data), options)
+    assert type(trainer.augmentation()).__name__ == kind

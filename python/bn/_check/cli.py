@@ -150,7 +150,7 @@ def training_metadata(
     missing = [n for n in ("model", "input_shape", "classes", "mean", "std") if n not in fields]
     if missing:
         raise ValueError(
-            f"{path} must be a checkpoint of `python -m bn train`, "
+            f"{path} must be a checkpoint of `bn train`, "
             f"got one without {', '.join(missing)} in its metadata"
         )
     if not isinstance(fields["model"], str) or fields["model"] not in models:

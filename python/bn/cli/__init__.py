@@ -1,8 +1,10 @@
 """The command `bn`, which is also `python -m bn`: its parser and its exit codes.
 
-`train`, `predict` and `info` are the commands. The others help them: `data` reads images, `models`
-builds networks, `training` trains one, `display` shows how it goes, `results` writes what it gave,
-`checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for the terminal.
+`train`, `predict` and `info` are the commands. The others help them: `data` reads images,
+`batches` gives them to a training, `models` and `norms` build networks, `training` trains one,
+`display` shows how it goes, `results` writes what it gave, `folder` keeps that and what is needed
+to go on, `checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for the
+terminal.
 """
 
 from __future__ import annotations

@@ -46,8 +46,9 @@ class Parser(ArgumentParser):
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if found is not None:
             message += meant(found[1], re.findall(r"[\w-]+", found[2]))
-        line = f"{self.prog}: {message} (`{self.prog} --help` explains)\n"
-        self.exit(2, _check.printable(line[:-1]) + line[-1])
+        if "did you mean" not in message:
+            message += f" (`{self.prog} --help` explains)"
+        self.exit(2, _check.printable(f"{self.prog}: {message}") + "\n")
 
 
 def meant(word: str, known: Iterable[str]) -> str:

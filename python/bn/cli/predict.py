@@ -1,4 +1,4 @@
-"""`python -m bn predict`: classify image files with a network that `train` wrote."""
+"""`bn predict`: classify image files with a network that `train` wrote."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bn.types import Array, Shape
 
 SUMMARY = "classify images with a network that train has saved"
 DESCRIPTION = """\
-Classify images with a network that `python -m bn train` has saved. For each
+Classify images with a network that `bn train` has saved. For each
 image a line shows the most probable class, its probability, and by how much that
 is above the next one; a small difference is called uncertain. A network has no
 class for "none of these": an image that is darker, lighter, or of less or more

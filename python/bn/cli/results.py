@@ -65,12 +65,13 @@ def block(row: Sequence[str]) -> str:
 def print_table(runs: Sequence[Run]) -> None:
     """Print the table of the networks, with rich if the terminal can show it."""
     rows = table_rows(runs)
+    text, columns = aligned([*zip(*HEADER, strict=True), *rows]), room()
+    spare = len(HEADER) if live() else 0  # for which rich has spaces
+    if columns is not None and max(map(len, text.splitlines())) + spare > columns:
+        print("\n" + "\n".join(block(row) for row in rows) + "\n")
+        return
     if not live():
-        table_text = aligned([*zip(*HEADER, strict=True), *rows])
-        columns = room()
-        if columns is not None and max(map(len, table_text.splitlines())) > columns:
-            table_text = "\n".join(block(row) for row in rows)
-        print("\n" + table_text + "\n")
+        print("\n" + text + "\n")
         return
     from rich import box
     from rich.console import Console

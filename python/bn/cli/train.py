@@ -282,11 +282,13 @@ def finish(job: Job, runs: list[Run], stopped: bool) -> None:
         return
     results.print_table(runs)
     if stopped:
-        print(f"stopped; what was trained so far is in {folder.path}; --resume goes on with it")
+        text = f"stopped; what was trained so far is in {folder.path}; --resume goes on with it"
+        print(wrapped(text))
     else:
         print("results in", folder.path)
     if diverged:
-        print(f"the network {runs[0].network} diverged and cannot classify: try a smaller --lr")
+        text = f"the network {runs[0].network} diverged and cannot classify: try a smaller --lr"
+        print(wrapped(text))
     else:
         model = folder.path / "model.npz"
         print(f"classify images with: {command_name()} predict {model} image.png")
