@@ -49,8 +49,8 @@ def test_each_image_gets_a_line_with_class_and_probability(network, tmp_path, ca
     dark = picture(tmp_path / "dark.png", 0)
     assert main(["predict", str(network), str(light), str(dark)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{light}: light ") and lines[0].endswith(" more than dark")
-    assert lines[1] == f"{dark}: dark 73.1 %, 46.2 more than light"  # 1 / (1 + exp(-1))
+    assert lines[0].startswith(f"{light}: light ") and lines[0].endswith(" points above dark")
+    assert lines[1] == f"{dark}: dark 73.1 %, 46.2 points above light"  # 1 / (1 + exp(-1))
 
 
 def test_the_option_top_shows_more_classes_likeliest_first(network, tmp_path, capsys):
@@ -75,7 +75,7 @@ def test_a_class_that_is_hardly_ahead_is_called_uncertain(network, tmp_path, cap
     model, _ = checkpoint.load(network)
     list(model)[-1].bias.data[...] = [0.1, 0]
     nn.save(network, model, nn.metadata(network))
-    for top, end in (("1", "52.5 %, 5.0 more than light"), ("2", "light 47.5 %")):
+    for top, end in (("1", "52.5 %, 5.0 points above light"), ("2", "light 47.5 %")):
         assert main(["predict", str(network), str(image), "--top", top]) == 0
         line = capsys.readouterr().out
         assert line.endswith(f"{end} (uncertain)\n")
@@ -183,7 +183,7 @@ def test_unreadable_images_get_a_sentence_each_and_the_others_are_classified(
     gone = tmp_path / "gone.png"
     assert main(["predict", *map(str, (network, text, gone, cut, tmp_path, dark))]) == 1
     output = capsys.readouterr()
-    assert output.out == f"{dark}: dark 73.1 %, 46.2 more than light\n"
+    assert output.out == f"{dark}: dark 73.1 %, 46.2 points above light\n"
     errors = output.err.splitlines()
     assert len(errors) == 4
     assert errors[0].startswith(f"{text} must be an image that pillow reads, got: ")
@@ -304,7 +304,7 @@ def test_no_pipe_in_the_place_of_a_model_or_an_image_is_waited_for(network, tmp_
     assert main(["predict", str(network), str(pipe), str(dark)]) == 1
     output = capsys.readouterr()
     assert output.err == f"{pipe} must be a file, got a device, a pipe or a socket\n"
-    assert output.out == f"{dark}: dark 73.1 %, 46.2 more than light\n"
+    assert output.out == f"{dark}: dark 73.1 %, 46.2 points above light\n"
 
 
 def test_an_image_that_memory_does_not_hold_is_one_sentence(network, tmp_path, capsys, monkeypatch):

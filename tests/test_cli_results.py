@@ -91,9 +91,23 @@ def test_a_single_epoch_is_seen_on_axes_around_it(tmp_path, monkeypatch):
     results.draw_curves(tmp_path / "curves.png", "title", [Run("network", epochs=[epoch(1)])])
     loss, accuracy = seen[0].axes
     for axes in (loss, accuracy):
-        assert axes.get_xlim() == (0.5, 1.5)
+        assert axes.get_xlim() == (0.5, 1.5) and list(axes.get_xticks()) == [0, 1, 2]
         assert all(line.get_marker() not in ("", "None") for line in axes.get_lines())
     assert accuracy.get_ylim() == (0, 100.5)
+
+
+def test_the_names_of_many_networks_are_beside_their_curves(tmp_path, monkeypatch):
+    figures = pytest.importorskip("matplotlib.figure")
+    seen = []
+    save = figures.Figure.savefig
+    monkeypatch.setattr(
+        figures.Figure, "savefig", lambda f, *a, **k: (seen.append(f), save(f, *a, **k))
+    )
+    runs = [Run(name, epochs=[epoch(1), epoch(2)]) for name in ("a", "b", "c")]
+    results.draw_curves(tmp_path / "curves.png", "title", runs)
+    assert all(axes.get_legend() is None for axes in seen[0].axes)
+    (legend,) = seen[0].legends
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "b", "c"]
 
 
 def test_the_loss_of_the_table_is_that_of_the_steps_before_the_accuracies():

@@ -75,7 +75,7 @@ def likeliest(probabilities: Array, classes: tuple[str, ...], top: int) -> str:
     Examples
     --------
     >>> likeliest(np.array([0.1, 0.7, 0.2]), ("cat", "dog", "eel"), top=1)
-    'dog 70.0 %, 50.0 more than eel'
+    'dog 70.0 %, 50.0 points above eel'
     >>> likeliest(np.array([0.1, 0.5, 0.4]), ("cat", "dog", "eel"), top=2)
     'dog 50.0 %, eel 40.0 % (uncertain)'
     """
@@ -85,7 +85,7 @@ def likeliest(probabilities: Array, classes: tuple[str, ...], top: int) -> str:
         return text
     margin = probabilities[order[0]] - probabilities[order[1]]
     if top == 1:
-        text += f", {100 * margin:.1f} more than {classes[order[1]]}"
+        text += f", {100 * margin:.1f} points above {classes[order[1]]}"
     return text if margin >= LEAST_MARGIN else f"{text} (uncertain)"
 
 

@@ -140,11 +140,16 @@ def draw_curves(path: Path, title: str, runs: Sequence[Run]) -> None:
             axes.set_xlabel("epoch")
             left, right = axes.get_xlim()
             axes.set_xlim(min(left, 0.5), max(right, 1.5))  # one epoch has no width of its own
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             axes.grid(color="#e5e5e5")
             axes.set_axisbelow(True)
             axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False, fontsize=None if len(runs) <= 2 else "x-small")
+            if len(runs) <= 2:
+                axes.legend(frameon=False)
+        if len(runs) > 2:  # their names would cover the curves
+            loss.set_title("loss (training: lines, test: dotted)")
+            handles, labels = accuracy.get_legend_handles_labels()
+            figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
         figure.suptitle(title)
         figure.savefig(path, format="png")
 
