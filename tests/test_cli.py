@@ -21,7 +21,7 @@ def misused(capsys, argv, message):
         main(argv)
     assert exit.value.code == 2
     output = capsys.readouterr()
-    assert message in output.err and output.out == ""
+    assert message in output.err and output.out == "" and output.err.count("\n") == 1
 
 
 def test_without_a_command_the_commands_are_listed_one_to_a_line():
@@ -54,10 +54,38 @@ def test_the_version_is_that_of_the_package(capsys):
         (["train", "--lr", "fast"], "argument --lr: must be a number above 0, got 'fast'"),
         (["train", "--lr", "nan"], "argument --lr: must be a number above 0, got 'nan'"),
         (["predict", "model.npz"], "the following arguments are required: image.png"),
+        (["trian"], "; did you mean train?"),
+        (["train", "--epocs", "3"], "there is no option --epocs; did you mean --epochs?"),
+        (["train", "--epoch=3"], "there is no option --epoch; did you mean --epochs?"),
+        (["train", "--zzz"], "there is no option --zzz ("),
+        (["train", "images"], "unexpected argument 'images'"),
+        (["--verson"], "there is no option --verson; did you mean --version?"),
+        (["train", "--model", "resnett"], "; did you mean resnet?"),
     ],
 )
 def test_errors_of_use_go_to_stderr_with_exit_code_2(capsys, argv, message):
     misused(capsys, argv, message)
+
+
+def test_an_error_of_use_does_not_command_the_terminal(capsys):
+    misused(capsys, ["train", "--\x1b[31m"], "there is no option --\\x1b[31m")
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [("/usr/bin/bn", "bn"), ("Scripts/bn.exe", "bn"), ("bn/__main__.py", "python -m bn")],
+)
+def test_the_command_calls_itself_as_it_was_called(capsys, monkeypatch, called, name):
+    monkeypatch.setattr(sys, "argv", [called])
+    misused(capsys, ["train", "--lr", "0"], f"{name} train: argument --lr: must be a number")
+    assert main([]) == 0
+    assert f"`{name} COMMAND --help` explains a command." in capsys.readouterr().out
+
+
+def test_the_installed_script_is_the_function_main():
+    tomllib = pytest.importorskip("tomllib")  # since Python 3.11
+    project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())
+    assert project["project"]["scripts"] == {"bn": "bn.cli:main"}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cli_files import CIFAR_CLASSES, idx, mnist_arrays, write_cifar, write_mnist
 
-from bn.cli.data import Pixels, load_digits, load_folder
+from bn.cli.data import Light, Pixels, load_digits, load_folder
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_cifar_files_are_joined_in_order_whatever_their_length(cifar):
 def test_a_cifar_file_that_is_missing_is_named(cifar):
     (cifar / "data_batch_3.bin").unlink()
     (cifar / "batches.meta.txt").unlink()
-    refuses(cifar, f"{cifar} must hold batches.meta.txt, data_batch_3.bin, got no such file")
+    refuses(cifar, f"{cifar} must also hold batches.meta.txt, data_batch_3.bin: not found there")
 
 
 @pytest.mark.parametrize("size", [0, 3072, 3073 * 2 + 5])
@@ -120,7 +120,7 @@ def test_mnist_images_and_labels_are_those_written(tmp_path, packed):
 
 def test_a_mnist_file_that_is_missing_is_named(mnist):
     (mnist / "t10k-labels-idx1-ubyte").unlink()
-    refuses(mnist, f"{mnist} must hold t10k-labels-idx1-ubyte, got no such file")
+    refuses(mnist, f"{mnist} must also hold t10k-labels-idx1-ubyte: not found there")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_no_pipe_in_the_place_of_an_idx_file_is_waited_for(mnist, soon, ending):
 def test_no_pipe_in_the_place_of_a_cifar_file_is_waited_for(cifar, soon, name):
     (cifar / name).unlink()
     os.mkfifo(cifar / name)
-    refuses(cifar, f"{cifar} must hold {name}, got no such file")
+    refuses(cifar, f"{cifar} must also hold {name}: not found there")
 
 
 def test_a_mnist_label_must_be_a_digit(mnist):
@@ -300,14 +300,19 @@ def test_a_data_folder_of_neither_cifar_nor_mnist_is_refused(tmp_path):
     refuses(
         tmp_path,
         f"{tmp_path} must hold CIFAR-10's binary version (data_batch_1.bin, ...) or MNIST's IDX "
-        "files (train-images-idx3-ubyte, ...), got neither",
+        "files (train-images-idx3-ubyte, ...), but it has no file with such a name",
     )
 
 
 def test_the_data_folder_must_be_a_folder(tmp_path):
-    refuses(tmp_path / "nowhere", f"{tmp_path / 'nowhere'} must be a folder, got nothing")
+    refuses(
+        tmp_path / "nowhere",
+        f"{tmp_path / 'nowhere'} must be a folder with images, but it does not exist",
+    )
     (tmp_path / "file").write_bytes(b"")
-    refuses(tmp_path / "file", f"{tmp_path / 'file'} must be a folder, got a file")
+    refuses(
+        tmp_path / "file", f"{tmp_path / 'file'} must be a folder with images, but it is a file"
+    )
 
 
 # from pixels to a network's input
@@ -335,3 +340,19 @@ def test_a_channel_without_contrast_becomes_zero(tmp_path):
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx(np.full((20, 8, 8), 200)))
     data = load_folder(tmp_path)
     assert not Pixels.of(data).to_input(data.x_train, data.peak, axis=1).any()
+
+
+def test_an_image_beyond_all_training_images_is_told_in_which_way(tmp_path):
+    light = Light((0.2, 0.4), (0.1, 0.3))
+    half = np.array([[[102] * 4, [26] * 4]], np.uint8)  # mean 0.25, deviation 0.15
+    assert light.unlike(half) == []
+    assert light.unlike(np.zeros((1, 2, 4), np.uint8)) == ["darker", "of less contrast"]
+    sharp = np.array([[[255] * 4, [0] * 4]], np.uint8)
+    assert light.unlike(sharp) == ["lighter", "of more contrast"]
+
+
+def test_no_training_image_is_unlike_the_training_images(tmp_path):
+    data = load_folder(write_mnist(tmp_path))
+    light = Light.of(data, chunk=7)
+    assert light == Light.of(data)
+    assert not any(light.unlike(image) for image in data.x_train)

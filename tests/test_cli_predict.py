@@ -1,6 +1,7 @@
 """`python -m bn predict` goes from image files to classes."""
 
 import os
+import re
 import tracemalloc
 
 import numpy as np
@@ -16,13 +17,13 @@ Image = pytest.importorskip("PIL.Image")
 
 def save_network(path, shape=(1, 8, 8), classes=("dark", "light")):
     """Save a network that tells light images from dark ones: the sum over all pixels decides."""
-    model = models.build("tutorial-torch", shape, len(classes), batch_norm=True)
+    model = models.build("tutorial-torch", shape, len(classes), norm="batch")
     conv, *_, linear = model
     for parameter in (*conv.parameters(), *linear.parameters()):
         parameter.data[...] = 0
     conv.weight.data[:, :, 1, 1] = 1
     linear.weight.data[1] = 0.1
-    linear.bias.data[...] = [1, 0]
+    linear.bias.data[0] = 1
     y = np.zeros(2, np.int64)
     x = np.zeros((2, *shape), np.uint8)
     data = Dataset("made", classes, 255, x, y, x, y)
@@ -48,14 +49,66 @@ def test_each_image_gets_a_line_with_class_and_probability(network, tmp_path, ca
     dark = picture(tmp_path / "dark.png", 0)
     assert main(["predict", str(network), str(light), str(dark)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{light}: light ") and lines[0].endswith(" %")
-    assert lines[1] == f"{dark}: dark 73.1 %"  # 1 / (1 + exp(-1))
+    assert lines[0].startswith(f"{light}: light ") and lines[0].endswith(" points above dark")
+    assert lines[1] == f"{dark}: dark 73.1 %, 46.2 points above light"  # 1 / (1 + exp(-1))
 
 
 def test_the_option_top_shows_more_classes_likeliest_first(network, tmp_path, capsys):
     dark = picture(tmp_path / "dark.png", 0)
     assert main(["predict", str(network), str(dark), "--top", "5"]) == 0
     assert capsys.readouterr().out == f"{dark}: dark 73.1 %, light 26.9 %\n"
+
+
+def test_the_option_top_shows_all_classes_if_there_are_fewer(tmp_path, capsys):
+    names = tuple("0123456789")
+    network = save_network(tmp_path / "model.npz", classes=names)
+    dark = picture(tmp_path / "dark.png", 0)
+    shown = []
+    for top in ("10", "30"):
+        assert main(["predict", str(network), str(dark), "--top", top]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1] and sorted(re.findall(r"[:,] (\d) ", shown[0])) == sorted(names)
+
+
+def test_a_class_that_is_hardly_ahead_is_called_uncertain(network, tmp_path, capsys):
+    image = picture(tmp_path / "image.png", 0)
+    model, _ = checkpoint.load(network)
+    list(model)[-1].bias.data[...] = [0.1, 0]
+    nn.save(network, model, nn.metadata(network))
+    for top, end in (("1", "52.5 %, 5.0 points above light"), ("2", "light 47.5 %")):
+        assert main(["predict", str(network), str(image), "--top", top]) == 0
+        line = capsys.readouterr().out
+        assert line.endswith(f"{end} (uncertain)\n")
+
+
+def test_one_class_has_no_second_one(tmp_path, capsys):
+    about = nn.metadata(save_network(tmp_path / "two.npz"))
+    model = models.build("tutorial-torch", (1, 8, 8), 1, norm="batch")
+    nn.save(tmp_path / "one.npz", model, {**about, "classes": ["dark"]})
+    dark = picture(tmp_path / "dark.png", 0)
+    assert main(["predict", str(tmp_path / "one.npz"), str(dark)]) == 0
+    assert capsys.readouterr().out == f"{dark}: dark 100.0 %\n"
+
+
+def test_an_image_unlike_all_training_images_gets_a_warning(network, tmp_path, capsys):
+    light = picture(tmp_path / "light.png", 255)  # the training images are black
+    assert main(["predict", str(network), str(light)]) == 0
+    warning = f"{light} is lighter than every training image: do not trust its class\n"
+    assert capsys.readouterr().err == warning
+    assert main(["predict", str(network), str(light), "--invert"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_network_of_an_earlier_version_does_not_know_its_training_images(
+    network, tmp_path, capsys
+):
+    model, _ = checkpoint.load(network)
+    about = nn.metadata(network)
+    del about["light"]
+    nn.save(network, model, about)
+    light = picture(tmp_path / "light.png", 255)
+    assert main(["predict", str(network), str(light)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_the_option_invert_swaps_light_and_dark(network, tmp_path, capsys):
@@ -130,7 +183,7 @@ def test_unreadable_images_get_a_sentence_each_and_the_others_are_classified(
     gone = tmp_path / "gone.png"
     assert main(["predict", *map(str, (network, text, gone, cut, tmp_path, dark))]) == 1
     output = capsys.readouterr()
-    assert output.out == f"{dark}: dark 73.1 %\n"
+    assert output.out == f"{dark}: dark 73.1 %, 46.2 points above light\n"
     errors = output.err.splitlines()
     assert len(errors) == 4
     assert errors[0].startswith(f"{text} must be an image that pillow reads, got: ")
@@ -183,15 +236,28 @@ GOOD = {
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"mean": None}, "must be a checkpoint of `python -m bn train`, got one without mean"),
-        ({"model": "vgg"}, "must hold one of digits, tutorial-torch, tutorial-keras, resnet, got"),
+        ({"mean": None}, "must be a checkpoint of `bn train`, got one without mean"),
+        (
+            {"model": "vgg"},
+            "must hold one of digits, tutorial-torch, tutorial-keras, resnet, resnet20, resnet32,",
+        ),
         ({"input_shape": [2, 8, 8]}, "(1 or 3, at least 4, at least 4), got [2, 8, 8]"),
         ({"classes": []}, "must have a list of names as classes, got []"),
-        ({"model": ["digits"]}, "must hold one of digits, tutorial-torch, tutorial-keras, resnet,"),
+        (
+            {"model": ["digits"]},
+            "must hold one of digits, tutorial-torch, tutorial-keras, resnet, resnet20,",
+        ),
         ({"mean": [float("nan")]}, "must have finite numbers as mean, got [nan]"),
         ({"std": [0.0]}, "must have finite numbers above 0 as std, got [0.0]"),
         ({"std": [-1.0]}, "must have finite numbers above 0 as std, got [-1.0]"),
         ({"std": [1.0, 1.0]}, "must have 1 numbers as std, got [1.0, 1.0]"),
+        ({"light": {"brightness": [0.0]}}, "must have two numbers as brightness and as contrast"),
+        (
+            {"norm": "paint"},
+            "must have one of batch, group, layer, instance, none as norm, got 'pai",
+        ),
+        ({"norm": ["batch"]}, "instance, none as norm, got ['batch']"),
+        ({"light": []}, "must have two numbers as brightness and as contrast in light, got []"),
         ({"input_shape": [1, 3, 9]}, "(1 or 3, at least 4, at least 4), got [1, 3, 9]"),
         ({"input_shape": [1, 9, 10]}, "5.weight must have shape"),
     ],
@@ -200,7 +266,7 @@ def test_a_checkpoint_of_something_else_is_refused_in_one_sentence(
     tmp_path, capsys, changes, words
 ):
     path = tmp_path / "model.npz"
-    model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
+    model = models.build("tutorial-torch", (1, 8, 8), 2, norm="batch")
     about = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     nn.save(path, model, metadata=about)
     refuses(capsys, path, words)
@@ -220,7 +286,7 @@ def test_metadata_that_say_more_than_the_file_holds_take_no_memory(
     tmp_path, capsys, changes, words
 ):
     path = tmp_path / "model.npz"
-    model = models.build("tutorial-torch", (1, 8, 8), 2, batch_norm=True)
+    model = models.build("tutorial-torch", (1, 8, 8), 2, norm="batch")
     nn.save(path, model, metadata={**GOOD, **changes})
     tracemalloc.start()
     try:
@@ -238,7 +304,7 @@ def test_no_pipe_in_the_place_of_a_model_or_an_image_is_waited_for(network, tmp_
     assert main(["predict", str(network), str(pipe), str(dark)]) == 1
     output = capsys.readouterr()
     assert output.err == f"{pipe} must be a file, got a device, a pipe or a socket\n"
-    assert output.out == f"{dark}: dark 73.1 %\n"
+    assert output.out == f"{dark}: dark 73.1 %, 46.2 points above light\n"
 
 
 def test_an_image_that_memory_does_not_hold_is_one_sentence(network, tmp_path, capsys, monkeypatch):

@@ -5,14 +5,15 @@ import signal
 
 import numpy as np
 import pytest
-from cli_files import write_mnist
+from cli_files import write_cifar, write_mnist
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import bn
-from bn.cli import display, models, parser, results
+from bn.cli import display, models, parser, results, train
+from bn.cli.batches import Batches, split
 from bn.cli.data import Pixels, load_digits, load_folder
 from bn.cli.process import limit_threads, stop_on_interrupt
-from bn.cli.training import Epoch, Options, Run, Trainer, split
+from bn.cli.training import Epoch, Options, Run, Trainer
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def trainer(data):
 
 def make_trainer(data, seed=0):
     """Make a trainer for three epochs of three steps; `seed` decides the order of images only."""
-    model = models.build("tutorial-keras", data.shape, 10, batch_norm=True, seed=0)
+    model = models.build("tutorial-keras", data.shape, 10, norm="batch", seed=0)
     recipe = models.RECIPES["tutorial-keras"]
     return Trainer(model, recipe, data, Pixels.of(data), Options(3, 16, 0.05, seed))
 
@@ -41,7 +42,7 @@ class Quiet:
     def start(self, run, epochs, steps):
         pass
 
-    def step(self, loss, images_per_second):
+    def step(self, loss, images_per_second, done):
         self.left -= 1
         self.requested = self.left <= 0
 
@@ -50,7 +51,7 @@ class Quiet:
 
 
 def test_testing_with_batch_statistics_leaves_the_running_statistics_alone(trainer):
-    run = Run("network", True)
+    run = Run("network")
     trainer.fit(run, Quiet(), Quiet())
     before = trainer.model.state_dict()
     trainer.test_with_batch_statistics()
@@ -64,31 +65,32 @@ def test_testing_with_batch_statistics_leaves_the_running_statistics_alone(train
 def test_the_seed_decides_the_order_of_the_images(data):
     losses = []
     for seed in (1, 1, 2):
-        run = Run("network", True)
+        run = Run("network")
         make_trainer(data, seed).fit(run, Quiet(), Quiet())
         losses.append([epoch.train_loss for epoch in run.epochs])
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_training_heeds_a_stop_between_two_steps(trainer):
-    watcher, run = Quiet(stop_after=4), Run("network", True)
+    watcher, run = Quiet(stop_after=4), Run("network")
     trainer.fit(run, watcher, watcher)
     assert trainer.steps == 3 and watcher.left == 0
     assert run.status == "interrupted" and len(run.epochs) == 1
+    assert run.train_loss != run.epochs[0].train_loss  # but that of the step after the epoch
     trainer.measure_both(run)
     assert np.isfinite(run.test_accuracy_eval) and np.isfinite(run.test_accuracy_batch)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_without_warnings(trainer):
     next(iter(trainer.model.parameters())).data[...] = np.nan
-    run = Run("network", True)
+    run = Run("network")
     trainer.fit(run, Quiet(), Quiet())
-    assert run.status == "diverged" and len(run.epochs) == 1
+    assert run.status == "diverged" and run.epochs == [] and np.isnan(run.train_loss)
     trainer.measure_both(run)
 
 
 def test_the_learning_rate_of_a_training_falls_to_zero(trainer):
-    run = Run("network", True)
+    run = Run("network")
     trainer.fit(run, Quiet(), Quiet())
     rates = [epoch.lr for epoch in run.epochs]
     assert rates[0] == 0.05 and rates == sorted(rates, reverse=True)
@@ -99,9 +101,9 @@ def test_the_default_network_reaches_98_percent_on_the_digits():
     pytest.importorskip("sklearn")
     args = parser().parse_args(["train"])
     data, recipe = load_digits(), models.RECIPES[args.model]
-    model = models.build(args.model, data.shape, 10, batch_norm=True, seed=args.seed)
-    options = Options(args.epochs, args.batch_size, args.lr, args.seed)
-    trainer, run = Trainer(model, recipe, data, Pixels.of(data), options), Run("network", True)
+    model = models.build(args.model, data.shape, 10, norm="batch", seed=args.seed)
+    options = Options(args.epochs, train.BATCH_SIZE, args.lr[0], args.seed)
+    trainer, run = Trainer(model, recipe, data, Pixels.of(data), options), Run("network")
     trainer.fit(run, Quiet(), Quiet())
     trainer.measure_both(run)
     assert run.test_accuracy_eval >= 0.98 and run.test_accuracy_batch >= 0.98
@@ -122,7 +124,7 @@ def test_batches_cover_every_image_once_and_none_has_one_image(n, size):
 
 def test_metrics_json_writes_null_for_what_is_no_number(tmp_path, data):
     epoch = Epoch(1, 0.1, float("nan"), 0.1, float("inf"), 0.1, 1.0, 10.0)
-    run = Run("network", True, status="diverged", epochs=[epoch])
+    run = Run("network", status="diverged", epochs=[epoch])
     results.write_metrics(tmp_path / "metrics.json", {}, data, [run])
     (network,) = json.loads((tmp_path / "metrics.json").read_text())["networks"]
     assert network["epochs"][0]["train_loss"] is None
@@ -135,7 +137,7 @@ def test_drawing_leaves_the_callers_matplotlib_as_it_was(tmp_path):
     with matplotlib.rc_context({"axes.facecolor": "red"}):
         before = dict(matplotlib.rcParams)
         epoch = Epoch(1, 0.1, float("nan"), 0.1, float("inf"), 0.1, 1.0, 10.0)
-        runs = [Run("network", True, epochs=[epoch])]
+        runs = [Run("network", epochs=[epoch])]
         results.draw_curves(tmp_path / "curves.png", "title", runs)
         assert dict(matplotlib.rcParams) == before
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -197,3 +199,47 @@ def test_the_first_ctrl_c_asks_and_the_second_one_interrupts():
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+# batches
+
+
+def letters(n=7):
+    """Return batches of numbers, each its own label, converted to their tenfold."""
+    x = np.arange(n)
+    return Batches(x, x, lambda rows: 10 * rows, 3, np.random.default_rng(0))
+
+
+def test_each_epoch_has_all_images_in_an_order_of_its_own():
+    batches = letters()
+    first, second = (np.concatenate([y for _, y in batches]).tolist() for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(7)) and first != second
+    assert all((x == 10 * y).all() for x, y in batches)
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_batches_go_on_from_their_state(before):
+    batches, again = letters(), letters()
+    epoch = iter(batches)
+    for _ in range(before):
+        next(epoch)
+    again.load_state_dict(batches.state_dict())
+    rest = [y.tolist() for _, y in epoch] if before else [y.tolist() for _, y in batches]
+    assert [y.tolist() for _, y in again] == rest
+    assert [y.tolist() for _, y in again] == [y.tolist() for _, y in batches]
+
+
+def test_an_epoch_that_was_left_begins_anew_without_a_state():
+    tests = Batches(np.arange(6), np.arange(6), np.asarray, 2)
+    next(iter(tests))
+    assert [y.tolist() for _, y in tests] == [[0, 1], [2, 3], [4, 5]]
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(1, "RandomCrop"), (3, "Compose")])
+def test_colour_images_are_mirrored_and_digits_are_not(tmp_path, channels, kind):
+    folder = write_mnist(tmp_path) if channels == 1 else write_cifar(tmp_path)
+    data = load_folder(folder)
+    model = models.build("digits", data.shape, 10, norm="none")
+    options = Options(1, 4, 0.1, 0, augment=True)
+    trainer = Trainer(model, models.RECIPES["digits"], data, Pixels.of(data), options)
+    assert type(trainer.augmentation()).__name__ == kind

@@ -164,6 +164,7 @@ def test_a_training_that_is_killed_leaves_a_checkpoint_that_loads(monkeypatch, t
     data, out = tmp_path / "data", tmp_path / "out"
     data.mkdir()
     words = ["-m", "bn", "train", "--data", write_mnist(data), "--epochs", 1, "--out", out]
+    words.append("--force")
     begun = time.monotonic()
     assert run_python(*words).returncode == 0
     longest = time.monotonic() - begun
@@ -177,4 +178,4 @@ def test_a_training_that_is_killed_leaves_a_checkpoint_that_loads(monkeypatch, t
         assert about.model == "digits"
     monkeypatch.setattr(replacing, "MOST_SECONDS_UNLOCKED", 0)
     nn.save(out / "model.npz", model())
-    assert set(names(out)) <= {"curves.png", "metrics.json", "model.npz"}
+    assert set(names(out)) <= {"curves.png", "metrics.json", "model.npz", "unfinished"}

@@ -42,20 +42,21 @@ def positive_number(text: str) -> float:
 
 def existing_folder(path: Path) -> None:
     if not path.is_dir():
-        raise ValueError(f"{path} must be a folder, got {'a file' if path.exists() else 'nothing'}")
+        got = "is a file" if path.exists() else "does not exist"
+        raise ValueError(f"{path} must be a folder with images, but it {got}")
 
 
 def known_files(path: Path, found: Collection[str]) -> None:
     if not found:
         raise ValueError(
             f"{path} must hold CIFAR-10's binary version (data_batch_1.bin, ...) or MNIST's IDX "
-            "files (train-images-idx3-ubyte, ...), got neither"
+            "files (train-images-idx3-ubyte, ...), but it has no file with such a name"
         )
 
 
 def no_file_missing(path: Path, missing: Collection[str]) -> None:
     if missing:
-        raise ValueError(f"{path} must hold {', '.join(sorted(missing))}, got no such file")
+        raise ValueError(f"{path} must also hold {', '.join(sorted(missing))}: not found there")
 
 
 def whole_records(path: Path, size: int, record: int) -> None:
@@ -117,6 +118,13 @@ def image_count(path: Path, count: int, least: int) -> None:
         raise ValueError(f"{path} must hold at least {least} images, got {count}")
 
 
+def batch_size(got: int, images: int) -> None:
+    if got > images:
+        raise ValueError(
+            f"--batch-size must be at most {images}, the number of training images, got {got}"
+        )
+
+
 def image_size(path: Path, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if got != expected:
         raise ValueError(
@@ -142,7 +150,7 @@ def training_metadata(
     missing = [n for n in ("model", "input_shape", "classes", "mean", "std") if n not in fields]
     if missing:
         raise ValueError(
-            f"{path} must be a checkpoint of `python -m bn train`, "
+            f"{path} must be a checkpoint of `bn train`, "
             f"got one without {', '.join(missing)} in its metadata"
         )
     if not isinstance(fields["model"], str) or fields["model"] not in models:
@@ -167,6 +175,69 @@ def training_metadata(
     spread = np.array(fields["std"], np.float32)
     if not (np.isfinite(spread) & (spread >= np.finfo(np.float32).tiny)).all():
         raise ValueError(f"{path} must have finite numbers above 0 as std, got {fields['std']}")
+    light = fields.get("light")
+    if light is not None and not (
+        isinstance(light, Mapping)
+        and set(light) == {"brightness", "contrast"}
+        and all(_list_of(pair, float) and len(pair) == 2 for pair in light.values())
+    ):
+        raise ValueError(
+            f"{path} must have two numbers as brightness and as contrast in light, got {light}"
+        )
+
+
+def force_or_resume(force: bool, resume: bool) -> None:
+    if force and resume:
+        raise ValueError(
+            "--force begins anew and --resume goes on: at most one of them can be given"
+        )
+
+
+def no_results(path: Path, results: Collection[str], unfinished: bool) -> None:
+    """Check that a training does not replace what another one has left."""
+    if unfinished:
+        raise ValueError(
+            f"{path} has an unfinished training: go on with it by --resume, begin anew by --force, "
+            "or choose another folder by --out"
+        )
+    if results:
+        raise ValueError(
+            f"{path} has the results of an earlier training ({', '.join(results)}): "
+            "replace them by --force, or choose another folder by --out"
+        )
+
+
+def replaceable_results(paths: Collection[Path]) -> None:
+    for path in paths:
+        if path.is_dir():
+            raise ValueError(f"{path} must be a file, which --force replaces, but it is a folder")
+
+
+def unfinished_training(path: Path, found: bool) -> None:
+    if not found:
+        raise ValueError(f"{path} has no unfinished training with which --resume could go on")
+
+
+def same_options(path: Path, saved: object, given: Mapping[str, Any]) -> None:
+    """Check that a training goes on with the options that it began with."""
+    if not isinstance(saved, Mapping):
+        raise ValueError(f"{path} must hold the options of a training, got {saved!r}")
+    for name, value in given.items():
+        if saved.get(name) != value:
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(
+                f"{option} must be {_words(saved.get(name))} to go on with the training in {path}, "
+                f"got {_words(value)}"
+            )
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def norm_in_metadata(path: Path, norm: object, norms: Collection[str]) -> None:
+    if not isinstance(norm, str) or norm not in norms:
+        raise ValueError(f"{path} must have one of {', '.join(norms)} as norm, got {norm!r}")
 
 
 def _list_of(values: Any, kind: type) -> bool:

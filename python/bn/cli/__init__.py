@@ -1,8 +1,10 @@
-"""The command `python -m bn`: its parser and its exit codes.
+"""The command `bn`, which is also `python -m bn`: its parser and its exit codes.
 
-`train`, `predict` and `info` are the commands. The others help them: `data` reads images, `models`
-builds networks, `training` trains one, `display` shows how it goes, `results` writes what it gave,
-`checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for the terminal.
+`train`, `predict` and `info` are the commands. The others help them: `data` reads images,
+`batches` gives them to a training, `models` and `norms` build networks, `training` trains one,
+`display` shows how it goes, `results` writes what it gave, `folder` keeps that and what is needed
+to go on, `checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for the
+terminal.
 """
 
 from __future__ import annotations
@@ -13,18 +15,19 @@ from collections.abc import Sequence
 
 import bn
 from bn.cli import info, predict, train
+from bn.cli.arguments import Parser
 from bn.cli.failure import Failure
-from bn.cli.process import forget_output
+from bn.cli.process import command_name, forget_output
 
 COMMANDS = (train, predict, info)
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The parser of all commands; each command adds its own arguments."""
-    top = argparse.ArgumentParser(
-        prog="python -m bn",
+    top = Parser(
+        prog=command_name(),
         description="Batch normalization for NumPy on CPUs.",
-        epilog="`python -m bn COMMAND --help` explains a command.",
+        epilog=f"`{command_name()} COMMAND --help` explains a command.",
     )
     top.add_argument("--version", action="version", version=f"bn {bn.show_config()['version']}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command")
@@ -52,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         0 after success, 1 after an expected failure (which prints one sentence to stderr), and 130
-        after Ctrl-C. After wrong options argparse ends the process with exit code 2.
+        after Ctrl-C. Wrong options end the process with one line and exit code 2.
 
     Examples
     --------

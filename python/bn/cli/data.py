@@ -24,6 +24,9 @@ IDX_KINDS = {"images-idx3": 0x00000803, "labels-idx1": 0x00000801}
 CLASSES = 10  # in each of the three data sets
 MOST_INFLATION = 1032  # bytes out of one byte of a gzip file, a limit of its format
 PIECE = 2**20  # bytes
+# Of white, by which an image may differ from all training images: enlarging an image and making it
+# small again takes 0.03 of the contrast of a digit.
+TOLERANCE = 0.05
 LEAST = 2  # images, since batch normalization cannot train on one
 
 
@@ -83,6 +86,43 @@ class Pixels:
         std = np.array(self.std, np.float32)[:, None, None]
         out: Array = (x.astype(np.float32) / np.float32(peak) - mean) / std
         return out if axis == 1 else np.ascontiguousarray(np.moveaxis(out, 1, -1))
+
+
+@dataclass(frozen=True)
+class Light:
+    """The darkest and the lightest training image, and those of the least and most contrast.
+
+    Attributes
+    ----------
+    brightness, contrast : (float, float)
+        Least and largest mean, and least and largest standard deviation, of an image's pixels, as
+        fractions of a white pixel's value.
+    """
+
+    brightness: tuple[float, float]
+    contrast: tuple[float, float]
+
+    @classmethod
+    def of(cls, data: Dataset, chunk: int = 4096) -> Light:
+        """Measure the training images, in chunks for the same reason as `Pixels.of`."""
+        parts = [data.x_train[i : i + chunk] for i in range(0, len(data.x_train), chunk)]
+        means, stds = (
+            np.concatenate([getattr(x, name)(axis=(1, 2, 3)) for x in parts]) / data.peak
+            for name in ("mean", "std")
+        )
+        return cls((float(means.min()), float(means.max())), (float(stds.min()), float(stds.max())))
+
+    def unlike(self, image: Array) -> list[str]:
+        """In which ways an image, (C, H, W) from 0 to 255, is beyond all training images."""
+        mean, std = float(image.mean()) / 255, float(image.std()) / 255
+        (dark, bright), (flat, sharp) = self.brightness, self.contrast
+        comparisons = {
+            "darker": mean < dark - TOLERANCE,
+            "lighter": mean > bright + TOLERANCE,
+            "of less contrast": std < flat - TOLERANCE,
+            "of more contrast": std > sharp + TOLERANCE,
+        }
+        return [words for words, true in comparisons.items() if true]
 
 
 def load_digits() -> Dataset:

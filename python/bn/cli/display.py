@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from bn.cli.training import Epoch, Run, Watcher
@@ -26,7 +28,7 @@ COLUMNS = (
 )
 
 
-def live() -> bool:
+def live(name_width: int = NAME_WIDTH) -> bool:
     """Whether rich is installed and standard output is a terminal that it can redraw."""
     # With FORCE_COLOR in the environment rich would treat a file as a terminal.
     if sys.stdout is None or not sys.stdout.isatty() or importlib.util.find_spec("rich") is None:
@@ -34,21 +36,68 @@ def live() -> bool:
     from rich.console import Console
 
     console = Console()
-    wide = console.width >= sum(width + 2 for _, width in COLUMNS)
+    needed = sum(width + 2 for _, width in COLUMNS) + name_width - NAME_WIDTH
+    wide = console.width >= needed
     return console.is_terminal and not console.is_dumb_terminal and wide
 
 
 @contextmanager
-def open_display() -> Iterator[Watcher]:
-    """The display that suits standard output."""
-    if not live():
-        yield Lines()
+def open_display(name_width: int = NAME_WIDTH, *, silent: bool = False) -> Iterator[Watcher]:
+    """The display that suits standard output, or one that shows nothing."""
+    if silent:
+        yield Silent()
+        return
+    if not live(name_width):
+        yield Lines(name_width)
         return
     from rich.live import Live
 
     bars = Bars()
     with Live(get_renderable=bars.table, refresh_per_second=8):
         yield bars
+
+
+def room() -> int | None:
+    """The columns of the terminal, or None where lines may have any length."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def wrapped(text: str) -> str:
+    """Break a sentence between words where the terminal would break it anywhere."""
+    columns = room()
+    return text if columns is None else fill(text, columns, break_long_words=False)
+
+
+def line(network: str, epoch: Epoch, epochs: int, columns: int | None) -> str:
+    """An epoch in one line, which leaves out what `columns` have no room for.
+
+    Examples
+    --------
+    >>> epoch = Epoch(2, 0.1, 0.5, 0.8, 0.6, 0.75, 1.0, 1234.0)
+    >>> line("with batch norm", epoch, 12, None)
+    'with batch norm     epoch  2/12  loss  0.5000  test accuracy  75.0 %     1,234 images/s'
+    >>> line("with batch norm", epoch, 12, 60)
+    'with batch norm     epoch  2/12  loss  0.5000  test  75.0 %'
+    >>> line("with batch norm", epoch, 12, 40)
+    'with batch norm   2/12  75.0 %'
+    """
+    name, width = f"{network:{NAME_WIDTH}}", len(str(epochs))
+    count = f"{epoch.epoch:{width}}/{epochs}"
+    loss, accuracy = f"loss {epoch.train_loss:7.4f}", percent(epoch.test_accuracy)
+    rate = f"{epoch.images_per_second:8,.0f} images/s"
+    forms = (
+        (name, f"epoch {count}", loss, f"test accuracy {accuracy:>7}", rate),
+        (name, f"epoch {count}", loss, f"test accuracy {accuracy:>7}"),
+        (name, f"epoch {count}", loss, f"test {accuracy:>7}"),
+        (network.rstrip(), count, loss, accuracy),
+    )
+    for form in forms:
+        text = "  ".join(form)
+        if columns is None or len(text) <= columns:
+            return text
+    return f"{network.rstrip()}  {count}  {accuracy}"
 
 
 def percent(share: float) -> str:
@@ -62,23 +111,30 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-class Lines:
-    """A display that prints one plain line for each epoch."""
+class Silent:
+    """A display that shows nothing."""
 
     def start(self, run: Run, epochs: int, steps: int) -> None:
-        self.network = run.network
+        pass
 
-    def step(self, loss: float, images_per_second: float) -> None:
+    def step(self, loss: float, images_per_second: float, done: int) -> None:
         pass
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:
-        width = len(str(epochs))
-        print(
-            f"{self.network:{NAME_WIDTH}}  epoch {epoch.epoch:{width}}/{epochs}"
-            f"  loss {epoch.train_loss:7.4f}  test accuracy {percent(epoch.test_accuracy):>7}"
-            f"  {epoch.images_per_second:8,.0f} images/s",
-            flush=True,
-        )
+        pass
+
+
+class Lines(Silent):
+    """A display that prints one plain line for each epoch."""
+
+    def __init__(self, name_width: int = NAME_WIDTH) -> None:
+        self.name_width = name_width
+
+    def start(self, run: Run, epochs: int, steps: int) -> None:
+        self.network = f"{run.network:{self.name_width}}"
+
+    def epoch(self, epoch: Epoch, epochs: int) -> None:
+        print(line(self.network, epoch, epochs, room()), flush=True)
 
 
 @dataclass
@@ -104,9 +160,9 @@ class Bars:
     def start(self, run: Run, epochs: int, steps: int) -> None:
         self.rows.append(Row(run.network, epochs, steps))
 
-    def step(self, loss: float, images_per_second: float) -> None:
+    def step(self, loss: float, images_per_second: float, done: int) -> None:
         row = self.rows[-1]
-        row.step += 1
+        row.step = done
         row.loss, row.rate = f"{loss:.4f}", f"{images_per_second:,.0f}"
 
     def epoch(self, epoch: Epoch, epochs: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bn import _check
+from bn.cli.process import command_name
 
 
 class Failure(Exception):
@@ -21,7 +22,7 @@ def require(command: str, module: str, package: str) -> None:
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Failure(_check.missing_package(f"`python -m bn {command}`", package)) from error
+        raise Failure(_check.missing_package(f"`{command_name()} {command}`", package)) from error
 
 
 @contextmanager

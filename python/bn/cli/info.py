@@ -1,4 +1,4 @@
-"""`python -m bn info`: show versions, OpenMP, threads, CPU features and BLAS."""
+"""`bn info`: show versions, OpenMP, threads, CPU features and BLAS."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four networks of `python -m bn train`, each with and without batch normalization."""
+"""The networks of `bn train`, each with any of its normalizations, or none."""
 
 from __future__ import annotations
 
@@ -7,37 +7,50 @@ from dataclasses import dataclass
 
 import numpy as np
 
-import bn
 from bn import _check, nn
+from bn.cli.norms import normalization, replace_batch_norm
 from bn.module import Module
+from bn.nn.models import mobilenet_v2, resnet18, resnet20, resnet32, resnet56
 from bn.types import Array, Shape
 
 LEAST_SIZE = 4  # pixels in height and width, since two poolings halve them twice
 MOST_PIXELS = 2**20  # so that a small file cannot ask for images of gigabytes
 
 
-def build(
-    name: str, image_shape: Shape, classes: int, *, batch_norm: bool, seed: int = 0
-) -> nn.Sequential:
+def build(name: str, image_shape: Shape, classes: int, *, norm: str, seed: int = 0) -> Module:
     """Build one of `RECIPES` for images of `image_shape`, (C, H, W).
 
-    The same seed gives the same weights with and without batch normalization, since batch
-    normalization draws no random numbers. For that the convolutions have biases in both networks,
-    although batch normalization cancels a bias.
+    The same seed gives the same weights with each normalization, since none draws random numbers.
+    For that the convolutions of our own networks have biases in all of them, although batch
+    normalization cancels a bias.
     """
-    builder = design(name, image_shape, classes, batch_norm=batch_norm, seed=seed)
+    recipe = RECIPES[name]
+    if recipe.known is not None:
+        _check.model_image_size(name, image_shape[1:], LEAST_SIZE, MOST_PIXELS)
+        known = recipe.known(classes, image_shape[0], rng=np.random.default_rng(seed))
+        replace_batch_norm(known, norm)
+        return known
+    builder = design(name, image_shape, classes, norm=norm, seed=seed)
     model = nn.Sequential(*builder.layers)
     model.build(builder.input_shape)
     return model
 
 
-def design(
-    name: str, image_shape: Shape, classes: int, *, batch_norm: bool, seed: int = 0
-) -> Builder:
+def large_weights(name: str, norm: str, image_shape: Shape, classes: int) -> dict[str, Shape]:
+    """Shapes of weights that make up most of a network, by their names in its state."""
+    recipe = RECIPES[name]
+    if recipe.known is None:
+        return design(name, image_shape, classes, norm=norm).linear_shapes
+    layer, (features, *_) = recipe.classifier, recipe.largest[1]
+    return {f"{layer}.weight": (classes, features), recipe.largest[0]: recipe.largest[1]}
+
+
+def design(name: str, image_shape: Shape, classes: int, *, norm: str, seed: int = 0) -> Builder:
     """Lay out the network of `build`, without the weights whose sizes the images decide."""
     _check.model_image_size(name, image_shape[1:], LEAST_SIZE, MOST_PIXELS)
     recipe = RECIPES[name]
-    builder = Builder(recipe.axis, batch_norm, np.random.default_rng(seed), image_shape)
+    builder = Builder(recipe.axis, norm, np.random.default_rng(seed), image_shape)
+    assert recipe.add_layers is not None
     recipe.add_layers(builder, classes)
     return builder
 
@@ -45,10 +58,8 @@ def design(
 class Builder:
     """A network under construction: its layers so far, and the options that they share."""
 
-    def __init__(
-        self, axis: int, batch_norm: bool, rng: np.random.Generator, image_shape: Shape
-    ) -> None:
-        self.axis, self.batch_norm, self.rng = axis, batch_norm, rng
+    def __init__(self, axis: int, norm: str, rng: np.random.Generator, image_shape: Shape) -> None:
+        self.axis, self.norm_name, self.rng = axis, norm, rng
         c, h, w = image_shape
         self.input_shape: Shape = (c, h, w) if axis == 1 else (h, w, c)
         self.shape: Shape = self.input_shape  # the input of the next layer
@@ -61,13 +72,12 @@ class Builder:
             self.layers.append(layer)
 
     def norm(self, channels: int) -> list[Module]:
-        """Batch normalization, or no layer in the network without it."""
-        if not self.batch_norm:
-            return []
-        return [bn.BatchNorm2d(channels) if self.axis == 1 else bn.BatchNormalization(axis=-1)]
+        """The normalization, or no layer in a network without it."""
+        layer = normalization(self.norm_name, channels, self.axis, pixels=len(self.shape) == 3)
+        return [] if layer is None else [layer]
 
     def conv(self, c_in: int, c_out: int, kernel_size: int = 3, stride: int = 1) -> list[Module]:
-        """A convolution whose padding is half the kernel, then batch normalization."""
+        """A convolution whose padding is half the kernel, then the normalization."""
         conv = nn.Conv2d(
             c_in,
             c_out,
@@ -149,12 +159,22 @@ class Recipe:
         Its channel axis.
     from_logits : bool
         Whether its output is logits; otherwise it is probabilities.
+    known : callable or None
+        Makes a model of `bn.nn.models` instead, for a number of classes and of input channels.
+    classifier : str
+        The path of its last layer.
+    largest : (str, shape)
+        The name and the shape of the largest weight before that, whose first axis has as many
+        channels as the classifier takes.
     """
 
     summary: str
-    add_layers: Callable[[Builder, int], None]
+    add_layers: Callable[[Builder, int], None] | None
     axis: int = 1
     from_logits: bool = True
+    known: Callable[..., Module] | None = None
+    classifier: str = "fc"
+    largest: tuple[str, Shape] = ("layer3.2.conv2.weight", (64, 64, 3, 3))
 
     def probabilities(self, y: Array) -> Array:
         """The probabilities, (N, classes), for an output of the network."""
@@ -168,4 +188,20 @@ RECIPES = {
         "Keras's tutorial: channels-last, dense 128, softmax", add_keras, -1, from_logits=False
     ),
     "resnet": Recipe("ResNet-8: three residual blocks of 16, 32, 64 channels", add_resnet),
+    "resnet20": Recipe("ResNet-20 of CIFAR", None, known=resnet20),
+    "resnet32": Recipe("ResNet-32 of CIFAR", None, known=resnet32),
+    "resnet56": Recipe("ResNet-56 of CIFAR", None, known=resnet56),
+    "resnet18": Recipe(
+        "ResNet-18 of ImageNet: 11 million parameters",
+        None,
+        known=resnet18,
+        largest=("layer4.1.conv2.weight", (512, 512, 3, 3)),
+    ),
+    "mobilenet-v2": Recipe(
+        "MobileNetV2: depthwise convolutions",
+        None,
+        known=mobilenet_v2,
+        classifier="classifier.1",
+        largest=("features.18.0.weight", (1280, 320, 1, 1)),
+    ),
 }

@@ -1,4 +1,4 @@
-"""`python -m bn predict`: classify image files with a network that `train` wrote."""
+"""`bn predict`: classify image files with a network that `train` wrote."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from bn.types import Array, Shape
 
 SUMMARY = "classify images with a network that train has saved"
 DESCRIPTION = """\
-Classify images with a network that `python -m bn train` has saved. For each
-image a line shows the most probable class and its probability. Images of any
-size and kind that pillow reads are converted to the size and the colours of the
-images that the network was trained on. The digits and MNIST are light strokes
+Classify images with a network that `bn train` has saved. For each
+image a line shows the most probable class, its probability, and by how much that
+is above the next one; a small difference is called uncertain. A network has no
+class for "none of these": an image that is darker, lighter, or of less or more
+contrast than every training image gets a warning. Images of any size and kind
+that pillow reads are converted to the size and the colours of the images that
+the network was trained on. The digits and MNIST are light strokes
 on a dark ground: crop the image to the digit, and use --invert for dark ink on
 light paper. Transparent pixels become white.
 """
+
+LEAST_MARGIN = 0.2  # between the first and the second class, or the first is called uncertain
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", type=Path, metavar="model.npz", help="the network")
     add("images", type=Path, nargs="+", metavar="image.png", help="the images")
-    add("--top", type=integer(1), default=1, metavar="K", help="show the K most probable classes")
+    add(
+        "--top",
+        type=integer(1),
+        default=1,
+        metavar="K",
+        help="show the K most probable classes; at most all",
+    )
     add("--invert", action="store_true", help="swap light and dark")
 
 
@@ -50,7 +61,11 @@ def run(args: argparse.Namespace) -> int:
         pixels = 255 - image if args.invert else image
         out = network(about.pixels.to_input(pixels[None], 255, recipe.axis))
         text = likeliest(recipe.probabilities(out)[0], about.classes, args.top)
-        print(_check.printable(f"{path}: {text}"))
+        print(_check.printable(f"{path}: {text}"), flush=True)
+        unlike = [] if about.light is None else about.light.unlike(pixels)
+        if unlike:
+            text = f"{path} is {' and '.join(unlike)} than every training image"
+            print(_check.printable(f"{text}: do not trust its class"), file=sys.stderr)
     return code
 
 
@@ -59,11 +74,19 @@ def likeliest(probabilities: Array, classes: tuple[str, ...], top: int) -> str:
 
     Examples
     --------
-    >>> likeliest(np.array([0.1, 0.7, 0.2]), ("cat", "dog", "eel"), top=2)
-    'dog 70.0 %, eel 20.0 %'
+    >>> likeliest(np.array([0.1, 0.7, 0.2]), ("cat", "dog", "eel"), top=1)
+    'dog 70.0 %, 50.0 points above eel'
+    >>> likeliest(np.array([0.1, 0.5, 0.4]), ("cat", "dog", "eel"), top=2)
+    'dog 50.0 %, eel 40.0 % (uncertain)'
     """
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return ", ".join(f"{classes[i]} {100 * probabilities[i]:.1f} %" for i in order)
+    order = np.argsort(-probabilities, kind="stable")
+    text = ", ".join(f"{classes[i]} {100 * probabilities[i]:.1f} %" for i in order[:top])
+    if len(order) == 1:
+        return text
+    margin = probabilities[order[0]] - probabilities[order[1]]
+    if top == 1:
+        text += f", {100 * margin:.1f} points above {classes[order[1]]}"
+    return text if margin >= LEAST_MARGIN else f"{text} (uncertain)"
 
 
 def read_image(path: Path, shape: Shape) -> Array:

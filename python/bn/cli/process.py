@@ -8,9 +8,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import bn
+
+
+def command_name() -> str:
+    """How this process was called: `bn`, the installed script, or `python -m bn`."""
+    return "bn" if Path(sys.argv[0]).stem == "bn" else "python -m bn"
 
 
 @dataclass
@@ -18,6 +25,21 @@ class Stop:
     """`requested` tells whether Ctrl-C was pressed."""
 
     requested: bool = False
+    before: Any = None  # the handler of Ctrl-C outside
+
+    @contextmanager
+    def left_to_fit(self) -> Iterator[None]:
+        """Leave Ctrl-C to `nn.fit`, which saves its state before it stops."""
+        ours = signal.getsignal(signal.SIGINT)
+        if self.requested or self.before is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            if not self.requested:
+                signal.signal(signal.SIGINT, ours)
 
 
 @contextmanager
@@ -26,7 +48,8 @@ def stop_on_interrupt() -> Iterator[Stop]:
 
     A network that is saved after the first Ctrl-C therefore has all updates of its last step.
     """
-    stop, before = Stop(), signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
+    stop = Stop(before=before)
 
     def ask(number: int, frame: FrameType | None) -> None:
         stop.requested = True
