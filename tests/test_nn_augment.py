@@ -271,3 +271,12 @@ def test_bad_images_and_generators_are_refused(name):
     for bad in (0, None, np.random.RandomState(0), "seed"):
         with pytest.raises(TypeError, match=f"rng must be a numpy Generator, got {bad!r}"[:40]):
             EACH[name](X, Y, bad)
+
+
+@pytest.mark.parametrize("augment", [nn.augment.RandomFlip(), nn.augment.RandomCrop(1)])
+def test_targets_with_pixels_are_refused_where_they_would_have_to_move(augment):
+    x, rng = np.ones((2, 3, 4, 4)), np.random.default_rng(0)
+    with pytest.raises(ValueError, match=r"moves pixels of x and not of y.* got shape \(2, 4, 4\)"):
+        augment(x, np.zeros((2, 4, 4), int), rng)
+    y = nn.augment.Normalize(0.5, 0.5)(x, np.zeros((2, 4, 4), int), rng)[1]
+    assert y.shape == (2, 4, 4)

@@ -689,3 +689,22 @@ def test_fit_runs_in_a_thread_which_gets_no_signals():
     thread.start()
     thread.join()
     assert len(histories[0]) == 2 and signal.getsignal(signal.SIGINT) is not None
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    x, y = np.ones((8, 5), np.float32), np.arange(8) % 4
+    other = nn.Sequential(nn.Linear(5, 4, rng=0))
+    with pytest.raises(ValueError, match="optimizer must have parameters of the model"):
+        nn.fit(
+            nn.Sequential(nn.Linear(5, 4, rng=0)), (x, y), progress=False,
+            optimizer=nn.SGD(other.parameters(), lr=0.1),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [int, bool, np.float32])
+def test_one_hot_targets_of_any_dtype_have_an_accuracy(dtype):
+    model = nn.Sequential(nn.Linear(5, 4, rng=0))
+    x = np.random.default_rng(0).standard_normal((12, 5)).astype(np.float32)
+    classes = model(x).argmax(axis=1)
+    found = nn.evaluate(model, x, np.eye(4, dtype=dtype)[classes])
+    assert found["accuracy"] == 1.0

@@ -370,3 +370,30 @@ def test_a_class_with_a_backward_is_told_that_it_is_not_recorded():
         NotImplementedError, match=r"Clipped\.backward: a class that defines backward"
     ):
         model.backward(model(normal(2, 2)))
+
+
+def test_options_reach_the_layers_of_a_model_inside_a_forward():
+    class Outer(nn.Module):
+        def __init__(self):
+            self.inner = nn.Sequential(bn.BatchNorm1d(3, dtype=float), nn.Tanh())
+
+        def forward(self, x):
+            return self.inner(x, training=False)
+
+    model, x = Outer(), np.random.default_rng(0).standard_normal((20, 3))
+    y = model(x)
+    np.testing.assert_allclose(y, np.tanh(x / np.sqrt(1 + 1e-5)))
+    assert model.inner[0].num_batches_tracked == 0
+    model.backward(np.ones_like(y))
+
+
+def test_an_option_that_no_layer_of_an_inner_model_takes_is_an_error():
+    class Outer(nn.Module):
+        def __init__(self):
+            self.inner, self.norm = nn.Sequential(nn.Tanh()), bn.BatchNorm1d(3)
+
+        def forward(self, x):
+            return self.inner(self.norm(x, training=False), training=False)
+
+    with pytest.raises(TypeError, match="no layer that Sequential called takes .*'training'"):
+        Outer()(np.ones((20, 3), np.float32))

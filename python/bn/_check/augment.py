@@ -31,7 +31,8 @@ def constants_for(name: str, found: Array, channels: int) -> Array:
     """Check that there is one constant, or one for each channel; return one for each."""
     if found.size not in (1, channels):
         raise ValueError(
-            f"{name} must have one number or {channels}, as x has channels, got {found.size}"
+            f"{name} must have one number or {channels}, one for each channel of x, "
+            f"got {found.size}"
         )
     return np.broadcast_to(found, (channels,)).copy()
 
@@ -74,3 +75,13 @@ def augmented(step: object, result: Any) -> tuple[Array, Any]:
         got = type(result).__name__
         raise TypeError(f"{step!r} must return the tuple (x, y), got {got}")
     return result
+
+
+def no_target_images(name: str, y: object) -> None:
+    """Check that no target has pixels, which would have to move with those of its image."""
+    shape = np.asarray(y).shape
+    if len(shape) > 2:
+        raise ValueError(
+            f"{name} moves pixels of x and not of y, so y must have one axis or (N, classes), "
+            f"got shape {shape}"
+        )

@@ -179,7 +179,8 @@ def layer_names(names: Sequence[object], known: Collection[str]) -> None:
             raise TypeError(f"names must be dotted paths of layers, got {name!r}")
         if name not in known:
             similar = difflib.get_close_matches(name, known) or [n for n in known if n][:5]
-            hint = f" (it has {', '.join(map(repr, similar))})" if similar else ""
+            more = ", ..." if len(similar) < len(known) - ("" in known) else ""
+            hint = f" (it has {', '.join(map(repr, similar))}{more})" if similar else ""
             raise ValueError(f"names must be those of layers of the model, got {name!r}{hint}")
 
 

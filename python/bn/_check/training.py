@@ -269,6 +269,14 @@ def callbacks(value: object, kind: type) -> None:
         instance("every one of callbacks", each, kind)
 
 
+def optimizer_of(optimizer: Any, model: Any) -> None:
+    """Check that an optimizer steps some of the model's parameters, if the model has any yet."""
+    own = {id(parameter) for parameter in model.parameters()}
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    if own and own.isdisjoint(stepped):
+        raise ValueError("optimizer must have parameters of the model, got those of another one")
+
+
 def schedule_of(schedule: Any, optimizer: object) -> None:
     if not hasattr(schedule, "step"):
         raise TypeError(f"schedule must have a step, got {type(schedule).__name__}")

@@ -214,8 +214,27 @@ class Record:
     def _forward(self, module: Module, args: Sequence[Any], options: dict[str, Any]) -> Value:
         """Run a model's own forward, whose calls are recorded."""
         values = [self.new_value(a) if isinstance(a, np.ndarray) else a for a in args]
-        y: Value = module.forward(*values, **options)
+        y: Value = (
+            self._forward_with(module, values, options) if options else module.forward(*values)
+        )
         _check.recorded_output(type(module).__name__, y, Value)
+        return y
+
+    def _forward_with(
+        self, module: Module, values: Sequence[Any], options: dict[str, Any]
+    ) -> Value:
+        """Run a model's forward; options that it does not take itself are for all layers in it."""
+        forward, outer, used = type(module).forward, self.options, self.used
+        own = {name: value for name, value in options.items() if takes_option(forward, name)}
+        others = {name: options[name] for name in options if name not in own}
+        self.options, self.used = {**outer, **others}, set()
+        try:
+            y: Value = module.forward(*values, **own)
+            for name in others:
+                if name not in self.used:
+                    raise _check.option_not_taken(type(module).__name__, name)
+        finally:
+            self.options, self.used = outer, used | self.used
         return y
 
     def _layer(self, layer: Module, args: Sequence[Any], options: dict[str, Any]) -> Any:

@@ -25,6 +25,12 @@ class Augmentation:
     axis : {1, -1}
         The channel axis: 1 for (N, C, H, W), -1 for (N, H, W, C).
 
+    Attributes
+    ----------
+    moves_pixels : bool
+        Whether targets with pixels of their own, such as masks, would have to move too. They are an
+        error then, because they are not moved.
+
     Raises
     ------
     ValueError
@@ -48,6 +54,8 @@ class Augmentation:
     (array([1.14, 0.77]), array([5, 7]))
     """
 
+    moves_pixels = False  # whether targets with pixels of their own would have to move too
+
     def __init__(self, *, axis: int = 1) -> None:
         _check.channel_axis(axis)
         self.axis = axis
@@ -69,6 +77,8 @@ class Augmentation:
         """
         _check.images(type(self).__name__, x, self.axis)
         _check.batch_generator(rng)
+        if self.moves_pixels:
+            _check.no_target_images(type(self).__name__, y)
         images, y = self.batch(channels_first(x, self.axis), y, rng)
         return as_given(images, self.axis), y
 

@@ -36,6 +36,8 @@ class RandomFlip(Augmentation):
     array([[[[2., 1.]]]])
     """
 
+    moves_pixels = True
+
     def __init__(self, p: float = 0.5, *, axis: int = 1) -> None:
         super().__init__(axis=axis)
         _check.interval("p", p, 0, 1)
@@ -90,6 +92,8 @@ class RandomCrop(Augmentation):
     >>> [crop(x, None, rng)[0][0, 0, 0].tolist() for _ in range(3)]
     [[2.0, 3.0, 0.0], [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]
     """
+
+    moves_pixels = True
 
     def __init__(
         self, padding: int | tuple[int, int], padding_mode: str = "zeros", *, axis: int = 1

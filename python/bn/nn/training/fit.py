@@ -167,6 +167,7 @@ def fit(
     _check_classes(model, criterion, shape, {"train": batches, "validation": held_out})
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     _check.instance("optimizer", optimizer, Optimizer)
+    _check.optimizer_of(optimizer, model)
     _check_schedule(schedule, optimizer)
     functions = named(metrics, criterion)
     _check_monitored(callbacks, validation is not None, list(functions))

@@ -65,7 +65,7 @@ def accuracy_for(criterion: Any) -> Metric:
 def _right(out: Array, y: Array, ignored: int | None) -> tuple[Array, Array]:
     """Where the answers are right, and which of them count."""
     answers = out.argmax(axis=1)
-    if y.shape == out.shape and y.dtype.kind == "f":  # probabilities
+    if y.shape == out.shape:  # probabilities, or one-hot
         return answers == y.argmax(axis=1), np.ones(answers.shape, bool)
     y = y.reshape(answers.shape)
     return answers == y, y != ignored if ignored is not None else np.ones(y.shape, bool)
