@@ -708,3 +708,17 @@ def test_one_hot_targets_of_any_dtype_have_an_accuracy(dtype):
     classes = model(x).argmax(axis=1)
     found = nn.evaluate(model, x, np.eye(4, dtype=dtype)[classes])
     assert found["accuracy"] == 1.0
+
+
+def test_a_cycle_of_batches_is_not_stepped_by_epochs():
+    model = nn.Sequential(nn.Linear(5, 4, rng=0))
+    optimizer = nn.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = nn.OneCycleLR(optimizer, max_lr=0.1, epochs=2, steps_per_epoch=4)
+    data, options = (np.ones((8, 5), np.float32), np.arange(8) % 4), {"progress": False}
+    with pytest.raises(ValueError, match="schedule of 8 steps must have as many as there are"):
+        nn.fit(model, data, optimizer=optimizer, schedule=schedule, epochs=2, **options)
+    history = nn.fit(
+        model, data, optimizer=optimizer, schedule=schedule, epochs=2, batch_size=2,
+        schedule_every="batch", **options,
+    )  # fmt: skip
+    assert len(history.epochs) == 2

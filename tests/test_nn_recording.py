@@ -395,5 +395,5 @@ def test_an_option_that_no_layer_of_an_inner_model_takes_is_an_error():
         def forward(self, x):
             return self.inner(self.norm(x, training=False), training=False)
 
-    with pytest.raises(TypeError, match="no layer that Sequential called takes .*'training'"):
+    with pytest.raises(TypeError, match=r"no layer that Sequential called takes .*'training'"):
         Outer()(np.ones((20, 3), np.float32))

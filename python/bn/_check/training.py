@@ -277,6 +277,15 @@ def optimizer_of(optimizer: Any, model: Any) -> None:
         raise ValueError("optimizer must have parameters of the model, got those of another one")
 
 
+def cycle_of_epochs(total_steps: int, epochs: object) -> None:
+    """Check that a cycle which steps after each epoch ends with the training."""
+    if total_steps != epochs:
+        raise ValueError(
+            f"schedule of {total_steps} steps must have as many as there are epochs, got {epochs} "
+            'epochs; with schedule_every="batch" it steps after each batch'
+        )
+
+
 def schedule_of(schedule: Any, optimizer: object) -> None:
     if not hasattr(schedule, "step"):
         raise TypeError(f"schedule must have a step, got {type(schedule).__name__}")

@@ -10,6 +10,7 @@ from bn import _check
 from bn.module import Module
 from bn.nn.cross_entropy import CrossEntropyLoss
 from bn.nn.init import Rng
+from bn.nn.one_cycle import OneCycleLR
 from bn.nn.optim import Adam
 from bn.nn.optimizer import Optimizer
 from bn.nn.training.callbacks import Callback
@@ -168,7 +169,7 @@ def fit(
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     _check.instance("optimizer", optimizer, Optimizer)
     _check.optimizer_of(optimizer, model)
-    _check_schedule(schedule, optimizer)
+    _check_schedule(schedule, optimizer, epochs, schedule_every)
     functions = named(metrics, criterion)
     _check_monitored(callbacks, validation is not None, list(functions))
     loop = Loop(
@@ -237,9 +238,11 @@ def _check_classes(
             _check.classes_in_range(f"y of {name}", loader.y, out[0], criterion.ignore_index)
 
 
-def _check_schedule(schedule: Any, optimizer: Optimizer) -> None:
+def _check_schedule(schedule: Any, optimizer: Optimizer, epochs: int, every: str) -> None:
     if schedule is not None:
         _check.schedule_of(schedule, optimizer)
+    if isinstance(schedule, OneCycleLR) and every == "epoch":
+        _check.cycle_of_epochs(schedule.total_steps, epochs)
 
 
 def _check_monitored(callbacks: Sequence[Callback], validates: bool, metrics: list[str]) -> None:
