@@ -64,10 +64,9 @@ class Groups:
         groups = self._number(channels)
         if x.size == 0:
             return core.empty_like(x), no_values(len(x) * groups)
-        planar, added = self._planar(x), None
-        view, span = self._rows if planar else self._samples, channels // groups
-        if residual is not None:
-            added = view(residual)
+        planar, span = self._planar(x), channels // groups
+        view = self._rows if planar else self._samples
+        added = None if residual is None else view(residual)
         if planar:
             y, *moments = core.forward_rows(
                 view(x), span, weight, bias, None, None, eps, False, None, added, *epilogue

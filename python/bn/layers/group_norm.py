@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
 from bn.groups import Groups
-from bn.layers.initializers import Initializer, initial_value, initializer
+from bn.layers.initializers import Initializer
+from bn.layers.keras_sample_norm import KerasSampleNorm
 from bn.layers.sample_norm import SampleNorm
-from bn.parameter import Parameter
 from bn.types import Array, Shape
 
 
@@ -91,7 +88,7 @@ class GroupNorm(SampleNorm):
         return text if self.axis == 1 else f"{text}, axis={self.axis}"
 
 
-class GroupNormalization(SampleNorm):
+class GroupNormalization(KerasSampleNorm):
     """Group normalization, with the arguments of ``keras.layers.GroupNormalization``.
 
     ``y = (x - mean) / sqrt(var + epsilon) · gamma + beta``, where mean and var (biased) are those
@@ -133,8 +130,6 @@ class GroupNormalization(SampleNorm):
     array([[-1.,  1., -1.,  1.]])
     """
 
-    state_names: ClassVar[Mapping[str, str]] = {"weight": "gamma", "bias": "beta"}
-
     def __init__(
         self,
         groups: int = 32,
@@ -147,33 +142,11 @@ class GroupNormalization(SampleNorm):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        _check.eps(epsilon, "epsilon")
-        super().__init__(epsilon, dtype)
+        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, dtype)
         _check.group_count("groups", groups)
         _check.integer("axis", axis)
-        _check.flag("center", center)
-        _check.flag("scale", scale)
-        self.groups, self.axis, self.center, self.scale = groups, axis, center, scale
-        self._initializers = {
-            "weight": initializer("gamma_initializer", gamma_initializer),
-            "bias": initializer("beta_initializer", beta_initializer),
-        }
+        self.groups, self.axis = groups, axis
         self.channels: int | None = None
-
-    @property
-    def gamma(self) -> Parameter | None:
-        return self.weight
-
-    @property
-    def beta(self) -> Parameter | None:
-        return self.bias
-
-    @property
-    def epsilon(self) -> float:
-        return self.eps
-
-    def initial(self, name: str, shape: Shape) -> Array:
-        return initial_value(self._initializers[name], shape, self.dtype)
 
     @property
     def built(self) -> bool:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.layers.initializers import Initializer, initial_value, initializer
+from bn.layers.initializers import Initializer
+from bn.layers.keras_sample_norm import KerasSampleNorm
 from bn.layers.sample_norm import SampleNorm
-from bn.parameter import Parameter
 from bn.rows import Rows, eps_of
 from bn.types import Array, Shape
 
@@ -154,7 +154,7 @@ class RMSNorm(_LastAxes):
         return f"{self.normalized_shape}, eps={eps}, elementwise_affine={self.elementwise_affine}"
 
 
-class LayerNormalization(SampleNorm):
+class LayerNormalization(KerasSampleNorm):
     """Layer normalization, with the arguments of ``keras.layers.LayerNormalization``.
 
     ``y = (x - mean) / sqrt(var + epsilon) · gamma + beta``, where mean and var (biased) are those
@@ -195,8 +195,6 @@ class LayerNormalization(SampleNorm):
     array([[-1., -1.,  1.,  1.]])
     """
 
-    state_names: ClassVar[Mapping[str, str]] = {"weight": "gamma", "bias": "beta"}
-
     def __init__(
         self,
         axis: int | Sequence[int] = -1,
@@ -208,32 +206,9 @@ class LayerNormalization(SampleNorm):
         *,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        _check.eps(epsilon, "epsilon")
-        super().__init__(epsilon, dtype)
+        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, dtype)
         self.axis = _check.axes("axis", axis)
-        self.center, self.scale = center, scale
-        _check.flag("center", center)
-        _check.flag("scale", scale)
-        self._initializers = {
-            "weight": initializer("gamma_initializer", gamma_initializer),
-            "bias": initializer("beta_initializer", beta_initializer),
-        }
         self._lengths: Shape | None = None
-
-    @property
-    def gamma(self) -> Parameter | None:
-        return self.weight
-
-    @property
-    def beta(self) -> Parameter | None:
-        return self.bias
-
-    @property
-    def epsilon(self) -> float:
-        return self.eps
-
-    def initial(self, name: str, shape: Shape) -> Array:
-        return initial_value(self._initializers[name], shape, self.dtype)
 
     @property
     def built(self) -> bool:
