@@ -103,12 +103,14 @@ def _storm(signals, seconds):
         after = three_layers()
         after(X), after(X)
         try:
-            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, seconds))
+            # Again after a second: Python ignores what is raised in a callback of its collector.
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, seconds), 1)
             while True:
                 model(X)
                 nn.Sequential.load_state_dict(model, before)
                 layer(X)
         except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             interrupted += 1
         found = state(model)
         between += not (same_state(found, before) or same_state(found, state(after)))
