@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
+from bn.inputs import Inputs, arrays_of, samples, taken
 from bn.nn.init import Rng, generator
 from bn.types import Array
 
-Batch: TypeAlias = tuple[Array, Array]
-Augment: TypeAlias = Callable[[Array, Array, np.random.Generator], Batch]
+Pair: TypeAlias = tuple[Inputs, Array]
+Batch: TypeAlias = Pair | tuple[Inputs, Array, Array]
+Augment: TypeAlias = Callable[[Any, Array, np.random.Generator], Pair]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A batch: what the model is called with, the targets, and the weights if there are any."""
+
+    x: Inputs
+    y: Array
+    weight: Array | None = None
+
+    @classmethod
+    def checked(cls, batch: object) -> Samples:
+        """What an iterator of batches gave."""
+        return cls(*_check.batch(batch))
+
+    def __len__(self) -> int:
+        return len(self.y)
 
 
 class BatchLoader:
@@ -25,9 +45,13 @@ class BatchLoader:
 
     Parameters
     ----------
-    x : ndarray, shape (N, ...)
+    x : ndarray, shape (N, ...), or tuple or dict of such arrays
+        A tuple has the arguments of the model's forward by position, and a dict by name, such as
+        ``{"x": texts, "lengths": lengths}``.
     y : array_like, shape (N, ...)
     batch_size : int
+    sample_weight : array_like, optional, shape (N, ...)
+        Of which each batch has its part as a third array, for the loss.
     shuffle : bool
         Whether each epoch has an order of its own. Without it batches are views of x and y.
     drop_last : bool
@@ -35,14 +59,14 @@ class BatchLoader:
         cannot train on a batch of one sample.
     augment : callable, optional
         ``augment(x, y, rng) -> (x, y)`` changes each batch; all that is random in it must come from
-        the generator `rng`.
+        the generator `rng`. It gets x as it is here: an array, a tuple or a dict.
     rng : int, Generator or None
         The generator, or its seed.
 
     Raises
     ------
     TypeError, ValueError
-        x and y are no arrays of the same length, or an option is not as above.
+        Not all arrays have as many rows, or an option is not as above.
 
     See Also
     --------
@@ -57,21 +81,23 @@ class BatchLoader:
 
     def __init__(
         self,
-        x: Array,
+        x: Inputs,
         y: ArrayLike,
         batch_size: int,
         *,
+        sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
         drop_last: bool = False,
         augment: Augment | None = None,
         rng: Rng = None,
     ) -> None:
-        self.x, self.y = _check.samples_and_targets(x, y)
+        self.x: Inputs
+        self.x, self.y, self.sample_weight = _check.samples_and_targets(x, y, sample_weight)
         _check.positive_int("batch_size", batch_size)
         _check.flag("shuffle", shuffle)
         _check.flag("drop_last", drop_last)
         _check.optional_function("augment", augment)
-        _check.full_batch(batch_size, len(self.x), drop_last)
+        _check.full_batch(batch_size, len(self.y), drop_last)
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.augment = augment
         self.rng = generator(rng)
@@ -82,15 +108,15 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        n, size = len(self.x), self.batch_size
+        n, size = len(self.y), self.batch_size
         return n // size if self.drop_last else -(-n // size)
 
     def __iter__(self) -> Iterator[Batch]:
         if not self._continues:
             self._position = 0
-            self._order = self.rng.permutation(len(self.x)) if self.shuffle else None
+            self._order = self.rng.permutation(len(self.y)) if self.shuffle else None
         self._continues, self._begun = False, True
-        end = min(len(self.x), len(self) * self.batch_size)
+        end = min(len(self.y), len(self) * self.batch_size)
         while self._position < end:
             part = slice(self._position, min(self._position + self.batch_size, end))
             batch = self._batch(part)
@@ -100,10 +126,10 @@ class BatchLoader:
 
     def _batch(self, part: slice) -> Batch:
         rows = part if self._order is None else self._order[part]
-        x, y = self.x[rows], self.y[rows]
-        return (
-            (x, y) if self.augment is None else _check.augmented_batch(self.augment(x, y, self.rng))
-        )
+        x, y = taken(self.x, rows), self.y[rows]
+        if self.augment is not None:
+            x, y = _check.augmented_batch(self.augment(x, y, self.rng))
+        return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the generator, the order of this epoch, and how far it is."""
@@ -112,7 +138,7 @@ class BatchLoader:
             "order": None if self._order is None else self._order.copy(),
             "position": self._position,
             "begun": self._begun,
-            "samples": len(self.x),
+            "samples": len(self.y),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -123,14 +149,15 @@ class BatchLoader:
         ValueError
             The state is of another loader; nothing is changed.
         """
-        _check.loader_state(state, len(self.x), self.shuffle)
+        _check.loader_state(state, len(self.y), self.shuffle)
         self.rng.bit_generator.state = state["rng"]
         self._order, self._position = state["order"], int(state["position"])
         self._begun = self._continues = bool(state["begun"])
 
     def __repr__(self) -> str:
+        shapes = " and ".join(str(array.shape[1:]) for array in arrays_of(self.x))
         return (
-            f"BatchLoader({len(self.x)} samples of shape {self.x.shape[1:]}, "
+            f"BatchLoader({samples(self.x)} samples of shape {shapes}, "
             f"batch_size={self.batch_size}, shuffle={self.shuffle}, drop_last={self.drop_last}, "
             f"augment={self.augment!r})"
         )
