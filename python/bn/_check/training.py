@@ -121,6 +121,16 @@ def full_batch(batch_size: int, n: int, drop_last: bool) -> None:
         )
 
 
+def shard(value: Any) -> tuple[int, int]:
+    """Check the rank and the number of ranks."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(is_integer, value)):
+        raise TypeError(f"shard must be two integers, (rank, size), got {value!r}")
+    rank, size = value
+    if not 0 <= rank < size:
+        raise ValueError(f"shard must have a rank from 0 to size - 1, got ({rank}, {size})")
+    return int(rank), int(size)
+
+
 def batches_came(name: str, epoch: int, got: int, expected: int | None) -> None:
     """Check that an iterator gave the batches that its length promised, and at least one."""
     if got == 0:
@@ -277,7 +287,7 @@ def same_way(path: str) -> None:
 
 def loader_state(given: Mapping[str, Any], n: int, shuffle: bool) -> None:
     instance("state", given, Mapping)
-    keys = {"rng", "order", "position", "begun", "samples"}
+    keys = {"rng", "order", "position", "begun", "seed", "samples"}
     if set(given) != keys or given["samples"] != n or not order_of(given, n, shuffle):
         raise ValueError(
             f"the state must be that of a BatchLoader of {n} samples with shuffle={shuffle}, "

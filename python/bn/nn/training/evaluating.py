@@ -8,12 +8,12 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.inputs import Inputs, call_with, taken
+from bn.inputs import Inputs, taken
 from bn.module import Module
 from bn.nn.cross_entropy import CrossEntropyLoss
 from bn.nn.training.loader import Samples
-from bn.nn.training.metrics import Metric, Metrics, Totals, fitting, named
-from bn.nn.training.steps import loss_of
+from bn.nn.training.metrics import Metrics, Totals, fitting, named
+from bn.nn.training.steps import Task, forward, loss_of
 from bn.prediction import evaluating, parts
 
 
@@ -80,23 +80,18 @@ def evaluate(
         Samples(taken(x, part), targets[part], None if weight is None else weight[part])
         for part in parts(len(targets), batch_size)
     )
-    return measured(model, batches, criterion, functions).means()
+    return measured(Task(model, criterion, functions), batches).means()
 
 
 def measured(
-    model: Module,
-    batches: Iterable[Samples],
-    criterion: Any,
-    metrics: dict[str, Metric],
-    between: Callable[[], None] = lambda: None,
+    task: Task, batches: Iterable[Samples], between: Callable[[], None] = lambda: None
 ) -> Totals:
     """The totals of a model's loss and metrics in eval mode; `between` is called after a batch."""
-    totals = Totals(metrics)
-    with evaluating(model):
+    totals = Totals(task.metrics)
+    with evaluating(task.model):
         for batch in batches:
-            out = call_with(model, batch.x)
-            _check.one_output(out)
-            totals.add(*loss_of(criterion, out, batch), criterion, len(batch))
-            totals.measure(metrics, out, batch.y)
+            if len(batch):  # a rank's part of a small batch may be empty
+                out = forward(task.model, batch.x)
+                totals.include(task.totals(*loss_of(task.criterion, out, batch), [(out, batch)]))
             between()
     return totals

@@ -60,8 +60,13 @@ class BatchLoader:
     augment : callable, optional
         ``augment(x, y, rng) -> (x, y)`` changes each batch; all that is random in it must come from
         the generator `rng`. It gets x as it is here: an array, a tuple or a dict.
+    shard : (int, int)
+        ``(rank, size)``: of each batch this loader gives the part of one of `size` ranks. All
+        parts together are the batch, and their sizes differ by one sample at most; of a small
+        batch, a part may have none. Give all ranks the same samples, options and seed.
     rng : int, Generator or None
-        The generator, or its seed.
+        The generator, or its seed. The order is the same for all shards; the augmentation of each
+        has random numbers of its own.
 
     Raises
     ------
@@ -89,6 +94,7 @@ class BatchLoader:
         shuffle: bool = True,
         drop_last: bool = False,
         augment: Augment | None = None,
+        shard: tuple[int, int] = (0, 1),
         rng: Rng = None,
     ) -> None:
         self.x: Inputs
@@ -100,7 +106,9 @@ class BatchLoader:
         _check.full_batch(batch_size, len(self.y), drop_last)
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.augment = augment
+        self.shard = _check.shard(shard)
         self.rng = generator(rng)
+        self._seed = 0  # of this epoch's augmentation, if there are several shards
         self._order: Array | None = None  # of this epoch
         self._position = 0  # the samples of this epoch that were given
         self._begun = False  # whether an epoch has begun and not ended
@@ -115,6 +123,8 @@ class BatchLoader:
         if not self._continues:
             self._position = 0
             self._order = self.rng.permutation(len(self.y)) if self.shuffle else None
+            if self.shard[1] > 1:
+                self._seed = int(self.rng.integers(2**63))
         self._continues, self._begun = False, True
         end = min(len(self.y), len(self) * self.batch_size)
         while self._position < end:
@@ -125,11 +135,24 @@ class BatchLoader:
         self._order, self._position, self._begun = None, 0, False
 
     def _batch(self, part: slice) -> Batch:
-        rows = part if self._order is None else self._order[part]
+        own = self._part_of(part)
+        rows = own if self._order is None else self._order[own]
         x, y = taken(self.x, rows), self.y[rows]
-        if self.augment is not None:
-            x, y = _check.augmented_batch(self.augment(x, y, self.rng))
+        if self.augment is not None and len(y):
+            x, y = _check.augmented_batch(self.augment(x, y, self._augmenting(part)))
         return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
+
+    def _part_of(self, batch: slice) -> slice:
+        """What the shard has of a batch."""
+        (rank, size), n = self.shard, batch.stop - batch.start
+        return slice(batch.start + n * rank // size, batch.start + n * (rank + 1) // size)
+
+    def _augmenting(self, batch: slice) -> np.random.Generator:
+        """The generator for a batch; those of shards have no state that others would not know."""
+        rank, size = self.shard
+        if size == 1:
+            return self.rng
+        return np.random.default_rng((self._seed, batch.start, rank))
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the generator, the order of this epoch, and how far it is."""
@@ -138,6 +161,7 @@ class BatchLoader:
             "order": None if self._order is None else self._order.copy(),
             "position": self._position,
             "begun": self._begun,
+            "seed": self._seed,
             "samples": len(self.y),
         }
 
@@ -152,6 +176,7 @@ class BatchLoader:
         _check.loader_state(state, len(self.y), self.shuffle)
         self.rng.bit_generator.state = state["rng"]
         self._order, self._position = state["order"], int(state["position"])
+        self._seed = int(state["seed"])
         self._begun = self._continues = bool(state["begun"])
 
     def __repr__(self) -> str:

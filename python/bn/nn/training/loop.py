@@ -24,7 +24,7 @@ from bn.nn.training.interrupt import Stop, stop_on_interrupt
 from bn.nn.training.loader import Batch, Samples
 from bn.nn.training.metrics import Metric, Totals, fitting
 from bn.nn.training.resuming import generators_of, load_training, save_training
-from bn.nn.training.steps import NotFinite, gradients_of
+from bn.nn.training.steps import NotFinite, Task, gradients_of
 
 
 @dataclass
@@ -150,22 +150,20 @@ class Loop:
         before = {each: each.bit_generator.state for each in self.generators}
         s.optimizer.zero_grad()
         try:
-            step = self.gradients(s.model, s.criterion, group)
+            step = self.gradients(Task(s.model, s.criterion, self.metrics), group)
         except NotFinite as error:
             reason = cause(s.model, group, before)
             raise FloatingPointError(
                 f"the loss of step {state.step + 1} ({place}) is {error.loss}: {reason}"
             ) from None
-        if step.count:
+        if step.totals.counts["loss"]:
             if s.clip is not None:
                 clip_grad_norm(s.optimizer.params, s.clip)
             s.optimizer.step()
             if s.schedule_every == "batch":
                 self.step_schedule(step.loss)
             state.loss, state.step = step.loss, state.step + 1
-        self.totals.add(step.loss, step.count, s.criterion, sum(map(len, group)))
-        for out, batch in zip(step.outputs, group, strict=True):
-            self.totals.measure(self.metrics, out, batch.y)
+        self.totals.include(step.totals)
         state.batch += len(group)
 
     def step_schedule(self, loss: float) -> None:
@@ -185,7 +183,7 @@ class Loop:
             return {}
         try:
             batches = map(Samples.checked, s.validation)
-            totals = measured(s.model, batches, s.criterion, self.metrics or {}, self.pause)
+            totals = measured(Task(s.model, s.criterion, self.metrics or {}), batches, self.pause)
         except Exception as error:
             _check.name_the_place(error, f"validation, epoch {self.state.epoch}")
             raise

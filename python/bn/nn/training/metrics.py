@@ -95,15 +95,21 @@ class Totals:
         summed = getattr(criterion, "reduction", "mean") == "sum"
         if count:
             self._add("loss", loss if summed else loss * count, n if summed else count)
-        self.samples += n
 
     def measure(self, metrics: dict[str, Metric], out: Array, y: Array) -> None:
-        """Take in the metrics of some samples, which `add` counts."""
+        """Take in the metrics of some samples."""
+        self.samples += len(y)
         for name, metric in metrics.items():
             if isinstance(metric, Accuracy):
                 self._add(name, *metric.counted(out, y))
             else:
-                self._add(name, float(metric(out, y)) * len(out), len(out))
+                self._add(name, float(metric(out, y)) * len(y), len(y))
+
+    def include(self, other: Totals) -> None:
+        """Take in what others have."""
+        for name, total in other.sums.items():
+            self._add(name, total, other.counts[name])
+        self.samples += other.samples
 
     def _add(self, name: str, total: float, count: float) -> None:
         self.sums[name] += total

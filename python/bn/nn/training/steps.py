@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,9 +20,27 @@ from bn.nn.cross_entropy import CrossEntropyLoss
 from bn.nn.reduction import Loss
 from bn.nn.training.loader import Samples
 from bn.nn.training.lockstep import Meeting, counted_once, meeting_at
+from bn.nn.training.metrics import Metric, Totals
 from bn.recording.kept import frame_of
 from bn.recording.record import takes_input_grad
 from bn.types import Array
+
+
+@dataclass(frozen=True)
+class Task:
+    """What gradients are taken of, and what is measured beside them."""
+
+    model: Module
+    criterion: Any
+    metrics: dict[str, Metric]
+
+    def totals(self, loss: float, count: float, outputs: Iterable[tuple[Array, Samples]]) -> Totals:
+        """The totals of some batches, whose loss is a mean over `count`, or a sum."""
+        totals = Totals(self.metrics)
+        for out, batch in outputs:
+            totals.measure(self.metrics, out, batch.y)
+        totals.add(loss, count, self.criterion, totals.samples)
+        return totals
 
 
 @dataclass(frozen=True)
@@ -33,19 +51,15 @@ class Step:
     ----------
     loss : float
         NaN if nothing counts in it.
-    count : float
-        How much it counts in the mean of several batches: what the criterion divided by, such as
-        the number of targets that are not ignored, or else the number of samples.
-    outputs : list of ndarray
-        Of the batches.
+    totals : Totals
+        Of the loss and the metrics.
     """
 
     loss: float
-    count: float
-    outputs: list[Array]
+    totals: Totals
 
 
-Gradients = Callable[[Module, Any, Sequence[Samples]], Step]
+Gradients = Callable[[Task, Sequence[Samples]], Step]
 
 
 class NotFinite(Exception):
@@ -69,7 +83,7 @@ def gradients_of(model: Module, criterion: Any, accumulate: int) -> Gradients:
     Returns
     -------
     callable
-        ``gradients(model, criterion, batches)`` returns a `Step`. If the loss is not finite, it
+        ``gradients(task, batches)`` returns a `Step`. If the loss is not finite, it
         raises `NotFinite`, and running statistics stay. A batch of which no target counts adds
         nothing to the gradients.
     """
@@ -143,56 +157,57 @@ def finite_loss_of(criterion: Any, out: Array, batch: Samples) -> tuple[float, f
     return loss, count
 
 
-def of_one(model: Module, criterion: Any, batches: Sequence[Samples]) -> Step:
+def of_one(task: Task, batches: Sequence[Samples]) -> Step:
     """The gradients of one batch."""
     (batch,) = batches
     with core.Transaction():
-        out = forward(model, batch.x)
-        loss, count = finite_loss_of(criterion, out, batch)
-    backward(model, criterion.backward())
-    return Step(loss, count, [out])
+        out = forward(task.model, batch.x)
+        loss, count = finite_loss_of(task.criterion, out, batch)
+    backward(task.model, task.criterion.backward())
+    return Step(loss, task.totals(loss, count, [(out, batch)]))
 
 
-def of_parts(model: Module, criterion: Any, batches: Sequence[Samples]) -> Step:
+def of_parts(task: Task, batches: Sequence[Samples]) -> Step:
     """The gradients of several batches, one after the other, which needs the memory of one.
 
     Sums of the losses have no denominator that all parts must know; the mean's is divided by at the
     end.
     """
-    mean = criterion.reduction == "mean"
+    mean = task.criterion.reduction == "mean"
     total, counts, outputs = 0.0, 0.0, []
     for batch in batches:
-        out = forward(model, batch.x)
-        loss, count = finite_loss_of(criterion, out, batch)
-        backward(model, criterion.backward(count if mean else 1.0))
+        out = forward(task.model, batch.x)
+        loss, count = finite_loss_of(task.criterion, out, batch)
+        backward(task.model, task.criterion.backward(count if mean else 1.0))
         if count:
             total += loss * count if mean else loss
         counts += count
-        outputs.append(out)
+        outputs.append((out, batch))
     if mean and counts:
-        for parameter in model.parameters():
+        for parameter in task.model.parameters():
             if parameter.grad is not None:
                 parameter.grad /= counts
         total /= counts
-    return Step(total if counts else math.nan, counts, outputs)
+    loss = total if counts else math.nan
+    return Step(loss, task.totals(loss, counts, outputs))
 
 
-def in_lockstep(model: Module, criterion: Any, batches: Sequence[Samples]) -> Step:
+def in_lockstep(task: Task, batches: Sequence[Samples]) -> Step:
     """The gradients of several batches whose normalizations take the statistics of all together.
 
     What the layers keep for the backward pass is that of all batches.
     """
     frames: list[dict[Any, Any]] = [{} for _ in batches]
-    with meeting_at(_meeting_places(model), len(batches)) as meeting:
+    with meeting_at(_meeting_places(task.model), len(batches)) as meeting:
         with core.Transaction():
             xs = [batch.x for batch in batches]
-            outputs: list[Array] = _in_frames(meeting, forward, model, frames, xs)
+            outputs: list[Array] = _in_frames(meeting, forward, task.model, frames, xs)
             whole = together(batches)
-            loss, count = finite_loss_of(criterion, np.concatenate(outputs), whole)
+            loss, count = finite_loss_of(task.criterion, np.concatenate(outputs), whole)
         ends = np.cumsum([len(out) for out in outputs])[:-1]
-        douts = np.split(criterion.backward(), ends)
-        _in_frames(meeting, backward, model, frames, douts)
-    return Step(loss, count, outputs)
+        douts = np.split(task.criterion.backward(), ends)
+        _in_frames(meeting, backward, task.model, frames, douts)
+    return Step(loss, task.totals(loss, count, zip(outputs, batches, strict=True)))
 
 
 def together(batches: Sequence[Samples]) -> Samples:
