@@ -88,7 +88,7 @@ def arguments(thing):
     """Return the names in a signature."""
     if typing.is_typeddict(thing):
         return list(thing.__annotations__)
-    if isinstance(thing, type) and issubclass(thing, Warning):
+    if isinstance(thing, type) and issubclass(thing, Exception):
         return []
     return [name for name in inspect.signature(thing).parameters if name != "self"]
 

@@ -7,9 +7,10 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 """
 
 from bn import _core as _core
-from bn import memory, onnx
+from bn import memory, mpi, onnx
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
+from bn.distributed import SyncError, synchronize, synchronized
 from bn.double_backward import batch_norm_double_backward
 from bn.functional import (
     backward_apply,
@@ -107,6 +108,7 @@ __all__ = [
     "RunningStats",
     "SmallBatchWarning",
     "Stats",
+    "SyncError",
     "__version__",
     "accumulate",
     "backward_apply",
@@ -128,6 +130,7 @@ __all__ = [
     "layer_norm_double_backward",
     "memory",
     "merge",
+    "mpi",
     "no_stat_update",
     "normalize",
     "normalize_batch",
@@ -143,6 +146,8 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "stats",
+    "synchronize",
+    "synchronized",
     "threads",
     "unfreeze",
     "watching",

@@ -25,11 +25,6 @@ def optional_function(name: str, value: Any) -> None:
         function(name, value)
 
 
-def not_synchronized(synchronized: object) -> None:
-    if synchronized:
-        raise ValueError("synchronized=True is not supported yet: statistics are one process's own")
-
-
 def optional_dict(name: str, value: object) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError(f"{name} must be a dict, got {value!r}")
@@ -81,7 +76,10 @@ def no_correction(user: str, corrects: bool) -> None:
 
 def no_combine(user: str, combine: object) -> None:
     if combine is not None:
-        raise ValueError(f"{user} must get a layer without combine: a ghost batch is not shared")
+        raise ValueError(
+            f"{user} must get a layer without combine or synchronization: a ghost batch is not "
+            "shared"
+        )
 
 
 def batch_axis_apart(axis: int) -> None:

@@ -14,6 +14,7 @@ from bn._core import core
 from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.fused import backward_batch, normalize_batch
 from bn.layers.checked_attribute import Checked, changed, part_of, set_defaults
+from bn.layers.combining import Combine, combine_of_block
 from bn.layers.convention import Convention
 from bn.layers.correction import Correction
 from bn.layers.running_stats import RunningStats, updates_allowed, warn
@@ -64,6 +65,8 @@ class Call(NamedTuple):
     weights : ndarray or None
         How much each value counts in the batch's statistics; None for all alike.
     correction : Correction or None
+    combine : callable or None
+        What made the batch's statistics of a part's; the backward pass makes its sums with it too.
     """
 
     x: Array
@@ -73,6 +76,7 @@ class Call(NamedTuple):
     constants: tuple[Array, Array] | None = None
     weights: Array | None = None
     correction: Correction | None = None
+    combine: Combine | None = None
 
     @property
     def mean(self) -> Array:
@@ -140,8 +144,9 @@ class BatchNorm(Module):
         Let `backward` add to the gradients of weight and bias.
     combine : callable or None
         Turns a part's statistics into those of the whole batch, if x is only a part of it: from
-        `Stats` to `Stats` in forward, from `BackwardSums` to `BackwardSums` in backward. The
-        gradients of weight and bias are those of the part.
+        `Stats` to `Stats` in forward, from `BackwardSums` to `BackwardSums` in backward, whose
+        count need not be right. The gradients of weight and bias are those of the part. None takes
+        that of a `bn.synchronized` block around the call, if there is one.
 
     Examples
     --------
@@ -310,18 +315,22 @@ class BatchNorm(Module):
         if is_watched(self):
             self.show(x, y, stats(x, axis, weights=weights) if batch is None else batch)
         if batch is not None:
-            values = None if weights is None or x.size == 0 else _values(x, axis, weights)
+            values = None
+            if weights is not None and x.size > 0 and self.combining() is None:
+                values = _values(x, axis, weights)
             self.observe(batch, training, values=values)
         self.keep(y, call)
         return y
 
     def defer(self, x: Array, *, training: bool | None = None, **options: Any) -> Waiting | None:
         """`forward`, but for y, which waits for the layers that follow; None for unusual calls."""
-        usual = self.combine is None and not self.corrects and self.train_affine
+        usual = not self.corrects and self.train_affine
         if options or not usual or is_watched(self):
             return None
-        axis = self.prepare(x)
         training = self._mode(training)
+        if self._takes_statistics(training) and self.combining() is not None:
+            return None
+        axis = self.prepare(x)
         if self._begin(x, axis, training, None):
             eps = self.convention.kernel_eps(self.eps)
             call = Call(x, axis, eps, self.statistics(x, axis))
@@ -347,7 +356,7 @@ class BatchNorm(Module):
     def _begin(self, x: Array, axis: int, training: bool, weights: Array | None) -> bool:
         """Get ready for a batch; whether its statistics normalize it."""
         uses_batch = self.uses_batch_stats(training)
-        if uses_batch and weights is None and self.combine is None:
+        if uses_batch and weights is None and self.combining() is None:
             _check.enough_values(x, axis)
         self.build_channels(x.shape[axis])
         self.running.settle()
@@ -397,6 +406,10 @@ class BatchNorm(Module):
             return training and self.uses_batch_stats(training) and self.tracks
         return self.update_stats and self.tracks
 
+    def _takes_statistics(self, training: bool) -> bool:
+        """Whether a call of this mode needs the statistics of its batch."""
+        return self.uses_batch_stats(training) or self.lets_in(training)
+
     @property
     def tracks(self) -> bool:
         """Whether there are running statistics for batches to enter."""
@@ -412,9 +425,9 @@ class BatchNorm(Module):
         """What makes the output of the normalized values x̂, beside weight and bias; or None."""
         return self.convention.correction(batch, self.eps)
 
-    def combined(self, part: Combined) -> Combined:
-        """What `combine` makes of a part's statistics or sums; without it, the same."""
-        return part if self.combine is None else self.combine(part)
+    def combining(self) -> Combine | None:
+        """What combines the statistics of a call: the layer's own `combine`, or a block's."""
+        return combine_of_block(self) if self.combine is None else self.combine
 
     def statistics(self, x: Array, axis: int, weights: Array | None = None) -> Stats:
         """The statistics of a batch, of which x may be a part.
@@ -436,10 +449,9 @@ class BatchNorm(Module):
         ValueError
             All parts together have a single value per channel.
         """
-        batch = self.combined(stats(x, axis, weights=weights))
-        if self.combine is not None and weights is None:
-            _check.enough_merged(batch.count)
-        return batch
+        part = stats(x, axis, weights=weights)
+        combine = self.combining()
+        return part if combine is None else _of_all(part, combine, weights)
 
     def apply(
         self,
@@ -490,16 +502,19 @@ class BatchNorm(Module):
             For `gradient`.
         """
         eps = self.convention.kernel_eps(self.eps)
-        if self._takes_one_pass(weights):
+        combine = self.combining()
+        if self._takes_one_pass(weights, combine):
             y, batch = normalize_batch(x, *self.affine_arrays(), eps, axis=axis, out=out)
             return y, Call(x, axis, eps, batch)
-        batch = self.statistics(x, axis, weights)
+        batch = stats(x, axis, weights=weights)
+        if combine is not None:
+            batch = _of_all(batch, combine, weights)
         correction = self.correction(batch)
         y = self.apply(x, batch, axis, correction, out)
-        return y, Call(x, axis, eps, batch, weights=weights, correction=correction)
+        return y, Call(x, axis, eps, batch, None, weights, correction, combine)
 
-    def _takes_one_pass(self, weights: Array | None) -> bool:
-        return weights is None and self.combine is None and not self.corrects
+    def _takes_one_pass(self, weights: Array | None, combine: Combine | None) -> bool:
+        return weights is None and combine is None and not self.corrects
 
     def normalize_with_running(self, x: Array, axis: int) -> tuple[Array, Call]:
         """Normalize x with the running statistics, as in eval mode."""
@@ -589,12 +604,12 @@ class BatchNorm(Module):
         """
         weight, _ = self.affine_arrays()
         x, axis, eps = call.x, call.axis, call.eps
-        if call.batch is not None and self._takes_one_pass(call.weights):
+        if call.batch is not None and self._takes_one_pass(call.weights, call.combine):
             return backward_batch(dy, x, call.batch, weight, eps, axis=axis, out=out)
         sums = backward_reduce(dy, x, call.mean, axis=axis)
         whole = None
         if call.batch is not None:
-            of_all = self.combined(sums)
+            of_all = sums if call.combine is None else call.combine(sums)
             whole = BackwardSums(call.batch.count, of_all.dy, of_all.dy_xmu)
         if call.correction is not None and whole is not None:
             weight, whole = call.correction.affine(weight, None)[0], call.correction.sums(whole)
@@ -687,6 +702,14 @@ def _data(parameter: Parameter | None) -> Array | None:
     if type(parameter) is not Parameter:
         _check.instance("weight and bias", parameter, Parameter)
     return parameter.data
+
+
+def _of_all(part: Stats, combine: Combine, weights: Array | None) -> Stats:
+    """The statistics of all parts of a batch, which must have more than one value together."""
+    batch: Stats = combine(part)
+    if weights is None:
+        _check.enough_merged(batch.count)
+    return batch
 
 
 def _any_positive(counts: Array) -> bool:

@@ -52,7 +52,8 @@ class FeatureAxes(Module):
         _check.plain_array("x of FeatureAxes", x)
         axes = _check.axes_of(self.axes, x.ndim)
         moved = np.moveaxis(x, axes, range(-len(axes), 0))
-        return moved.reshape(*moved.shape[: -len(axes)], -1), axes, moved.shape
+        others, channels = moved.shape[: -len(axes)], moved.shape[-len(axes) :]
+        return moved.reshape(*others, math.prod(channels)), axes, moved.shape
 
     def _back(self, flat: Array, axes: tuple[int, ...], shape: tuple[int, ...]) -> Array:
         return np.moveaxis(flat.reshape(shape), range(-len(axes), 0), axes)

@@ -74,8 +74,10 @@ class GhostBatchNorm(Module):
         training = layer.training if training is None else training
         axis = layer.prepare(x)
         _check.batch_axis_apart(axis)
-        _check.no_combine("GhostBatchNorm", layer.combine)
-        if not layer.uses_batch_stats(training) or x.size == 0:
+        uses_batch = layer.uses_batch_stats(training)
+        if uses_batch:
+            _check.no_combine("GhostBatchNorm", layer.combining())
+        if not uses_batch or x.size == 0:
             y: Array = layer(x, training=training)
             self.keep(y, None, None)
             return y

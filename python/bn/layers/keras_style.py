@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn.layers.batch_norm import BatchNorm
+from bn.layers.combining import Combine
 from bn.layers.convention import KERAS
 from bn.layers.correction import Correction
 from bn.layers.initializers import Initializer, initial_value, initializer
@@ -55,7 +56,8 @@ class BatchNormalization(BatchNorm):
     renorm_momentum : float, default 0.99
         The weight of the old value, for the statistics that the correction aims at.
     synchronized : bool, default False
-        Not supported yet; an error.
+        Insist on the statistics of all ranks: a call that takes statistics must be inside of
+        `bn.synchronized`, or the layer must have been given to `bn.synchronize`.
     dtype : dtype, default float32
         Of parameters and moving statistics, float32 or float64; x may have any dtype
         that `bn.stats` takes.
@@ -72,6 +74,8 @@ class BatchNormalization(BatchNorm):
     TypeError, ValueError
         From forward: x is not an array of a floating dtype with C channels, or a channel has a
         single value in training. Nothing has changed then.
+    RuntimeError
+        From forward: ``synchronized=True``, and there is no communicator.
 
     References
     ----------
@@ -124,7 +128,6 @@ class BatchNormalization(BatchNorm):
         _check.eps(epsilon, "epsilon")
         _check.flag("renorm", renorm)
         _check.flag("synchronized", synchronized)
-        _check.not_synchronized(synchronized)
         running = (
             Renorm(renorm_clipping, renorm_momentum, epsilon, momentum, dtype)
             if renorm
@@ -133,6 +136,7 @@ class BatchNormalization(BatchNorm):
         super().__init__(running, None, epsilon, axis, scale=scale, center=center)
         self.center = center
         self.scale = scale
+        self.synchronized = bool(synchronized)
         self.gamma_regularizer = regularizer("gamma_regularizer", gamma_regularizer)
         self.beta_regularizer = regularizer("beta_regularizer", beta_regularizer)
         self._initializers = {
@@ -225,6 +229,12 @@ class BatchNormalization(BatchNorm):
             x, training=training, mask=mask, lengths=lengths, sample_weight=sample_weight
         )
 
+    def combining(self) -> Combine | None:
+        combine = super().combining()
+        if combine is None and self.synchronized:
+            raise _check.no_communicator(type(self).__name__)
+        return combine
+
     @property
     def corrects(self) -> bool:
         return self.renorm is not None
@@ -249,4 +259,6 @@ class BatchNormalization(BatchNorm):
             f"axis={self.axis}, {self.convention.words(self.momentum)}, epsilon={self.epsilon}, "
             f"center={self.center}, scale={self.scale}{self.choices()}"
         )
+        if self.synchronized:
+            text += ", synchronized=True"
         return text if self.renorm is None else f"{text}, {self.renorm.words()}"

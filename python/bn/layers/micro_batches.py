@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bn import _check
 from bn.functional import backward_apply, backward_reduce, merge, stats
-from bn.layers.batch_norm import BatchNorm
+from bn.layers.batch_norm import BatchNorm, Combined
+from bn.layers.combining import Combine
 from bn.layers.watching import is_watched
 from bn.statistics import BackwardSums, Stats
 from bn.types import Array
@@ -82,6 +83,7 @@ class Accumulation:
         self._left = 0  # values of a channel that this pass has yet to see
         self._batch: Stats | None = None  # of all chunks
         self._sums: BackwardSums | None = None  # of all chunks
+        self._combine: Combine | None = None  # the layer's, when all chunks had been added
 
     @property
     def batch(self) -> Stats:
@@ -145,18 +147,22 @@ class Accumulation:
         self._check_order(phase)
         layer = self.layer
         if phase == 1:
-            batch = layer.combined(self.batch)
+            self._combine = layer.combining()
+            batch = self._combined(self.batch)
             _check.enough_merged(batch.count)
             layer.running.settle()
             layer.observe(batch, layer.training)
             self._batch = batch
         if phase == 3 and self._sums is not None:
             own, batch = self._sums, self.batch
-            of_all = layer.combined(own)
+            of_all = self._combined(own)
             self._sums = BackwardSums(batch.count, of_all.dy, of_all.dy_xmu)
             layer.add_gradients(own.dweight(batch.var, layer.eps), own.dbias)
         self._left = self._added
         self._phase = phase
+
+    def _combined(self, part: Combined) -> Combined:
+        return part if self._combine is None else self._combine(part)
 
     def _check_order(self, phase: int) -> None:
         wanted, now = PHASES[phase], PHASES[self._phase]

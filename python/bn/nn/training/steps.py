@@ -101,7 +101,7 @@ def check_accumulation(model: Module) -> None:
         if isinstance(layer, GhostBatchNorm):
             _check.accumulates(place, layer, "whose ghost batches are parts of a whole batch")
         elif isinstance(layer, BatchNorm):
-            if layer.combine is not None:
+            if layer.combining() is not None:
                 _check.accumulates(place, layer, "whose combine is in use")
             if layer.corrects:
                 _check.accumulates(place, layer, "whose output depends on running statistics")
