@@ -50,11 +50,14 @@ def named_inputs(model: str, given: Collection[str], required: Sequence[str]) ->
         )
 
 
-def samples_and_targets(x: Any, y: Any, weight: Any = None) -> tuple[Any, Array, Array | None]:
+def samples_and_targets(
+    x: Any, y: Any, weight: Any = None, *, may_be_empty: bool = False
+) -> tuple[Any, Array, Array | None]:
     """Check samples, their targets and their weights; return all as arrays."""
     x = inputs("x", x)
     first = _first_array(x)
-    not_empty("x", first)
+    if not may_be_empty:
+        not_empty("x", first)
     y = array("y", y)
     rank_at_least("y", y, 1)
     as_many_targets("y", first, y)
@@ -103,14 +106,14 @@ def training_data(name: str, value: object) -> None:
         )
 
 
-def batch(value: object) -> tuple[Any, Array, Array | None]:
+def batch(value: object, may_be_empty: bool) -> tuple[Any, Array, Array | None]:
     """Check what an iterator of batches gave; return x, y and the weights of the samples."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         got = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
         raise TypeError(
             f"a batch must be (x, y) or (x, y, sample_weight), all of arrays, got {got}"
         )
-    return samples_and_targets(*value)
+    return samples_and_targets(*value, may_be_empty=may_be_empty)
 
 
 def full_batch(batch_size: int, n: int, drop_last: bool) -> None:

@@ -44,6 +44,7 @@ from bn.nn.training.evaluating import evaluate
 from bn.nn.training.fit import fit
 from bn.nn.training.history import History
 from bn.nn.training.loader import BatchLoader
+from bn.nn.training.parallel import DataParallel
 from bn.nn.training.resuming import load_training, save_training
 from bn.nn.upsampling import Upsample
 from bn.nn.weight_standardization import WeightStandardization
@@ -76,6 +77,7 @@ __all__ = [
     "ConvTranspose2d",
     "CosineAnnealingLR",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Dropout2d",
     "EarlyStopping",

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bn import _check
+from bn.distributed.team import Team, team_of
 from bn.functional import merge
 from bn.inputs import Inputs, arrays_of, call_with
 from bn.layers import no_stat_update, watching
@@ -331,7 +332,7 @@ class Report:
         self.plot().savefig(path)
 
 
-def report(model: Module, x: Inputs) -> Report:
+def report(model: Module, x: Inputs, *, comm: Any = None, timeout: float = 60.0) -> Report:
     """Examine the batch normalization layers of a model on one batch.
 
     x goes through the model in eval mode, and each layer's input is measured beside the layer's
@@ -345,6 +346,10 @@ def report(model: Module, x: Inputs) -> Report:
     x : ndarray, or tuple or dict of arrays
         A batch of inputs (several by position or by name), best of training data and of 144
         samples or more; from fewer, only large distances are told from chance.
+    comm : mpi4py communicator or bn.distributed.Communicator, optional
+        Report on the x of all ranks together; all get the same report.
+    timeout : float
+        How many seconds to wait for other ranks.
 
     Returns
     -------
@@ -387,12 +392,23 @@ def report(model: Module, x: Inputs) -> Report:
         looks[id(layer)].add(x, batch)
 
     x = _check.inputs("x", x)
+    n, *shape = arrays_of(x)[0].shape
     ignored = np.errstate(all="ignore")
-    with unchanged(model), watching(model, add), no_stat_update(), ignored:
+    with (
+        team_of(comm, timeout) as team,
+        unchanged(model),
+        watching(model, add),
+        no_stat_update(),
+        ignored,
+    ):
         model.eval()
         call_with(model, x)
+        if team is not None:
+            (n,) = team.sum("samples", np.array([n])).tolist()
+            for look in looks.values():
+                look.share(team)
         layers = tuple(look.measured() for look in looks.values())
-    return Report(type(model).__name__, arrays_of(x)[0].shape, layers)
+    return Report(type(model).__name__, (n, *shape), layers)
 
 
 class _Look:
@@ -408,6 +424,13 @@ class _Look:
         self.parts.append(batch)
         self.samples.append(x.shape[0])
         self.nonfinite += x.size - int(np.count_nonzero(np.isfinite(x)))
+
+    def share(self, team: Team) -> None:
+        """Take in what the layer got on other ranks, which called it as often."""
+        place = f"statistics of layer {self.name}"
+        self.parts = [team.merged(place, part) for part in self.parts]
+        numbers = team.sum(place, np.array([*self.samples, self.nonfinite])).tolist()
+        *self.samples, self.nonfinite = numbers
 
     def measured(self) -> LayerReport:
         layer = self.layer

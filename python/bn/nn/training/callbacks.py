@@ -76,6 +76,7 @@ class Callback:
     """
 
     monitor: str | None = None  # the column of the history that it needs
+    writes: bool = False  # whether only rank 0 of several calls it, because it writes a file
 
     def on_batch_end(self, state: TrainingState) -> None:
         """Called after each batch, or with `accumulate` after the batches of each step."""
@@ -219,6 +220,8 @@ class BestCheckpoint(Monitoring):
     'min'
     """
 
+    writes = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -262,6 +265,8 @@ class CSVLogger(Callback):
     >>> CSVLogger("history.csv").path
     'history.csv'
     """
+
+    writes = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)

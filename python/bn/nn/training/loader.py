@@ -28,9 +28,9 @@ class Samples:
     weight: Array | None = None
 
     @classmethod
-    def checked(cls, batch: object) -> Samples:
-        """What an iterator of batches gave."""
-        return cls(*_check.batch(batch))
+    def checked(cls, batch: object, may_be_empty: bool = False) -> Samples:
+        """What an iterator of batches gave; a rank's part of a small batch may be empty."""
+        return cls(*_check.batch(batch, may_be_empty))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -65,8 +65,8 @@ class BatchLoader:
         parts together are the batch, and their sizes differ by one sample at most; of a small
         batch, a part may have none. Give all ranks the same samples, options and seed.
     rng : int, Generator or None
-        The generator, or its seed. The order is the same for all shards; the augmentation of each
-        has random numbers of its own.
+        The generator, or its seed. All shards have the same order; the augmentation of each has
+        random numbers of its own.
 
     Raises
     ------
@@ -123,7 +123,7 @@ class BatchLoader:
         if not self._continues:
             self._position = 0
             self._order = self.rng.permutation(len(self.y)) if self.shuffle else None
-            if self.shard[1] > 1:
+            if self.shard[1] > 1 and self.augment is not None:
                 self._seed = int(self.rng.integers(2**63))
         self._continues, self._begun = False, True
         end = min(len(self.y), len(self) * self.batch_size)
@@ -141,6 +141,14 @@ class BatchLoader:
         if self.augment is not None and len(y):
             x, y = _check.augmented_batch(self.augment(x, y, self._augmenting(part)))
         return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
+
+    def sharded(self, rank: int, size: int) -> BatchLoader:
+        """A loader of the same samples that gives one rank's part of each batch."""
+        return BatchLoader(
+            self.x, self.y, self.batch_size, sample_weight=self.sample_weight,
+            shuffle=self.shuffle, drop_last=self.drop_last, augment=self.augment,
+            shard=(rank, size), rng=self.rng,
+        )  # fmt: skip
 
     def _part_of(self, batch: slice) -> slice:
         """What the shard has of a batch."""
