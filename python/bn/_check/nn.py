@@ -25,6 +25,8 @@ from bn._check.base import (
 )
 from bn._check.images import padding_word
 
+SUM_TOLERANCE = 0.01  # of probabilities; theirs in float32 is far less, that of logits far more
+
 
 def rng(value: object) -> None:
     seed = is_integer(value) and value >= 0
@@ -204,6 +206,25 @@ def not_negative(name: str, x: Array) -> None:
 def all_finite(name: str, x: Array) -> None:
     if not np.isfinite(x).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
+
+
+def shares(name: str, x: Array) -> None:
+    low, high = x.min(), x.max()
+    if not 0 <= low <= high <= 1:  # NaN compares as False
+        raise ValueError(f"{name} must be between 0 and 1, got {low:g} to {high:g}")
+
+
+def probabilities(name: str, values: Array, sums: Array, counted: Array) -> None:
+    """Check that values are probabilities, whose sums over the classes are given, where they count.
+
+    NaN is let through: it becomes a loss that is NaN, whose cause `fit` looks for.
+    """
+    wrong = (abs(sums - 1) > SUM_TOLERANCE) | (values.min(axis=1, keepdims=True) < 0)
+    if wrong.any() and (wrong := wrong & counted.any(axis=1, keepdims=True)).any():
+        raise ValueError(
+            f"{name} must be probabilities with from_logits=False, at least 0 and with a sum of 1, "
+            f"got numbers from {values.min():g} and a sum of {sums[wrong][0]:g}"
+        )
 
 
 def parameters(params: list[Any], kind: type, owner: str = "an optimizer") -> None:
