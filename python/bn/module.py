@@ -157,6 +157,8 @@ class Module:
         return gradient
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        if args and options and not self.records:
+            self._check_options(options)
         running = current.get()
         if running is not None and isinstance(running[0], Record):
             return running[0].call(self, args, options)
@@ -164,6 +166,11 @@ class Module:
         if self.hooks:
             self.call_hooks(args, y)
         return y
+
+    def _check_options(self, options: Iterable[str]) -> None:
+        """Check the arguments of a layer by name: Python would name a class that it inherits."""
+        for name in options:
+            _check.layer_takes(self, name, takes_option(type(self).forward, name))
 
     def _recorded(self, args: tuple[Any, ...], options: dict[str, Any]) -> Array:
         """Run a model's forward, and keep its record."""

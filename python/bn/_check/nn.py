@@ -350,7 +350,8 @@ def nonlinearity(value: object) -> None:
 def state_count(layer: str, got: int, expected: int) -> None:
     if got != expected:
         what = "one array" if expected == 1 else "a pair (h_0, c_0)"
-        raise ValueError(f"hx of {layer} must be {what}, got {got}")
+        came = "one value" if got == 1 else f"{got} values"
+        raise ValueError(f"hx of {layer} must be {what}, got {came}")
 
 
 def initial_state(name: str, state: object, expected: tuple[int, ...], dtype: Any) -> None:
