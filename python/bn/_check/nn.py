@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,12 @@ def unusable_checkpoint(path: object, error: object) -> ValueError:
     """The error for a file that is no checkpoint, or not one of this model."""
     reason = printable(str(error)) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
+
+
+def no_name_in_nn(name: str, elsewhere: Collection[str]) -> AttributeError:
+    """The error for a name that `bn.nn` has not; the layers of normalization are in `bn`."""
+    hint = f": see bn.{name}" * (name in elsewhere)
+    return AttributeError(f"module 'bn.nn' has no attribute {name!r}{hint}")
 
 
 def no_module(name: str, value: object, kind: type) -> None:
