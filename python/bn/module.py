@@ -476,11 +476,12 @@ class Module:
         ValueError
             Names are missing or unknown, a shape differs, or a count is not a number.
         TypeError
-            `state` is no mapping, or a value does not hold numbers.
+            `state` is no mapping, or NumPy does not read a value as numbers. It reads no tensor of
+            PyTorch that requires a gradient or is bfloat16.
         """
         _check.mapping("state", state)
         own = dict(self.named_state())
-        arrays = {name: _check.array(name, value) for name, value in state.items()}
+        arrays = {name: _check.state_array(name, value) for name, value in state.items()}
         _check.state(own, arrays)
         cast = {name: array.astype(own[name].dtype) for name, array in arrays.items()}
         pairs = [(own[name], array) for name, array in cast.items()]
