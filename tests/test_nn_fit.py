@@ -476,6 +476,17 @@ def test_a_validation_set_of_another_shape_is_named_before_the_training():
         ({"save_every": 3}, "checkpoint must be the path of a file for save_every, got None"),
         ({"schedule_every": "step"}, "schedule_every must be one of 'epoch', 'batch', got 'step'"),
         ({"criterion": 3}, "criterion must be callable, got int"),
+        (
+            {"criterion": nn.CrossEntropyLoss},
+            r"criterion must be .*, got the class CrossEntropyLoss: call it, CrossEntropyLoss\(",
+        ),
+        (
+            {"metrics": (nn.MSELoss,)},
+            "every one of metrics must be .*, got the class MSELoss: call",
+        ),
+        ({"optimizer": nn.Adam}, "optimizer must be of type Optimizer, got the class Adam"),
+        ({"schedule": nn.StepLR}, "schedule must be an object with a step, got the class StepLR"),
+        ({"callbacks": [nn.EarlyStopping]}, "must be of type Callback, got the class EarlyStopp"),
         ({"optimizer": "adam"}, "optimizer must be of type Optimizer, got str"),
         ({"criterion": nn.MSELoss(reduction="none")}, "criterion must return one number"),
         ({"callbacks": [nn.EarlyStopping()]}, "monitor of EarlyStopping must be a column .* loss"),
@@ -487,6 +498,11 @@ def test_an_argument_that_is_not_as_it_must_be_is_named(options, message):
     y = x[:, :2] if isinstance(options.get("criterion"), nn.MSELoss) else y
     with pytest.raises((TypeError, ValueError), match=message):
         fit(network(), (x, y), **options)
+
+
+def test_a_class_is_no_criterion_of_an_evaluation():
+    with pytest.raises(TypeError, match=r"criterion must be .*, got the class MSELoss: call it"):
+        nn.evaluate(network(), *rows(), criterion=nn.MSELoss)
 
 
 def test_a_model_and_data_are_needed():

@@ -53,6 +53,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def kind_of(value: object) -> str:
+    """What a message calls a value of the wrong type."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 def saved(layer: str, value: object) -> None:
     """Check that a forward pass has kept values for backward, and that none has used them yet."""
     if value is None:

@@ -16,6 +16,7 @@ from bn._check.base import (
     floating,
     is_half,
     is_integer,
+    kind_of,
     like,
     no_larger,
     plain_array,
@@ -117,7 +118,7 @@ def rank_at_least(name: str, x: Array, ndim: int) -> None:
 
 def instance(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {kind_of(value)}")
 
 
 def same_output_shape(layer: str, body: tuple[int, ...], shortcut: tuple[int, ...]) -> None:

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, array, is_integer, is_plain, plain_array, shape
+from bn._check.base import (
+    Array,
+    array,
+    is_integer,
+    is_plain,
+    kind_of,
+    plain_array,
+    printable,
+    shape,
+)
+from bn._check.layers import function
 from bn._check.nn import instance, not_empty, rank_at_least, unusable_checkpoint
 
 
@@ -129,7 +139,9 @@ def augmented_batch(value: object) -> tuple[Array, Array]:
 
 
 def metric(value: Any, known: Collection[str]) -> None:
-    if not callable(value) and value not in known:
+    if callable(value):
+        function("every one of metrics", value)
+    elif value not in known:
         names = ", ".join(map(repr, known))
         raise ValueError(f"metrics must be functions of (out, y) or one of {names}, got {value!r}")
 
@@ -287,8 +299,8 @@ def cycle_of_epochs(total_steps: int, epochs: object) -> None:
 
 
 def schedule_of(schedule: Any, optimizer: object) -> None:
-    if not hasattr(schedule, "step"):
-        raise TypeError(f"schedule must have a step, got {type(schedule).__name__}")
+    if isinstance(schedule, type) or not hasattr(schedule, "step"):
+        raise TypeError(f"schedule must be an object with a step, got {kind_of(schedule)}")
     if getattr(schedule, "optimizer", optimizer) is not optimizer:
         raise ValueError("schedule must be of the optimizer that is given, got one of another")
 
