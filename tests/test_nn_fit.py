@@ -595,6 +595,48 @@ def test_early_stopping_ends_after_its_patience():
     assert len(fit(network(), (x, y), epochs=50, callbacks=[early])) == 4
 
 
+class Scripted(nn.Callback):
+    """Measures what it is told to, and remembers the state of the model after each epoch."""
+
+    def __init__(self, values):
+        self.values, self.states, self.ends = values, [], []
+
+    def on_epoch_end(self, state):
+        state.logs["loss"] = self.values[state.epoch - 1]
+        self.states.append(state.model.state_dict())
+
+    def on_train_end(self, state):
+        self.ends.append(len(state.history))
+
+
+def is_state(model, expected):
+    found = model.state_dict()
+    return all(np.array_equal(found[k], expected[k]) for k in expected)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 4), (9, 5)], ids=["early", "last epoch"])
+def test_the_weights_of_the_best_epoch_are_restored_at_the_end(patience, epochs):
+    for restored, epoch in ((True, 2), (False, epochs)):
+        model, script = network(), Scripted([3.0, 1.0, 2.0, 2.5, 1.5])
+        early = nn.EarlyStopping("loss", patience, restore_best_weights=restored)
+        assert len(fit(model, rows(), epochs=5, callbacks=[script, early])) == epochs
+        assert is_state(model, script.states[epoch - 1])
+        assert not is_state(model, script.states[0])
+
+
+def test_callbacks_are_told_once_that_a_training_has_ended():
+    script = Scripted([3.0, 1.0])
+    fit(network(), rows(), callbacks=[script])
+    assert script.ends == [2]
+
+
+def test_callbacks_are_not_told_the_end_of_a_training_that_failed():
+    script, x = Scripted([3.0]), rows()[0]
+    with pytest.raises(ValueError, match="epoch 1, batch 2"):
+        fit(network(), iter([rows(), (x, x[:3])]), callbacks=[script])
+    assert script.ends == []
+
+
 def test_a_callback_ends_a_training_in_an_epoch():
     class Three(nn.Callback):
         def on_batch_end(self, state):

@@ -80,6 +80,59 @@ def test_early_stopping_counts_the_epochs_before_the_stop(tmp_path):
     assert len(train(press_ctrl_c)) == 4 and len(train(press_ctrl_c)) == 4
 
 
+@pytest.mark.parametrize("step", [2 * BATCHES, 2 * BATCHES + 1, 3 * BATCHES + 2])
+def test_the_weights_of_the_best_epoch_outlast_a_stop(tmp_path, step):
+    class Worse(nn.Callback):
+        def on_epoch_end(self, state):
+            state.logs["loss"] = abs(state.epoch - 2.0)
+
+    def train(path, stop):
+        model, loader = network(), nn.BatchLoader(*data(), 8, rng=0)
+        early = nn.EarlyStopping("loss", patience=2, restore_best_weights=True)
+        nn.fit(
+            model, loader, epochs=9, callbacks=[Worse(), early, stop], progress=False,
+            checkpoint=path, resume=path is not None,
+        )  # fmt: skip
+        return model.state_dict()
+
+    path, whole = tmp_path / "run.npz", train(None, Stop())
+    with pytest.raises(Broken):
+        train(path, Stop(step, fail))
+    for _ in range(2):  # the second time there is nothing left but the end
+        found = train(path, Stop())
+        assert all(np.array_equal(found[name], whole[name]) for name in whole)
+
+
+def test_the_best_weights_are_not_left_out_of_a_training_that_kept_none(tmp_path):
+    def train(restore):
+        early = nn.EarlyStopping("loss", restore_best_weights=restore)
+        nn.fit(
+            network(), nn.BatchLoader(*data(), 8, rng=0), epochs=1, callbacks=[early],
+            checkpoint=tmp_path / "run.npz", resume=True, progress=False,
+        )  # fmt: skip
+
+    train(restore=False)
+    with pytest.raises(ValueError, match="restore_best_weights must be False to go on with"):
+        train(restore=True)
+
+
+def test_the_same_optimizer_goes_on_although_its_schedule_has_changed_its_rate(tmp_path):
+    path, model = tmp_path / "run.npz", network()
+    optimizer = nn.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = nn.OneCycleLR(optimizer, 0.1, epochs=9, steps_per_epoch=1)
+    loader = nn.BatchLoader(*data(), 8, rng=0)
+
+    def train(stop):
+        return nn.fit(
+            model, loader, epochs=9, optimizer=optimizer, schedule=schedule, callbacks=[stop],
+            checkpoint=path, resume=True, progress=False,
+        )  # fmt: skip
+
+    with pytest.raises(Broken):
+        train(Stop(2 * BATCHES, fail))
+    assert optimizer.lr != 0.1 and len(train(Stop())) == 9
+
+
 def test_ctrl_c_during_the_validation_repeats_only_that(tmp_path, whole):
     path = tmp_path / "run.npz"
 

@@ -159,6 +159,15 @@ def monitored(owner: str, monitor: str, names: Iterable[str]) -> None:
         )
 
 
+def kept_best_weights(needed: bool, state: Mapping[str, Any]) -> None:
+    """Check that a file has the weights of the best epoch, if they are to be restored."""
+    if needed and state["best"] is not None and state["best_weights"] is None:
+        raise ValueError(
+            "restore_best_weights must be False to go on with a training that began without it, "
+            "got True"
+        )
+
+
 def progress_in_file(path: object, value: Mapping[str, Any], names: Collection[str]) -> None:
     """Check what a file says about how far the training is."""
     counts = ("epoch", "batches", "step", "samples")

@@ -91,6 +91,8 @@ class Loop:
         with stop_on_interrupt() as self.stop, showing(s.progress, s.epochs) as self.display:
             while self.state.epoch <= s.epochs and not self.state.stop:
                 self.epoch()
+        for callback in s.callbacks:
+            callback.on_train_end(self.state)
         return self.state.history
 
     def epoch(self) -> None:
