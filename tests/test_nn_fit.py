@@ -672,6 +672,24 @@ def test_a_value_that_is_not_finite_is_never_the_best():
     assert early.best == 2.0
 
 
+def test_a_missing_folder_is_told_before_the_training(tmp_path):
+    def refused(name):
+        return pytest.raises(
+            FileNotFoundError, match=f"{name} must be in a folder that exists, got .*none"
+        )
+
+    model, folder = network(), tmp_path / "none"
+    before = model.state_dict()
+    with refused("path"):
+        nn.CSVLogger(folder / "history.csv")
+    with refused("path"):
+        nn.BestCheckpoint(folder / "best.npz")
+    for resume in (False, True):
+        with refused("checkpoint"):
+            fit(model, rows(), checkpoint=folder / "run.npz", resume=resume)
+    assert is_state(model, before)
+
+
 def test_the_history_is_written_after_each_epoch(tmp_path):
     path = tmp_path / "history.csv"
     history = fit(network(), rows(), epochs=3, callbacks=[nn.CSVLogger(path)])

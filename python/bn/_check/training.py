@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,13 @@ def no_other_training(path: str | Path) -> None:
             f"checkpoint must be a new file without resume, got {path}, which has a training: "
             "go on with it by resume=True, or remove it"
         )
+
+
+def folder_exists(name: str, path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written later, before anything is computed for it."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{name} must be in a folder that exists, got {path}")
 
 
 def needs_checkpoint(name: str, checkpoint: object) -> None:

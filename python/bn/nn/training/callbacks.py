@@ -230,6 +230,8 @@ class BestCheckpoint(Monitoring):
     ------
     TypeError, ValueError
         An option is not as above. During the training: there is no such column.
+    FileNotFoundError
+        There is no folder for the file.
     OSError
         During the training: the file cannot be written; what was there before stays.
 
@@ -253,6 +255,7 @@ class BestCheckpoint(Monitoring):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.path = os.fspath(path)
+        _check.folder_exists("path", self.path)
 
     def on_epoch_end(self, state: TrainingState) -> None:
         if self.improves(state):
@@ -274,6 +277,8 @@ class CSVLogger(Callback):
     ------
     ValueError
         `path` has another ending.
+    FileNotFoundError
+        There is no folder for the file.
     OSError
         During the training: the file cannot be written; what was there before stays.
 
@@ -290,6 +295,7 @@ class CSVLogger(Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         _check.csv_file(self.path)
+        _check.folder_exists("path", self.path)
 
     def on_epoch_end(self, state: TrainingState) -> None:
         state.history.save(self.path)

@@ -187,6 +187,8 @@ def _check_files(checkpoint: Any, resume: bool, save_every: int | None) -> None:
         _check.needs_checkpoint("resume", checkpoint)
     if save_every is not None:
         _check.needs_checkpoint("save_every", checkpoint)
+    if checkpoint is not None:
+        _check.folder_exists("checkpoint", checkpoint)
     if checkpoint is not None and not resume:
         _check.no_other_training(checkpoint)
 
