@@ -247,7 +247,21 @@ def test_a_file_that_exists_is_not_overwritten_without_resume(tmp_path):
         ({"accumulate": 2}, "accumulate must be as in .*, 1, to go on"),
         ({"metrics": ()}, "metrics must be as in"),
         ({"loader": nn.BatchLoader(*data(), 9)}, "batch_size must be as in .*, 8"),
-        ({"loader": nn.BatchLoader(*data(30), 8)}, "state must be that of a BatchLoader of 30"),
+        (
+            {"loader": nn.BatchLoader(*data(30), 8)},
+            "run.npz does not fit the objects that are given: the data must be those of the state, "
+            "which has 38 samples, got 30",
+        ),
+        (
+            {"loader": nn.BatchLoader(*data(), 8, shuffle=False)},
+            "the state must be that of a BatchLoader with shuffle=False, got another order",
+        ),
+        (
+            {"optimizer_options": {"lr": 0.1}},
+            r"lr of the optimizer must be as in .*, \[0.01, 0.01\]",
+        ),
+        ({"optimizer_options": {"betas": (0.5, 0.9)}}, "betas of the optimizer must be as in"),
+        ({"weight_decay": 0.1}, r"weight_decay of the optimizer .*, \[0.001, 0.0\], .* \[0.1, 0.0"),
     ],
 )
 def test_other_settings_are_refused(tmp_path, options, message):
@@ -262,7 +276,7 @@ def test_callbacks_and_a_schedule_are_not_left_out(tmp_path):
     path, loader = tmp_path / "run.npz", nn.BatchLoader(*data(), 8)
     run(path)
     model = network()
-    optimizer = nn.Adam(model.parameters())
+    optimizer = nn.Adam(nn.no_decay(model, 1e-3), lr=0.01)
     with pytest.raises(
         ValueError, match=r"callbacks must be as in .*'Stop', 'EarlyStopping'\], to"
     ):
@@ -372,7 +386,7 @@ def test_a_part_that_does_not_fit_changes_none_of_the_others(tmp_path):
     trained(path)
     now = (*parts(), nn.BatchLoader(*data(20), 8, rng=1))
     before = everything(*now)
-    with pytest.raises(ValueError, match="state must be that of a BatchLoader of 20 samples"):
+    with pytest.raises(ValueError, match="the state, which has 38 samples, got 20"):
         nn.load_training(path, *now[:3], loader=now[3])
     assert everything(*now) == before
 
@@ -381,14 +395,14 @@ def test_an_optimizer_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     trained(path)
     model, *_ = parts()
-    with pytest.raises(ValueError, match="optimizer must be a Adam, as in the file, got SGD"):
+    with pytest.raises(ValueError, match="optimizer must be of type Adam, as in the file, got SGD"):
         nn.load_training(path, model, nn.SGD(model.parameters(), lr=1))
 
 
 def test_a_checkpoint_of_a_model_alone_is_no_training(tmp_path):
     path = tmp_path / "model.npz"
     nn.save(path, network())
-    with pytest.raises(ValueError, match="it is no file of save_training"):
+    with pytest.raises(ValueError, match=r"no file of save_training; nn.load reads the files of"):
         nn.load_training(path, network())
 
 

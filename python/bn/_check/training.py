@@ -226,10 +226,16 @@ def same_way(path: str) -> None:
 def loader_state(given: Mapping[str, Any], n: int, shuffle: bool) -> None:
     instance("state", given, Mapping)
     keys = {"rng", "order", "position", "begun", "samples"}
-    if set(given) != keys or given["samples"] != n or not order_of(given, n, shuffle):
+    if set(given) != keys:
+        names = ", ".join(map(str, given))
+        raise ValueError(f"the state must be that of a BatchLoader, got one with {names}")
+    if given["samples"] != n:
         raise ValueError(
-            f"the state must be that of a BatchLoader of {n} samples with shuffle={shuffle}, "
-            f"got one of {given.get('samples', 'no')} samples"
+            f"the data must be those of the state, which has {given['samples']} samples, got {n}"
+        )
+    if not order_of(given, n, shuffle):
+        raise ValueError(
+            f"the state must be that of a BatchLoader with shuffle={shuffle}, got another order"
         )
 
 
@@ -266,7 +272,24 @@ def present_in_file(path: object, name: str, kept: object) -> None:
 
 def same_kind(name: str, saved: object, value: object) -> None:
     if saved != type(value).__name__:
-        raise ValueError(f"{name} must be a {saved}, as in the file, got {type(value).__name__}")
+        got = type(value).__name__
+        raise ValueError(f"{name} must be of type {saved}, as in the file, got {got}")
+
+
+def of_other_objects(path: object, error: object) -> ValueError:
+    """The error for a file of a training whose states the objects do not take."""
+    reason = printable(str(error)) or type(error).__name__
+    return ValueError(f"{path} does not fit the objects that are given: {reason}")
+
+
+def whole_training(is_one: bool) -> None:
+    if not is_one:
+        raise ValueError("it is no file of save_training; nn.load reads the files of nn.save")
+
+
+def model_alone(is_training: bool) -> None:
+    if is_training:
+        raise ValueError("it is a file of save_training, of which nn.load_training reads the model")
 
 
 def has_state(name: str, value: object) -> None:

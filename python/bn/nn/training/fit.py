@@ -125,6 +125,12 @@ def fit(
     repeats what came after its last save. An iterable of one's own must be a sequence, or have
     `state_dict` and `load_state_dict`.
 
+    What decides the bits must be as it was at the beginning, or it is an error: the size of the
+    batches, `accumulate`, `clip`, `schedule_every`, the metrics, the classes of the schedule and
+    the callbacks, and the options that the optimizer was made with, such as its learning rate. To
+    go on with another rate, read the model alone by ``load_training(checkpoint, model)``, and begin
+    a new training with it.
+
     With `accumulate`, a model without batch normalization needs the memory of one part only. One
     with it needs the memory of the whole batch, since each normalization needs the statistics of
     all parts before any of them can go on. Layers whose results would differ from those of the

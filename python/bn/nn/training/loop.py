@@ -49,7 +49,9 @@ class Setting:
 
     def fixed(self) -> dict[str, Any]:
         """What must stay when a training goes on, since it decides the bits."""
+        options = self.optimizer.initial_options
         return {
+            **{f"{name} of the optimizer": values for name, values in options.items()},
             "batch_size": getattr(self.train, "batch_size", None),
             "accumulate": self.accumulate,
             "clip": self.clip,
