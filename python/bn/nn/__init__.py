@@ -1,5 +1,8 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
+from typing import TYPE_CHECKING, NoReturn
+
+from bn import _check, layers
 from bn.module import Module
 from bn.nn import augment, models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
@@ -139,3 +142,8 @@ __all__ = [
     "save_training",
     "winograd",
 ]
+
+if not TYPE_CHECKING:  # type checkers would believe that there is every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise _check.no_name_in_nn(name, layers.__all__)

@@ -17,6 +17,7 @@ from bn.functional import merge
 from bn.inputs import Inputs, arrays_of, call_with
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import FEW_VALUES, BatchNorm, batch_norms
+from bn.layers.sample_norm import SampleNorm
 from bn.markup import html_table
 from bn.module import Module, unchanged
 from bn.statistics import Stats
@@ -230,6 +231,9 @@ class Report:
         Of x, or of its first array.
     layers : tuple of LayerReport
         In the model's order.
+    sample_norms : tuple of str
+        The names of layer, group and instance normalizations. They use no statistics of the batch
+        and need no report.
 
     Examples
     --------
@@ -242,6 +246,7 @@ class Report:
     model: str
     input_shape: Shape
     layers: tuple[LayerReport, ...]
+    sample_norms: tuple[str, ...] = ()
 
     @property
     def advice(self) -> list[str]:
@@ -255,7 +260,7 @@ class Report:
     def __str__(self) -> str:
         lines = [self._title()]
         if not self.layers:
-            return "\n".join([*lines, "no layers"])
+            return "\n".join([*lines, *self._without_layers()])
         rows = [layer._row() for layer in self.layers]
         lines.append(aligned([*zip(*TITLES, strict=True), *rows]))
         advice = self.advice or [NOTHING]
@@ -264,12 +269,22 @@ class Report:
     def _repr_html_(self) -> str:
         """What notebooks show: the same as the text, as a table and a list."""
         title, titles = self._title(), [" ".join(lines).strip() for lines in TITLES]
+        if not self.layers:
+            return "\n".join(f"<p>{escape(line)}</p>" for line in [title, *self._without_layers()])
         advice = "".join(f"<li>{escape(line)}</li>" for line in self.advice or [NOTHING])
         table = html_table(titles, [layer._row() for layer in self.layers])
         return f"<p>{escape(title)}</p>\n{table}\n<ul>{advice}</ul>"
 
     def _title(self) -> str:
         return f"Batch normalization in {self.model}, input {self.input_shape}"
+
+    def _without_layers(self) -> list[str]:
+        """What is said of a model without batch normalization, on which alone is reported."""
+        lines = ["no batch normalization to report on"]
+        if self.sample_norms:
+            names = _first(self.sample_norms)
+            lines.append(f"these use no statistics of the batch and need no report: {names}")
+        return lines
 
     def plot(self) -> Figure:
         """A picture of z and of the variances' ratio: a point per channel, and the limits.
@@ -408,7 +423,16 @@ def report(model: Module, x: Inputs, *, comm: Any = None, timeout: float = 60.0)
             for look in looks.values():
                 look.share(team)
         layers = tuple(look.measured() for look in looks.values())
-    return Report(type(model).__name__, (n, *shape), layers)
+    return Report(type(model).__name__, (n, *shape), layers, _sample_norms(model))
+
+
+def _sample_norms(model: Module) -> tuple[str, ...]:
+    """The names and the classes of layer, group and instance normalizations."""
+    return tuple(
+        f"{path} ({type(layer).__name__})" if path else type(layer).__name__
+        for path, layer in model.named_modules()
+        if isinstance(layer, SampleNorm)
+    )
 
 
 class _Look:

@@ -138,6 +138,12 @@ def fit(
     repeats what came after its last save. An iterable of one's own must be a sequence, or have
     `state_dict` and `load_state_dict`.
 
+    What decides the bits must be as it was at the beginning, or it is an error: the size of the
+    batches, `accumulate`, `clip`, `schedule_every`, the metrics, the classes of the schedule and
+    the callbacks, and the options that the optimizer was made with, such as its learning rate. To
+    go on with another rate, read the model alone by ``load_training(checkpoint, model)``, and begin
+    a new training with it.
+
     With `accumulate`, a model without batch normalization needs the memory of one part only. One
     with it needs the memory of the whole batch, since each normalization needs the statistics of
     all parts before any of them can go on. Layers whose results would differ from those of the
@@ -226,6 +232,8 @@ def _check_files(checkpoint: Any, resume: bool, save_every: int | None, rank: in
         _check.needs_checkpoint("resume", checkpoint)
     if save_every is not None:
         _check.needs_checkpoint("save_every", checkpoint)
+    if checkpoint is not None and rank == 0:
+        _check.folder_exists("checkpoint", checkpoint)
     if checkpoint is not None and not resume and rank == 0:  # the others may see rank 0's new file
         _check.no_other_training(checkpoint)
 

@@ -51,7 +51,9 @@ class Setting:
 
     def fixed(self) -> dict[str, Any]:
         """What must stay when a training goes on, since it decides the bits."""
+        options = self.optimizer.initial_options
         return {
+            **{f"{name} of the optimizer": values for name, values in options.items()},
             "batch_size": getattr(self.train, "batch_size", None),
             "accumulate": self.accumulate,
             "clip": self.clip,
@@ -96,6 +98,8 @@ class Loop:
                     self.epoch()
         finally:
             s.ranks.close()
+        for callback in self.callbacks():
+            callback.on_train_end(self.state)
         return self.state.history
 
     def epoch(self) -> None:
