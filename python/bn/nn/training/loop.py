@@ -305,9 +305,12 @@ class Loop:
         """
         s = self.setting
         self.begun = time.perf_counter()
-        if s.checkpoint is not None and resume and Path(s.checkpoint).exists():
+        if s.checkpoint is None:
+            return
+        exists = s.ranks.first and resume and Path(s.checkpoint).exists()
+        if any(s.ranks.any(exists)):  # the other ranks may see the file that rank 0 writes next
             self.resume(s.checkpoint)
-        elif s.checkpoint is not None:
+        else:
             self.save()
 
     def check(self, path: Any, found: dict[str, Any]) -> None:
