@@ -73,8 +73,8 @@ class Communicator:
         """Send a buffer to all ranks, and wait for theirs; see `bn.distributed.Communicator`."""
         _check.not_freed(self._comm)
         received = np.empty((self.size, buffer.size), buffer.dtype)
-        byte = self._mpi.BYTE
-        request = self._comm.Iallgather([buffer, byte], [received, byte])
+        sent = [buffer, self._mpi.BYTE]
+        request = self._comm.Iallgather(sent, [received, self._mpi.BYTE])
         try:
             self._wait(request, timeout)
         except BaseException:
@@ -102,20 +102,19 @@ class Communicator:
 
     def _give_up(self, timeout: float) -> None:
         """Ask who is still there, and raise an error that names the others."""
-        others = set(range(self.size)) - {self.rank}
-        sent = [self._comm.Isend([b"", self._mpi.BYTE], other, GAVE_UP) for other in others]
-        missing, begin = set(others), time.monotonic()
-        status = self._mpi.Status()
+        missing = set(range(self.size)) - {self.rank}
+        for other in missing:
+            self._comm.Isend([b"", self._mpi.BYTE], other, GAVE_UP)
+        begin, status = time.monotonic(), self._mpi.Status()
         while missing and time.monotonic() - begin < GRACE:
             if self._comm.Iprobe(self._mpi.ANY_SOURCE, GAVE_UP, status):
                 self._comm.Recv([bytearray(0), self._mpi.BYTE], status.source, GAVE_UP)
                 missing.discard(status.source)
             else:
                 time.sleep(PAUSE)
-        del sent
         if missing:
             raise TimeoutError(_check.nothing_came(sorted(missing), timeout))
-        raise TimeoutError(_check.gave_up(sorted(others)))
+        raise TimeoutError(_check.came_late(timeout))
 
 
 def _abort(mpi: Any, pending: object) -> None:
