@@ -83,22 +83,19 @@ class Communicator:
         return received
 
     def _wait(self, request: Any, timeout: float) -> None:
-        """Wait for all ranks, at first without sleeping."""
+        """Wait until all ranks have sent, or one of them gives up; at first without sleeping."""
         begin = time.monotonic()
-        while not request.Test():
+        while not self._comm.Iprobe(self._mpi.ANY_SOURCE, GAVE_UP):
+            if request.Test():
+                return
             waited = time.monotonic() - begin
+            if waited > timeout:
+                break
             if waited < SPIN:
                 os.sched_yield()
-                continue
-            time.sleep(PAUSE)
-            if waited > timeout or self._is_given_up():
-                self._give_up(timeout)
-        if self._is_given_up():  # though this rank's buffer was the last one to come
-            self._give_up(timeout)
-
-    def _is_given_up(self) -> bool:
-        """Whether another rank has waited for too long."""
-        return bool(self._comm.Iprobe(self._mpi.ANY_SOURCE, GAVE_UP))
+            else:
+                time.sleep(PAUSE)
+        self._give_up(timeout)
 
     def _give_up(self, timeout: float) -> None:
         """Ask who is still there, and raise an error that names the others."""
