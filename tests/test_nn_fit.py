@@ -370,9 +370,13 @@ def test_data_that_are_not_finite_are_named_and_change_nothing(tmp_path, accumul
 
 
 def test_a_loss_that_is_not_finite_by_its_targets_says_so():
+    class Bad(nn.MSELoss):
+        def __call__(self, y, target):
+            return super().__call__(y, target) * np.inf
+
     x, y = rows()
     with pytest.raises(FloatingPointError, match="it comes from the loss or its targets"):
-        fit(network(), (x, np.full_like(y, -100)))
+        fit(network(), (x, np.stack([y, y], 1)), criterion=Bad())
 
 
 def test_parameters_that_are_not_finite_are_not_saved(tmp_path):
@@ -438,7 +442,7 @@ def test_a_batch_of_another_shape_is_named():
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        (rows()[0], r"a batch must be a pair \(x, y\) of arrays, got ndarray"),
+        (rows()[0], r"a batch must be \(x, y\) or \(x, y, sample_weight\), all of arrays, got nd"),
         ((rows()[0], rows()[1][:3]), "y must have as many rows as x, 60, got 3"),
         ((rows()[0][:0], rows()[1][:0]), "x must not be empty"),
     ],

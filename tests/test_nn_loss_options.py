@@ -80,6 +80,32 @@ def test_small_binary_cross_entropies_keep_their_digits():
     np.testing.assert_allclose(loss, np.exp(-30.0), rtol=1e-12)
 
 
+@with_reductions
+@pytest.mark.parametrize("make", [nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.BCEWithLogitsLoss])
+def test_weights_multiply_the_losses_of_samples_or_of_values(make, reduction):
+    y, target = normal(3, 4), probabilities((3, 4))
+    each = make(reduction="none")(y, target)
+    for weight in (np.array([0.5, 3.0, 0.0]), np.random.default_rng(0).random((3, 4))):
+        spread = np.broadcast_to(weight.reshape(3, -1), (3, 4))
+        expected = {"none": spread * each, "sum": (spread * each).sum()}
+        expected["mean"] = expected["sum"] / spread.sum()
+        found = make(reduction=reduction)(y, target, sample_weight=weight)
+        np.testing.assert_allclose(found, expected[reduction], rtol=1e-12)
+        assert_gradient(make(reduction=reduction), y, target, sample_weight=weight)
+
+
+def test_what_has_no_weight_may_be_infinite():
+    criterion = nn.MSELoss()
+    y = np.array([1.0, np.inf])
+    assert criterion(y, np.zeros(2), sample_weight=[1, 0]) == 1
+    np.testing.assert_array_equal(criterion.backward(), [2, 0])
+
+
+def test_weights_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"sample_weight must have shape \(3, 4\), got \(4,\)"):
+        nn.MSELoss()(normal(3, 4), normal(3, 4), sample_weight=np.ones(4))
+
+
 # ---- cross-entropy ----
 
 OPTIONS = list(itertools.product([None, WEIGHT], [0.0, 0.2], [None, -100, 1]))

@@ -28,6 +28,7 @@ LEVELS = [
         "fused",
         "groups",
         "images",
+        "inputs",
         "markup",
         "masking",
         "memory",

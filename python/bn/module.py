@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.inputs import Inputs
 from bn.markup import module_html
 from bn.parameter import Parameter
 from bn.prediction import predict
@@ -598,7 +599,7 @@ class Module:
         for _, child in self.children():
             child.trainable = value
 
-    def predict(self, x: Array, batch_size: int = 256) -> Array:
+    def predict(self, x: Inputs, batch_size: int = 256) -> Array:
         """The outputs for many samples, in eval mode and without keeping anything for `backward`.
 
         Each layer gets its mode back, also after an error. Several threads may predict with one
@@ -606,7 +607,9 @@ class Module:
 
         Parameters
         ----------
-        x : ndarray, shape (N, ...)
+        x : ndarray, shape (N, ...), or tuple or dict of such arrays
+            A tuple has the arguments of `forward` by position, and a dict by name, such as
+            ``{"x": texts, "lengths": lengths}``.
         batch_size : int
             How many samples go through the model together.
 
@@ -617,7 +620,7 @@ class Module:
         Raises
         ------
         TypeError
-            x is no array, or an output is none.
+            x is none of these, or an output is no array.
         ValueError
             `batch_size` is not a positive integer, or x does not fit the model.
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from bn import _check
+from bn.inputs import Inputs, call_with, samples, taken
 from bn.recording.kept import no_grad
 from bn.types import Array
 
@@ -66,13 +67,13 @@ def _leave(module: Module) -> None:
         module.training = True
 
 
-def predict(model: Module, x: Array, batch_size: int) -> Array:
+def predict(model: Module, x: Inputs, batch_size: int) -> Array:
     """What `Module.predict` returns."""
-    _check.plain_array("x", x)
-    _check.rank_at_least("x", x, 1)
+    x = _check.inputs("x", x)
     _check.positive_int("batch_size", batch_size)
+    n = samples(x)
     with evaluating(model):
-        return _joined((model(x[part]) for part in parts(len(x), batch_size)), len(x))
+        return _joined((call_with(model, taken(x, part)) for part in parts(n, batch_size)), n)
 
 
 def parts(n: int, size: int) -> list[slice]:

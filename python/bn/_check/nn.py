@@ -179,6 +179,16 @@ def position_weights(name: str, value: Any, logits: tuple[int, ...]) -> Array:
     return found[:, None]
 
 
+def value_weights(name: str, value: Any, expected: tuple[int, ...]) -> Array:
+    """Check weights of samples (N,) or of all values; return them for each value."""
+    found = weights(name, value)
+    if found.shape == expected[:1]:
+        found = found.reshape(-1, *[1] * (len(expected) - 1))
+    else:
+        shape(name, found, expected)
+    return np.broadcast_to(found, expected)
+
+
 def broadcasts(name: str, value: Array, expected: tuple[int, ...]) -> None:
     """Check that an array can be repeated along axes until it has this shape."""
     pairs = zip(value.shape[::-1], expected[::-1], strict=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from bn._check.base import Array, missing_package
+from bn._check.training import inputs
 
 
 def batch_source(value: object) -> None:
@@ -22,10 +24,10 @@ def batch_source(value: object) -> None:
 def batch_input(batch: Any) -> Any:
     """Check a batch; return its x, which is the batch itself or its first item."""
     if not isinstance(batch, (tuple, list)):
-        return batch
+        return batch if not isinstance(batch, Mapping) else inputs("x", batch)
     if not batch:
         raise ValueError(f"a batch must be x, or (x, ...), got an empty {type(batch).__name__}")
-    return batch[0]
+    return batch[0] if not isinstance(batch[0], (tuple, Mapping)) else inputs("x", batch[0])
 
 
 def some_batches(count: int) -> None:

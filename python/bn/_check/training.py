@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bn._check.base import Array, array, is_integer, is_plain, plain_array, shape
+from bn._check.masking import sample_weight
 from bn._check.nn import instance, not_empty, rank_at_least, unusable_checkpoint
 
 
@@ -17,33 +19,83 @@ def one_output(y: object) -> None:
         raise TypeError(f"the model must return one array, got {type(y).__name__}")
 
 
-def as_many_targets(x: Array, y: Array) -> None:
-    if len(x) != len(y):
-        raise ValueError(f"y must have as many rows as x, {len(x)}, got {len(y)}")
+def inputs(name: str, x: Any) -> Any:
+    """Check what a model is called with: an array, or a tuple or mapping of arrays of samples."""
+    if isinstance(x, Mapping):
+        x = {key: array(f"{name}[{key!r}]", value) for key, value in x.items()}
+        parts = {f"{name}[{key!r}]": value for key, value in x.items()}
+    elif isinstance(x, tuple):
+        parts = {f"{name}[{i}]": plain_array(f"{name}[{i}]", value) for i, value in enumerate(x)}
+    else:
+        parts = {name: plain_array(name, x)}
+    if not parts:
+        raise ValueError(f"{name} must have arrays, got an empty {type(x).__name__}")
+    first, *_ = parts
+    for part, value in parts.items():
+        rank_at_least(part, value, 1)
+        if len(value) != len(parts[first]):
+            raise ValueError(
+                f"{part} must have as many rows as {first}, {len(parts[first])}, got {len(value)}"
+            )
+    return x
 
 
-def samples_and_targets(x: object, y: Any) -> tuple[Array, Array]:
-    """Check samples and their targets; return both as arrays."""
-    x = plain_array("x", x)
-    rank_at_least("x", x, 1)
-    not_empty("x", x)
+def named_inputs(model: str, given: Collection[str], required: Sequence[str]) -> None:
+    """Check that inputs by name have those that the model's forward cannot do without."""
+    missing = [name for name in required if name not in given]
+    if missing:
+        raise ValueError(
+            f"x must have the arguments of {model}.forward, {', '.join(required)}, "
+            f"got {', '.join(map(repr, given))}"
+        )
+
+
+def samples_and_targets(x: Any, y: Any, weight: Any = None) -> tuple[Any, Array, Array | None]:
+    """Check samples, their targets and their weights; return all as arrays."""
+    x = inputs("x", x)
+    first = _first_array(x)
+    not_empty("x", first)
     y = array("y", y)
     rank_at_least("y", y, 1)
-    as_many_targets(x, y)
-    return x, y
+    as_many_targets("y", first, y)
+    if weight is not None:
+        weight = sample_weight(weight)
+        rank_at_least("sample_weight", weight, 1)
+        as_many_targets("sample_weight", first, weight)
+    return x, y, weight
+
+
+def _first_array(x: Any) -> Array:
+    parts = x.values() if isinstance(x, Mapping) else x if isinstance(x, tuple) else [x]
+    first: Array = next(iter(parts))
+    return first
+
+
+def as_many_targets(name: str, x: Array, y: Array) -> None:
+    if len(x) != len(y):
+        raise ValueError(f"{name} must have as many rows as x, {len(x)}, got {len(y)}")
 
 
 def is_samples(value: object) -> bool:
-    """Whether a value is a pair (x, y), right or wrong, and not an iterable of batches."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
+    """Whether a value is (x, y) or (x, y, sample_weight), right or wrong, and not batches."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         return False
-    first = value[0]
-    batch = isinstance(first, (tuple, list)) and len(first) == 2 and is_plain(first[0])
-    return is_plain(first) or (isinstance(value, tuple) and not batch)
+    if is_plain(value[0]):
+        return True
+    return isinstance(value, tuple) and not all(_is_batch(each) for each in value)
+
+
+def _is_batch(value: object) -> bool:
+    """Whether a value may be a batch of an iterable."""
+    return (
+        isinstance(value, (tuple, list))
+        and len(value) in (2, 3)
+        and (is_plain(value[0]) or isinstance(value[0], (tuple, Mapping)))
+    )
 
 
 def training_data(name: str, value: object) -> None:
-    """Check that training or validation data are a pair (x, y) or can be iterated."""
+    """Check that training or validation data are samples and targets, or can be iterated."""
     if not is_samples(value) and (not isinstance(value, Iterable) or is_plain(value)):
         raise TypeError(
             f"{name} must be a pair (x, y) of arrays or an iterable of such batches, "
@@ -51,11 +103,13 @@ def training_data(name: str, value: object) -> None:
         )
 
 
-def batch(value: object) -> tuple[Array, Array]:
-    """Check what an iterator of batches gave; return x and y."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
+def batch(value: object) -> tuple[Any, Array, Array | None]:
+    """Check what an iterator of batches gave; return x, y and the weights of the samples."""
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         got = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
-        raise TypeError(f"a batch must be a pair (x, y) of arrays, got {got}")
+        raise TypeError(
+            f"a batch must be (x, y) or (x, y, sample_weight), all of arrays, got {got}"
+        )
     return samples_and_targets(*value)
 
 
@@ -65,6 +119,16 @@ def full_batch(batch_size: int, n: int, drop_last: bool) -> None:
             f"batch_size must be at most the number of samples, {n}, with drop_last, "
             f"got {batch_size}"
         )
+
+
+def shard(value: Any) -> tuple[int, int]:
+    """Check the rank and the number of ranks."""
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not all(map(is_integer, value)):
+        raise TypeError(f"shard must be two integers, (rank, size), got {value!r}")
+    rank, size = value
+    if not 0 <= rank < size:
+        raise ValueError(f"shard must have a rank from 0 to size - 1, got ({rank}, {size})")
+    return int(rank), int(size)
 
 
 def batches_came(name: str, epoch: int, got: int, expected: int | None) -> None:
@@ -77,6 +141,14 @@ def batches_came(name: str, epoch: int, got: int, expected: int | None) -> None:
     if expected is not None and got != expected:
         raise ValueError(
             f"{name} must give {expected} batches, as its len() says, got {got} in epoch {epoch}"
+        )
+
+
+def targets_counted(name: str, epoch: int, counted: float) -> None:
+    """Check that a mean over all targets of an epoch is one of something."""
+    if not counted:
+        raise ValueError(
+            f"{name} must have targets that criterion does not ignore, got none in epoch {epoch}"
         )
 
 
@@ -100,7 +172,7 @@ def classes_in_range(name: str, y: Array, classes: int, ignore_index: int) -> No
         )
 
 
-def sample_shape(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
+def sample_shape(name: str, got: object, expected: object) -> None:
     if got != expected:
         raise ValueError(f"{name} must have samples of shape {expected}, as train, got {got}")
 
@@ -113,6 +185,24 @@ def no_loader_rng(rng: object) -> None:
         )
 
 
+def takes_weights(criterion: Any) -> None:
+    names = signature(criterion).parameters
+    if "sample_weight" not in names:
+        raise TypeError(
+            "criterion must take sample_weight where samples have weights, got one of "
+            f"({', '.join(names)})"
+        )
+
+
+def several_classes(shape: tuple[int, ...]) -> None:
+    """Check that a cross-entropy has classes to choose from: of one it would always be 0."""
+    if len(shape) > 1 and shape[1] < 2:
+        raise ValueError(
+            f"the model must return at least 2 classes on axis 1 for CrossEntropyLoss, got shape "
+            f"{shape}: for one output and two classes, see BCEWithLogitsLoss"
+        )
+
+
 def one_loss(loss: Any) -> float:
     if np.ndim(loss) != 0:
         raise ValueError(
@@ -122,10 +212,11 @@ def one_loss(loss: Any) -> float:
     return float(loss)
 
 
-def augmented_batch(value: object) -> tuple[Array, Array]:
+def augmented_batch(value: object) -> tuple[Any, Array]:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"augment must return a pair (x, y), got {type(value).__name__}")
-    return samples_and_targets(*value)
+    x, y, _ = samples_and_targets(*value)
+    return x, y
 
 
 def metric(value: Any, known: Collection[str]) -> None:
@@ -196,7 +287,7 @@ def same_way(path: str) -> None:
 
 def loader_state(given: Mapping[str, Any], n: int, shuffle: bool) -> None:
     instance("state", given, Mapping)
-    keys = {"rng", "order", "position", "begun", "samples"}
+    keys = {"rng", "order", "position", "begun", "seed", "samples"}
     if set(given) != keys or given["samples"] != n or not order_of(given, n, shuffle):
         raise ValueError(
             f"the state must be that of a BatchLoader of {n} samples with shuffle={shuffle}, "

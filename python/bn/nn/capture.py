@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from bn import _check
+from bn.inputs import Inputs, call_with
 from bn.layers import no_stat_update
 from bn.module import Module, unchanged
 from bn.recording.kept import no_grad
-from bn.types import Array
 
 
 class Captured(NamedTuple):
@@ -35,7 +35,7 @@ class Captured(NamedTuple):
     output: Any
 
 
-def capture(model: Module, x: Array, *names: str) -> dict[str, Captured]:
+def capture(model: Module, x: Inputs, *names: str) -> dict[str, Captured]:
     """Run a model, and return what its layers got and gave.
 
     Parameters
@@ -44,8 +44,8 @@ def capture(model: Module, x: Array, *names: str) -> dict[str, Captured]:
         It runs in the mode that it is in, and stays as it is: running statistics, gradients, and
         what layers keep for a backward pass. (Layers that draw random numbers in training mode have
         drawn them.)
-    x : ndarray
-        Its input.
+    x : ndarray, or tuple or dict of arrays
+        Its input; several by position or by name.
     *names : str
         The dotted paths of layers, as `Module.named_modules` tells them; the model itself is "".
         Without names it captures all layers that were called.
@@ -100,7 +100,7 @@ def capture(model: Module, x: Array, *names: str) -> dict[str, Captured]:
             layers[path].register_forward_hook(hook)
         stack.enter_context(no_stat_update())
         stack.enter_context(no_grad())
-        model(x)
+        call_with(model, _check.inputs("x", x))
     _check.layers_called(names, found)
     return found
 

@@ -24,7 +24,9 @@ class ElementwiseLoss(Loss):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction)
 
-    def __call__(self, y: Array, target: ArrayLike) -> float | Array:
+    def __call__(
+        self, y: Array, target: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> float | Array:
         """The loss.
 
         Parameters
@@ -32,13 +34,16 @@ class ElementwiseLoss(Loss):
         y : ndarray
         target : array_like
             Of y's shape.
+        sample_weight : array_like or None, shape (N,) or y's shape
+            With which the losses of samples, or of their values, are multiplied. In the mean a
+            sample of weight 2 counts as two.
 
         Returns
         -------
         float or ndarray
             An array of y's shape and dtype with ``reduction="none"``.
         """
-        return self._call("y", y, target)
+        return self._call("y", y, target, sample_weight)
 
     def backward(self, dloss: ArrayLike = 1.0) -> Array:
         """The gradient of the last loss with respect to the first argument.
@@ -56,22 +61,42 @@ class ElementwiseLoss(Loss):
         """
         _check.saved(type(self).__name__, self._saved)
         slope = self._saved
-        factor = self._factor(dloss, slope.shape, slope.size)
+        factor = self._factor(dloss, slope.shape, self.count)
         self._saved = None
         if not isinstance(factor, float):
             return elementwise(np.multiply, slope, factor.astype(slope.dtype))
         return elementwise(lambda s, out: np.multiply(s, factor, out=out), slope)
 
-    def _call(self, name: str, y: Array, target: ArrayLike) -> float | Array:
+    def _call(
+        self, name: str, y: Array, target: ArrayLike, sample_weight: ArrayLike | None
+    ) -> float | Array:
         _check.floating(name, y)
         _check.not_empty(name, y)
         target = _check.array("target", target)
         _check.shape("target", target, y.shape)
         target = _check.numeric("target", target).astype(y.dtype, copy=False)
         keeps = self.reduction == "none"
-        each, slope, total = self._computed(y, target, keeps)
+        if sample_weight is None:
+            each, slope, total = self._computed(y, target, keeps)
+            count = float(y.size)
+        else:
+            weights = _check.value_weights("sample_weight", sample_weight, y.shape)
+            each, slope, total = self._weighted(y, target, weights)
+            count = float(weights.sum(dtype=np.float64))
         self._saved = slope
-        return each if each is not None else self._reduced(total, y.size)
+        loss = self._reduced(total, count)
+        return each if keeps and each is not None else loss
+
+    def _weighted(self, y: Array, target: Array, weights: Array) -> tuple[Array, Array, np.float64]:
+        """The same as `_computed`, each value times its weight."""
+        each, slope, _ = self._computed(y, target, True)
+        assert each is not None
+        weights = weights.astype(y.dtype)
+        for values in (each, slope):
+            with np.errstate(invalid="ignore"):  # what does not count may be infinite
+                np.multiply(values, weights, out=values)
+            np.copyto(values, 0, where=weights == 0)
+        return each, slope, _sum(each)
 
     def _computed(
         self, y: Array, target: Array, keeps: bool
@@ -286,7 +311,9 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         self.weight = _check.optional_weights("weight", weight)
         self.pos_weight = _check.optional_weights("pos_weight", pos_weight)
 
-    def __call__(self, logits: Array, target: ArrayLike) -> float | Array:
+    def __call__(
+        self, logits: Array, target: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> float | Array:
         """The loss.
 
         Parameters
@@ -294,13 +321,15 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         logits : ndarray
         target : array_like
             Of the logits' shape; the probability of the positive class, or 0 and 1.
+        sample_weight : array_like or None, shape (N,) or the logits' shape
+            As in `MSELoss`.
 
         Returns
         -------
         float or ndarray
             An array of the logits' shape and dtype with ``reduction="none"``.
         """
-        return self._call("logits", logits, target)
+        return self._call("logits", logits, target, sample_weight)
 
     def _computed(
         self, y: Array, target: Array, keeps: bool

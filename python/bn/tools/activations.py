@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bn import _check
+from bn.inputs import Inputs, call_with
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import BatchNorm
 from bn.layers.sample_norm import SampleNorm
@@ -35,7 +36,7 @@ class Seen(NamedTuple):
     axis: int | None
 
 
-def plot_activations(model: Module, x: Array) -> Figure:
+def plot_activations(model: Module, x: Inputs) -> Figure:
     """Draw what enters and what leaves each normalization of a model.
 
     A row for each call of a normalization, in their order: on the left the histogram of its input,
@@ -48,8 +49,8 @@ def plot_activations(model: Module, x: Array) -> Figure:
         It runs in the mode that it is in: in training mode batch normalizations use the statistics
         of x, in eval mode the running ones. It stays as it is. (Layers that draw random numbers in
         training mode have drawn them.)
-    x : ndarray
-        Its input.
+    x : ndarray, or tuple or dict of arrays
+        Its input; several by position or by name.
 
     Returns
     -------
@@ -90,13 +91,13 @@ def plot_activations(model: Module, x: Array) -> Figure:
     return figure
 
 
-def seen_in(model: Module, x: Array) -> list[Seen]:
+def seen_in(model: Module, x: Inputs) -> list[Seen]:
     """What the normalizations of a model get and give.
 
     Parameters
     ----------
     model : Module
-    x : ndarray
+    x : ndarray, tuple or dict
 
     Examples
     --------
@@ -116,7 +117,7 @@ def seen_in(model: Module, x: Array) -> list[Seen]:
         for path, layer in model.named_modules():
             if isinstance(layer, SampleNorm):
                 layer.register_forward_hook(_hook(path, calls))
-        model(x)
+        call_with(model, _check.inputs("x", x))
     return calls
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from bn import _check
 from bn.functional import merge
+from bn.inputs import call_with
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import BatchNorm, batch_norms
 from bn.module import Module, copy_all, unchanged
@@ -39,7 +40,8 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
         With any number of batch normalization layers; one that is called several times pools all
         its calls. Without any there is nothing to do, and `batches` is not read.
     batches : iterable of ndarray, or of tuple or list
-        Inputs x of the model, or (x, ...), of which the rest is ignored. Read once.
+        Inputs x of the model, or (x, ...), of which the rest is ignored. Read once. An x may be a
+        tuple or a dict of several arrays inside such a tuple.
     progress : bool, callable or None, default None
         True shows a bar on standard error (by rich); a function is called after each batch with
         the number of batches so far; None and False show nothing.
@@ -101,7 +103,7 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
         for pool in pools.values():
             pool.layer.training, pool.layer.update_stats = True, False
         for done, batch in enumerate(batches, 1):
-            model(_check.batch_input(batch))
+            call_with(model, _check.batch_input(batch))
             show(done)
     _check.some_batches(done)
     expected = [pool for pool in pools.values() if pool.lets_in]

@@ -13,6 +13,7 @@ import numpy as np
 
 from bn import _check
 from bn.functional import merge
+from bn.inputs import Inputs, arrays_of, call_with
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import FEW_VALUES, BatchNorm, batch_norms
 from bn.markup import html_table
@@ -225,7 +226,7 @@ class Report:
     model : str
         The model's class.
     input_shape : tuple of int
-        Of x.
+        Of x, or of its first array.
     layers : tuple of LayerReport
         In the model's order.
 
@@ -330,7 +331,7 @@ class Report:
         self.plot().savefig(path)
 
 
-def report(model: Module, x: Array) -> Report:
+def report(model: Module, x: Inputs) -> Report:
     """Examine the batch normalization layers of a model on one batch.
 
     x goes through the model in eval mode, and each layer's input is measured beside the layer's
@@ -341,9 +342,9 @@ def report(model: Module, x: Array) -> Report:
     ----------
     model : Module
         It stays as it is: modes, statistics, gradients, what layers keep for backward.
-    x : ndarray
-        A batch of inputs, best of training data and of 144 samples or more; from fewer, only
-        large distances are told from chance.
+    x : ndarray, or tuple or dict of arrays
+        A batch of inputs (several by position or by name), best of training data and of 144
+        samples or more; from fewer, only large distances are told from chance.
 
     Returns
     -------
@@ -385,12 +386,13 @@ def report(model: Module, x: Array) -> Report:
     def add(path: str, layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
         looks[id(layer)].add(x, batch)
 
+    x = _check.inputs("x", x)
     ignored = np.errstate(all="ignore")
     with unchanged(model), watching(model, add), no_stat_update(), ignored:
         model.eval()
-        model(x)
+        call_with(model, x)
         layers = tuple(look.measured() for look in looks.values())
-    return Report(type(model).__name__, x.shape, layers)
+    return Report(type(model).__name__, arrays_of(x)[0].shape, layers)
 
 
 class _Look:

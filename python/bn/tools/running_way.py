@@ -10,6 +10,7 @@ import numpy as np
 
 from bn import _check
 from bn.functional import merge
+from bn.inputs import call_with
 from bn.layers.batch_norm import BatchNorm, batch_norms
 from bn.layers.watching import watching
 from bn.module import Module
@@ -88,7 +89,7 @@ def plot_running_stats(model: Module, batches: Iterable[Any]) -> Figure:
         `reset_running_stats` before. The batch normalization layers run in training mode, all
         others in the mode they are in.
     batches : iterable of ndarray, or of tuple or list
-        Inputs x of the model, or (x, ...), of which the rest is ignored. Read once.
+        As in `recalibrate`. Read once.
 
     Returns
     -------
@@ -174,7 +175,7 @@ def ways_of(given: Module, batches: Iterable[Any]) -> list[Way]:
         way.layer.training = True
     with watching(model, add), no_grad():
         for batch in batches:
-            model(_check.batch_input(batch))
+            call_with(model, _check.batch_input(batch))
             count += 1
             for way in ways.values():
                 if way.parts:

@@ -78,7 +78,7 @@ class Callback:
     monitor: str | None = None  # the column of the history that it needs
 
     def on_batch_end(self, state: TrainingState) -> None:
-        """Called after each step."""
+        """Called after each batch, or with `accumulate` after the batches of each step."""
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Called after each epoch and its validation."""

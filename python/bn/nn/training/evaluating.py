@@ -8,19 +8,21 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from bn import _check
+from bn.inputs import Inputs, taken
 from bn.module import Module
 from bn.nn.cross_entropy import CrossEntropyLoss
-from bn.nn.training.loader import Batch
-from bn.nn.training.metrics import Metric, Metrics, Totals, fitting, named
+from bn.nn.training.loader import Samples
+from bn.nn.training.metrics import Metrics, Totals, fitting, named
+from bn.nn.training.steps import Task, forward, loss_of
 from bn.prediction import evaluating, parts
-from bn.types import Array
 
 
 def evaluate(
     model: Module,
-    x: Array,
+    x: Inputs,
     y: ArrayLike,
     *,
+    sample_weight: ArrayLike | None = None,
     criterion: Any = None,
     metrics: Metrics = ("accuracy",),
     batch_size: int = 256,
@@ -31,20 +33,25 @@ def evaluate(
     ----------
     model : Module
         Whose layers get their modes back, each its own; nothing else of it changes.
-    x : ndarray, shape (N, ...)
+    x : ndarray, shape (N, ...), or tuple or dict of such arrays
+        As in `BatchLoader`.
     y : array_like, shape (N, ...)
+    sample_weight : array_like, optional, shape (N, ...)
+        For the criterion, which must take it; metrics count all samples alike.
     criterion : callable, optional
         A loss; by default `CrossEntropyLoss()`.
     metrics : tuple of str or callable
         ``"accuracy"``, and functions ``metric(out, y) -> float`` whose values for batches are
         averaged, weighted by the number of samples. The accuracy is left out for losses of a
-        regression.
+        regression, and does not count targets that the criterion ignores.
     batch_size : int
 
     Returns
     -------
     dict
-        ``{"loss": ..., "accuracy": ...}``; other metrics are called like their functions.
+        ``{"loss": ..., "accuracy": ...}``; other metrics are called like their functions. The loss
+        is that of all samples as one batch, whatever the `batch_size`: NaN if all targets are
+        ignored.
 
     Raises
     ------
@@ -64,30 +71,27 @@ def evaluate(
     {'loss': 0.4963, 'accuracy': 0.6667}
     """
     _check.instance("model", model, Module)
-    x, targets = _check.samples_and_targets(x, y)
+    x, targets, weight = _check.samples_and_targets(x, y, sample_weight)
     _check.positive_int("batch_size", batch_size)
     criterion = CrossEntropyLoss() if criterion is None else criterion
     _check.function("criterion", criterion)
     functions = fitting(named(metrics, criterion), criterion, targets)
-    batches = ((x[part], targets[part]) for part in parts(len(x), batch_size))
-    return measured(model, batches, criterion, functions).means()
+    batches = (
+        Samples(taken(x, part), targets[part], None if weight is None else weight[part])
+        for part in parts(len(targets), batch_size)
+    )
+    return measured(Task(model, criterion, functions), batches).means()
 
 
 def measured(
-    model: Module,
-    batches: Iterable[Batch],
-    criterion: Any,
-    metrics: dict[str, Metric],
-    between: Callable[[], None] = lambda: None,
+    task: Task, batches: Iterable[Samples], between: Callable[[], None] = lambda: None
 ) -> Totals:
     """The totals of a model's loss and metrics in eval mode; `between` is called after a batch."""
-    totals = Totals(metrics)
-    with evaluating(model):
-        for pair in batches:
-            x, y = _check.batch(pair)
-            out = model(x)
-            _check.one_output(out)
-            totals.add(_check.one_loss(criterion(out, y)), criterion, len(x))
-            totals.measure(metrics, out, y)
+    totals = Totals(task.metrics)
+    with evaluating(task.model):
+        for batch in batches:
+            if len(batch):  # a rank's part of a small batch may be empty
+                out = forward(task.model, batch.x)
+                totals.include(task.totals(*loss_of(task.criterion, out, batch), [(out, batch)]))
             between()
     return totals

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from bn.inputs import Inputs, arrays_of, call_with, joined
 from bn.layers.running_stats import NonFiniteWarning, no_stat_update
 from bn.module import Module
-from bn.nn.training.loader import Batch
+from bn.nn.training.loader import Samples
 from bn.recording.kept import no_grad
 from bn.types import Array
 
 
-def cause(model: Module, batches: Sequence[Batch], generators: Mapping[Any, Any]) -> str:
+def cause(model: Module, batches: Sequence[Samples], generators: Mapping[Any, Any]) -> str:
     """Words about where the first number that is not finite comes from in a forward pass.
 
     The batches go through the model once more, as one batch and with the same random numbers; the
@@ -24,15 +25,15 @@ def cause(model: Module, batches: Sequence[Batch], generators: Mapping[Any, Any]
     Parameters
     ----------
     model : Module
-    batches : sequence of (x, y)
+    batches : sequence of Samples
     generators : mapping of Generator to state
         The states before the first pass.
     """
-    if not all(is_finite(x) for x, _ in batches):
+    if not all(is_finite(array) for batch in batches for array in arrays_of(batch.x)):
         return "x of that batch has NaN or infinity"
     for generator, state in generators.items():
         generator.bit_generator.state = state
-    found = _first(model, np.concatenate([x for x, _ in batches]))
+    found = _first(model, joined([batch.x for batch in batches]))
     if found is None:
         return "all outputs of layers are finite, so that it comes from the loss or its targets"
     path, layer = found
@@ -42,7 +43,7 @@ def cause(model: Module, batches: Sequence[Batch], generators: Mapping[Any, Any]
     return f"the first layer whose output is not finite is {place}{further}"
 
 
-def _first(model: Module, x: Array) -> tuple[str, Module] | None:
+def _first(model: Module, x: Inputs) -> tuple[str, Module] | None:
     """(path, layer) of the first output that is not finite."""
     found: list[tuple[str, Module]] = []
     layers = [(path, layer) for path, layer in model.named_modules() if not layer.records]
@@ -57,7 +58,7 @@ def _first(model: Module, x: Array) -> tuple[str, Module] | None:
     try:
         with no_stat_update(), no_grad(), warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", NonFiniteWarning)
-            model(x)
+            call_with(model, x)
     finally:
         for remove in removes:
             remove()

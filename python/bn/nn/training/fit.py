@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bn import _check
+from bn.inputs import Inputs, call_with, taken
 from bn.module import Module
 from bn.nn.cross_entropy import CrossEntropyLoss
 from bn.nn.init import Rng
@@ -15,12 +16,13 @@ from bn.nn.optim import Adam
 from bn.nn.optimizer import Optimizer
 from bn.nn.training.callbacks import Callback
 from bn.nn.training.history import History
-from bn.nn.training.loader import Batch, BatchLoader
+from bn.nn.training.loader import Batch, BatchLoader, Samples
 from bn.nn.training.loop import Loop, Setting
 from bn.nn.training.metrics import Metrics, named
-from bn.types import Array, Shape
+from bn.prediction import evaluating
+from bn.types import Shape
 
-Data = tuple[Array, Array] | Iterable[Batch]
+Data = Batch | Iterable[Batch]
 SCHEDULES = ("epoch", "batch")
 
 
@@ -51,16 +53,17 @@ def fit(
     ----------
     model : Module
         It is in training mode afterwards.
-    train : (x, y) or iterable of (x, y)
+    train : (x, y), (x, y, sample_weight), or iterable of these
         All samples and targets, or an iterable of batches, such as a `BatchLoader`, which is
-        iterated once for each epoch.
-    validation : (x, y) or iterable of (x, y), optional
+        iterated once for each epoch. x is an array, or for a model that takes several a tuple
+        or a dict of arrays, as in `BatchLoader`.
+    validation : as train, optional
         On which the loss and the metrics are measured after each epoch, in eval mode.
     epochs : int
         The number of epochs, those before a resumption included.
     criterion : callable, optional
         A loss; by default `CrossEntropyLoss()`, because most models of this package are classifiers
-        that return logits.
+        that return logits. Of a batch whose targets it all ignores no step is made.
     optimizer : Optimizer, optional
         By default `Adam`, because its usual learning rate fits most models, while one for `SGD` has
         to be found for each.
@@ -161,9 +164,9 @@ def fit(
     batches = _train_batches(train, batch_size, rng)
     if checkpoint is not None:
         _check.resumable("train", batches)
-    shape = _sample_shape(batches)
-    if shape is not None and not all(layer.built for layer in model.modules()):
-        model.build(shape)
+    first = _first_inputs(batches)
+    shape = None if first is None else _shape(first)
+    _build(model, first)
     held_out = _validation_batches(validation, shape, batch_size)
     _check_classes(model, criterion, shape, {"train": batches, "validation": held_out})
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
@@ -193,10 +196,17 @@ def _check_files(checkpoint: Any, resume: bool, save_every: int | None) -> None:
 
 def _train_batches(train: Data, batch_size: int, rng: Rng) -> Iterable[Batch]:
     if _check.is_samples(train):
-        x, y = train
-        return BatchLoader(x, y, batch_size, rng=rng)  # type: ignore[arg-type]
+        return _loader(train, batch_size, rng=rng)
     _check.no_loader_rng(rng)
     return train  # type: ignore[return-value]
+
+
+def _loader(data: Any, batch_size: int, *, shuffle: bool = True, rng: Rng = None) -> BatchLoader:
+    """The batches of (x, y) or (x, y, sample_weight)."""
+    samples = Samples(*data)
+    return BatchLoader(
+        samples.x, samples.y, batch_size, sample_weight=samples.weight, shuffle=shuffle, rng=rng
+    )
 
 
 def _validation_batches(
@@ -207,20 +217,36 @@ def _validation_batches(
     _check.training_data("validation", validation)
     if not _check.is_samples(validation):
         return validation  # type: ignore[return-value]
-    x, y = validation
-    loader = BatchLoader(x, y, batch_size, shuffle=False)  # type: ignore[arg-type]
+    loader = _loader(validation, batch_size, shuffle=False)
     if shape is not None:
-        _check.sample_shape("validation", loader.x.shape[1:], shape)
+        _check.sample_shape("validation", _shape(loader.x), shape)
     return loader
 
 
-def _sample_shape(batches: Iterable[Batch]) -> Shape | None:
-    """The shape of a sample, where that is known before the first batch."""
+def _first_inputs(batches: Iterable[Batch]) -> Inputs | None:
+    """Inputs of the model, where some are known before the first batch."""
     if isinstance(batches, BatchLoader):
-        return batches.x.shape[1:]
+        return batches.x
     if isinstance(batches, (list, tuple)) and batches:
-        return _check.batch(batches[0])[0].shape[1:]
+        return Samples.checked(batches[0]).x
     return None
+
+
+def _build(model: Module, x: Inputs | None) -> None:
+    """Let layers that learn the number of their inputs do so, before their parameters are used."""
+    if x is None or all(layer.built for layer in model.modules()):
+        return
+    shape = _shape(x)
+    if shape is not None:
+        model.build(shape)
+        return
+    with evaluating(model):
+        call_with(model, taken(x, slice(0, 1)))
+
+
+def _shape(x: Inputs) -> Shape | None:
+    """The shape of a sample of one array; None of several."""
+    return None if isinstance(x, (tuple, Mapping)) else x.shape[1:]
 
 
 def _check_classes(

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
+from bn.inputs import Inputs, arrays_of, samples, taken
 from bn.nn.init import Rng, generator
 from bn.types import Array
 
-Batch: TypeAlias = tuple[Array, Array]
-Augment: TypeAlias = Callable[[Array, Array, np.random.Generator], Batch]
+Pair: TypeAlias = tuple[Inputs, Array]
+Batch: TypeAlias = Pair | tuple[Inputs, Array, Array]
+Augment: TypeAlias = Callable[[Any, Array, np.random.Generator], Pair]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A batch: what the model is called with, the targets, and the weights if there are any."""
+
+    x: Inputs
+    y: Array
+    weight: Array | None = None
+
+    @classmethod
+    def checked(cls, batch: object) -> Samples:
+        """What an iterator of batches gave."""
+        return cls(*_check.batch(batch))
+
+    def __len__(self) -> int:
+        return len(self.y)
 
 
 class BatchLoader:
@@ -25,9 +45,13 @@ class BatchLoader:
 
     Parameters
     ----------
-    x : ndarray, shape (N, ...)
+    x : ndarray, shape (N, ...), or tuple or dict of such arrays
+        A tuple has the arguments of the model's forward by position, and a dict by name, such as
+        ``{"x": texts, "lengths": lengths}``.
     y : array_like, shape (N, ...)
     batch_size : int
+    sample_weight : array_like, optional, shape (N, ...)
+        Of which each batch has its part as a third array, for the loss.
     shuffle : bool
         Whether each epoch has an order of its own. Without it batches are views of x and y.
     drop_last : bool
@@ -35,14 +59,19 @@ class BatchLoader:
         cannot train on a batch of one sample.
     augment : callable, optional
         ``augment(x, y, rng) -> (x, y)`` changes each batch; all that is random in it must come from
-        the generator `rng`.
+        the generator `rng`. It gets x as it is here: an array, a tuple or a dict.
+    shard : (int, int)
+        ``(rank, size)``: of each batch this loader gives the part of one of `size` ranks. All
+        parts together are the batch, and their sizes differ by one sample at most; of a small
+        batch, a part may have none. Give all ranks the same samples, options and seed.
     rng : int, Generator or None
-        The generator, or its seed.
+        The generator, or its seed. The order is the same for all shards; the augmentation of each
+        has random numbers of its own.
 
     Raises
     ------
     TypeError, ValueError
-        x and y are no arrays of the same length, or an option is not as above.
+        Not all arrays have as many rows, or an option is not as above.
 
     See Also
     --------
@@ -57,24 +86,29 @@ class BatchLoader:
 
     def __init__(
         self,
-        x: Array,
+        x: Inputs,
         y: ArrayLike,
         batch_size: int,
         *,
+        sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
         drop_last: bool = False,
         augment: Augment | None = None,
+        shard: tuple[int, int] = (0, 1),
         rng: Rng = None,
     ) -> None:
-        self.x, self.y = _check.samples_and_targets(x, y)
+        self.x: Inputs
+        self.x, self.y, self.sample_weight = _check.samples_and_targets(x, y, sample_weight)
         _check.positive_int("batch_size", batch_size)
         _check.flag("shuffle", shuffle)
         _check.flag("drop_last", drop_last)
         _check.optional_function("augment", augment)
-        _check.full_batch(batch_size, len(self.x), drop_last)
+        _check.full_batch(batch_size, len(self.y), drop_last)
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.augment = augment
+        self.shard = _check.shard(shard)
         self.rng = generator(rng)
+        self._seed = 0  # of this epoch's augmentation, if there are several shards
         self._order: Array | None = None  # of this epoch
         self._position = 0  # the samples of this epoch that were given
         self._begun = False  # whether an epoch has begun and not ended
@@ -82,15 +116,17 @@ class BatchLoader:
 
     def __len__(self) -> int:
         """The number of batches in an epoch."""
-        n, size = len(self.x), self.batch_size
+        n, size = len(self.y), self.batch_size
         return n // size if self.drop_last else -(-n // size)
 
     def __iter__(self) -> Iterator[Batch]:
         if not self._continues:
             self._position = 0
-            self._order = self.rng.permutation(len(self.x)) if self.shuffle else None
+            self._order = self.rng.permutation(len(self.y)) if self.shuffle else None
+            if self.shard[1] > 1:
+                self._seed = int(self.rng.integers(2**63))
         self._continues, self._begun = False, True
-        end = min(len(self.x), len(self) * self.batch_size)
+        end = min(len(self.y), len(self) * self.batch_size)
         while self._position < end:
             part = slice(self._position, min(self._position + self.batch_size, end))
             batch = self._batch(part)
@@ -99,11 +135,24 @@ class BatchLoader:
         self._order, self._position, self._begun = None, 0, False
 
     def _batch(self, part: slice) -> Batch:
-        rows = part if self._order is None else self._order[part]
-        x, y = self.x[rows], self.y[rows]
-        return (
-            (x, y) if self.augment is None else _check.augmented_batch(self.augment(x, y, self.rng))
-        )
+        own = self._part_of(part)
+        rows = own if self._order is None else self._order[own]
+        x, y = taken(self.x, rows), self.y[rows]
+        if self.augment is not None and len(y):
+            x, y = _check.augmented_batch(self.augment(x, y, self._augmenting(part)))
+        return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
+
+    def _part_of(self, batch: slice) -> slice:
+        """What the shard has of a batch."""
+        (rank, size), n = self.shard, batch.stop - batch.start
+        return slice(batch.start + n * rank // size, batch.start + n * (rank + 1) // size)
+
+    def _augmenting(self, batch: slice) -> np.random.Generator:
+        """The generator for a batch; those of shards have no state that others would not know."""
+        rank, size = self.shard
+        if size == 1:
+            return self.rng
+        return np.random.default_rng((self._seed, batch.start, rank))
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the generator, the order of this epoch, and how far it is."""
@@ -112,7 +161,8 @@ class BatchLoader:
             "order": None if self._order is None else self._order.copy(),
             "position": self._position,
             "begun": self._begun,
-            "samples": len(self.x),
+            "seed": self._seed,
+            "samples": len(self.y),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -123,14 +173,16 @@ class BatchLoader:
         ValueError
             The state is of another loader; nothing is changed.
         """
-        _check.loader_state(state, len(self.x), self.shuffle)
+        _check.loader_state(state, len(self.y), self.shuffle)
         self.rng.bit_generator.state = state["rng"]
         self._order, self._position = state["order"], int(state["position"])
+        self._seed = int(state["seed"])
         self._begun = self._continues = bool(state["begun"])
 
     def __repr__(self) -> str:
+        shapes = " and ".join(str(array.shape[1:]) for array in arrays_of(self.x))
         return (
-            f"BatchLoader({len(self.x)} samples of shape {self.x.shape[1:]}, "
+            f"BatchLoader({samples(self.x)} samples of shape {shapes}, "
             f"batch_size={self.batch_size}, shuffle={self.shuffle}, drop_last={self.drop_last}, "
             f"augment={self.augment!r})"
         )

@@ -21,10 +21,10 @@ from bn.nn.training.evaluating import measured
 from bn.nn.training.finite import cause, first_bad_array
 from bn.nn.training.history import History
 from bn.nn.training.interrupt import Stop, stop_on_interrupt
-from bn.nn.training.loader import Batch
+from bn.nn.training.loader import Batch, Samples
 from bn.nn.training.metrics import Metric, Totals, fitting
 from bn.nn.training.resuming import generators_of, load_training, save_training
-from bn.nn.training.steps import NotFinite, gradients_of
+from bn.nn.training.steps import NotFinite, Task, gradients_of
 
 
 @dataclass
@@ -123,7 +123,7 @@ class Loop:
         while True:
             place = f"epoch {state.epoch}, batch {state.batch + 1}"
             try:
-                group = [_check.batch(each) for each in islice(batches, self.setting.accumulate)]
+                group = [Samples.checked(each) for each in islice(batches, self.setting.accumulate)]
                 if not group:
                     break
                 self.step(group, place)
@@ -132,38 +132,39 @@ class Loop:
                 raise
             for callback in self.setting.callbacks:
                 callback.on_batch_end(state)
-            self.display.batch(self.totals.sums["loss"] / self.totals.samples, state.batch)
+            self.display.batch(self.totals.mean("loss"), state.batch)
             self.boundary()
             if state.stop:
                 self.save()
                 return
         _check.batches_came("train", state.epoch, state.batch, self.length())
+        _check.targets_counted("train", state.epoch, self.totals.counts["loss"])
         self.trained = True
 
-    def step(self, group: Sequence[Batch], place: str) -> None:
-        """Take one step of the optimizer."""
+    def step(self, group: Sequence[Samples], place: str) -> None:
+        """Take one step of the optimizer, unless the criterion ignores all targets."""
         s, state = self.setting, self.state
         if self.metrics is None:
-            self.metrics = fitting(s.metrics, s.criterion, group[0][1])
+            self.metrics = fitting(s.metrics, s.criterion, group[0].y)
             self.totals = Totals(self.metrics)
         before = {each: each.bit_generator.state for each in self.generators}
         s.optimizer.zero_grad()
         try:
-            loss, outputs = self.gradients(s.model, s.criterion, group)
+            step = self.gradients(Task(s.model, s.criterion, self.metrics), group)
         except NotFinite as error:
             reason = cause(s.model, group, before)
             raise FloatingPointError(
                 f"the loss of step {state.step + 1} ({place}) is {error.loss}: {reason}"
             ) from None
-        if s.clip is not None:
-            clip_grad_norm(s.optimizer.params, s.clip)
-        s.optimizer.step()
-        if s.schedule_every == "batch":
-            self.step_schedule(loss)
-        self.totals.add(loss, s.criterion, sum(len(x) for x, _ in group))
-        for out, (_, y) in zip(outputs, group, strict=True):
-            self.totals.measure(self.metrics, out, y)
-        state.loss, state.step, state.batch = loss, state.step + 1, state.batch + len(group)
+        if step.totals.counts["loss"]:
+            if s.clip is not None:
+                clip_grad_norm(s.optimizer.params, s.clip)
+            s.optimizer.step()
+            if s.schedule_every == "batch":
+                self.step_schedule(step.loss)
+            state.loss, state.step = step.loss, state.step + 1
+        self.totals.include(step.totals)
+        state.batch += len(group)
 
     def step_schedule(self, loss: float) -> None:
         """Step the schedule; one that waits for a plateau gets the loss."""
@@ -181,11 +182,13 @@ class Loop:
         if s.validation is None:
             return {}
         try:
-            totals = measured(s.model, s.validation, s.criterion, self.metrics or {}, self.pause)
+            batches = map(Samples.checked, s.validation)
+            totals = measured(Task(s.model, s.criterion, self.metrics or {}), batches, self.pause)
         except Exception as error:
             _check.name_the_place(error, f"validation, epoch {self.state.epoch}")
             raise
         _check.batches_came("validation", self.state.epoch, totals.samples, None)
+        _check.targets_counted("validation", self.state.epoch, totals.counts["loss"])
         return totals.means("val_")
 
     # ---- data ----
@@ -252,6 +255,7 @@ class Loop:
             "lr": self.lr,
             "trained": self.trained,
             "sums": self.totals.sums,
+            "counts": self.totals.counts,
             "samples": self.totals.samples,
             "metrics": None if self.metrics is None else list(self.metrics),
             "seconds": self.elapsed(),
@@ -288,7 +292,8 @@ class Loop:
         state.history = History(found["history"])
         state.logs = state.history.epochs[-1] if state.history.epochs else {}
         self.trained, self.seconds, self.lr = found["trained"], found["seconds"], found["lr"]
-        self.totals.sums, self.totals.samples = found["sums"], found["samples"]
+        self.totals.sums, self.totals.counts = found["sums"], found["counts"]
+        self.totals.samples = found["samples"]
         if found["metrics"] is not None:
             self.metrics = {name: s.metrics[name] for name in found["metrics"]}
 

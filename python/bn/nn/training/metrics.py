@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
@@ -27,7 +28,7 @@ def named(metrics: Metrics, criterion: object) -> dict[str, Metric]:
         if callable(metric):
             found[getattr(metric, "__name__", type(metric).__name__)] = metric
         else:
-            found[metric] = accuracy_for(criterion)
+            found[metric] = Accuracy(criterion)
     return found
 
 
@@ -48,18 +49,28 @@ def classifies(criterion: object, y: Array) -> bool:
     return known or (own and y.dtype.kind in "iub")
 
 
-def accuracy_for(criterion: Any) -> Metric:
-    """The share of right answers, of the positions that the criterion does not ignore."""
-    ignored = getattr(criterion, "ignore_index", None)
-    binary = isinstance(criterion, BCEWithLogitsLoss)
+class Accuracy:
+    """The share of right answers, of the positions that the criterion does not ignore.
 
-    def accuracy(out: Array, y: Array) -> float:
-        if binary:
-            return float(np.mean((out > 0) == (np.asarray(y) > 0.5)))
-        right, counts = _right(out, np.asarray(y), ignored)
-        return int(np.count_nonzero(right & counts)) / max(1, int(np.count_nonzero(counts)))
+    Parameters
+    ----------
+    criterion : callable
+    """
 
-    return accuracy
+    def __init__(self, criterion: Any) -> None:
+        self.ignored = getattr(criterion, "ignore_index", None)
+        self.binary = isinstance(criterion, BCEWithLogitsLoss)
+
+    def __call__(self, out: Array, y: Array) -> float:
+        right, count = self.counted(out, y)
+        return right / max(1, count)
+
+    def counted(self, out: Array, y: Array) -> tuple[int, int]:
+        """How many answers are right, and how many count."""
+        if self.binary:
+            return int(np.count_nonzero((out > 0) == (np.asarray(y) > 0.5))), out.size
+        right, counts = _right(out, np.asarray(y), self.ignored)
+        return int(np.count_nonzero(right & counts)), int(np.count_nonzero(counts))
 
 
 def _right(out: Array, y: Array, ignored: int | None) -> tuple[Array, Array]:
@@ -72,24 +83,42 @@ def _right(out: Array, y: Array, ignored: int | None) -> tuple[Array, Array]:
 
 
 class Totals:
-    """Sums of the loss and the metrics over samples, which become their means."""
+    """Sums of the loss and the metrics, and of what they are to be divided by, over batches."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.sums = {"loss": 0.0, **dict.fromkeys(names, 0.0)}
+        self.counts = dict.fromkeys(self.sums, 0.0)
         self.samples = 0
 
-    def add(self, loss: float, criterion: object, n: int) -> None:
-        """Take in the loss of n samples."""
+    def add(self, loss: float, count: float, criterion: object, n: int) -> None:
+        """Take in the loss of n samples, which is a mean over `count`, or a sum."""
         summed = getattr(criterion, "reduction", "mean") == "sum"
-        self.sums["loss"] += loss if summed else loss * n
-        self.samples += n
+        if count:
+            self._add("loss", loss if summed else loss * count, n if summed else count)
 
     def measure(self, metrics: dict[str, Metric], out: Array, y: Array) -> None:
-        """Take in the metrics of some samples, which `add` counts."""
+        """Take in the metrics of some samples."""
+        self.samples += len(y)
         for name, metric in metrics.items():
-            self.sums[name] += float(metric(out, y)) * len(out)
+            if isinstance(metric, Accuracy):
+                self._add(name, *metric.counted(out, y))
+            else:
+                self._add(name, float(metric(out, y)) * len(y), len(y))
+
+    def include(self, other: Totals) -> None:
+        """Take in what others have."""
+        for name, total in other.sums.items():
+            self._add(name, total, other.counts[name])
+        self.samples += other.samples
+
+    def _add(self, name: str, total: float, count: float) -> None:
+        self.sums[name] += total
+        self.counts[name] += count
 
     def means(self, prefix: str = "") -> dict[str, float]:
-        """The means by their names."""
-        n = max(self.samples, 1)
-        return {prefix + name: total / n for name, total in self.sums.items()}
+        """The means by their names; NaN for one of nothing."""
+        return {prefix + name: self.mean(name) for name in self.sums}
+
+    def mean(self, name: str) -> float:
+        """One of the means."""
+        return self.sums[name] / self.counts[name] if self.counts[name] else math.nan

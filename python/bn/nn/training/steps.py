@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,18 +12,54 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.inputs import Inputs, call_with, joined
 from bn.layers.batch_norm import BatchNorm, batch_norms
 from bn.layers.ghost import GhostBatchNorm
 from bn.module import Module
+from bn.nn.cross_entropy import CrossEntropyLoss
 from bn.nn.reduction import Loss
-from bn.nn.training.loader import Batch
+from bn.nn.training.loader import Samples
 from bn.nn.training.lockstep import Meeting, counted_once, meeting_at
+from bn.nn.training.metrics import Metric, Totals
 from bn.recording.kept import frame_of
 from bn.recording.record import takes_input_grad
 from bn.types import Array
 
-Outputs = list[Array]
-Gradients = Callable[[Module, Any, Sequence[Batch]], tuple[float, Outputs]]
+
+@dataclass(frozen=True)
+class Task:
+    """What gradients are taken of, and what is measured beside them."""
+
+    model: Module
+    criterion: Any
+    metrics: dict[str, Metric]
+
+    def totals(self, loss: float, count: float, outputs: Iterable[tuple[Array, Samples]]) -> Totals:
+        """The totals of some batches, whose loss is a mean over `count`, or a sum."""
+        totals = Totals(self.metrics)
+        for out, batch in outputs:
+            totals.measure(self.metrics, out, batch.y)
+        totals.add(loss, count, self.criterion, totals.samples)
+        return totals
+
+
+@dataclass(frozen=True)
+class Step:
+    """What the gradients of a step were made of.
+
+    Attributes
+    ----------
+    loss : float
+        NaN if nothing counts in it.
+    totals : Totals
+        Of the loss and the metrics.
+    """
+
+    loss: float
+    totals: Totals
+
+
+Gradients = Callable[[Task, Sequence[Samples]], Step]
 
 
 class NotFinite(Exception):
@@ -46,8 +83,9 @@ def gradients_of(model: Module, criterion: Any, accumulate: int) -> Gradients:
     Returns
     -------
     callable
-        ``gradients(model, criterion, batches)`` returns the loss and the outputs of the batches. If
-        the loss is not finite, it raises `NotFinite`, and running statistics stay.
+        ``gradients(task, batches)`` returns a `Step`. If the loss is not finite, it
+        raises `NotFinite`, and running statistics stay. A batch of which no target counts adds
+        nothing to the gradients.
     """
     if accumulate == 1:
         return of_one
@@ -83,8 +121,8 @@ def _meeting_places(model: Module) -> list[tuple[str, BatchNorm]]:
     ]
 
 
-def forward(model: Module, x: Array) -> Array:
-    out: Array = model(x)
+def forward(model: Module, x: Inputs) -> Array:
+    out: Array = call_with(model, x)
     _check.one_output(out)
     return out
 
@@ -97,79 +135,101 @@ def backward(model: Module, dout: Array) -> None:
         model.backward(dout)
 
 
-def loss_of(criterion: Any, out: Array, y: Array) -> float:
-    loss = _check.one_loss(criterion(out, y))
-    if not math.isfinite(loss):
+def loss_of(criterion: Any, out: Array, batch: Samples) -> tuple[float, float]:
+    """The loss, and how much it counts in a mean; (NaN, 0) if no target counts."""
+    if isinstance(criterion, CrossEntropyLoss):
+        _check.several_classes(out.shape)
+    if batch.weight is None:
+        loss = _check.one_loss(criterion(out, batch.y))
+    else:
+        _check.takes_weights(criterion)
+        loss = _check.one_loss(criterion(out, batch.y, sample_weight=batch.weight))
+    takes_mean = isinstance(criterion, Loss) and criterion.reduction == "mean"
+    count = criterion.count if takes_mean else float(len(batch))
+    return (loss, count) if count else (math.nan, 0.0)
+
+
+def finite_loss_of(criterion: Any, out: Array, batch: Samples) -> tuple[float, float]:
+    """The same, or `NotFinite`."""
+    loss, count = loss_of(criterion, out, batch)
+    if count and not math.isfinite(loss):
         raise NotFinite(loss)
-    return loss
+    return loss, count
 
 
-def of_one(model: Module, criterion: Any, batches: Sequence[Batch]) -> tuple[float, Outputs]:
+def of_one(task: Task, batches: Sequence[Samples]) -> Step:
     """The gradients of one batch."""
-    ((x, y),) = batches
+    (batch,) = batches
     with core.Transaction():
-        out = forward(model, x)
-        loss = loss_of(criterion, out, y)
-    backward(model, criterion.backward())
-    return loss, [out]
+        out = forward(task.model, batch.x)
+        loss, count = finite_loss_of(task.criterion, out, batch)
+    backward(task.model, task.criterion.backward())
+    return Step(loss, task.totals(loss, count, [(out, batch)]))
 
 
-def of_parts(model: Module, criterion: Any, batches: Sequence[Batch]) -> tuple[float, Outputs]:
+def of_parts(task: Task, batches: Sequence[Samples]) -> Step:
     """The gradients of several batches, one after the other, which needs the memory of one.
 
     Sums of the losses have no denominator that all parts must know; the mean's is divided by at the
-    end. A part of which no target counts adds nothing.
+    end.
     """
-    mean = criterion.reduction == "mean"
-    total, count, outputs = 0.0, 0.0, []
-    for x, y in batches:
-        out = forward(model, x)
-        loss = _check.one_loss(criterion(out, y))
-        own = criterion.count if mean else 1.0
-        if not math.isfinite(loss) and own:
-            raise NotFinite(loss)
-        backward(model, criterion.backward(own))
-        total, count = total + (loss * own if own else 0.0), count + own
-        outputs.append(out)
-    if not count:
-        raise NotFinite(math.nan)
-    if mean:
-        for parameter in model.parameters():
+    mean = task.criterion.reduction == "mean"
+    total, counts, outputs = 0.0, 0.0, []
+    for batch in batches:
+        out = forward(task.model, batch.x)
+        loss, count = finite_loss_of(task.criterion, out, batch)
+        backward(task.model, task.criterion.backward(count if mean else 1.0))
+        if count:
+            total += loss * count if mean else loss
+        counts += count
+        outputs.append((out, batch))
+    if mean and counts:
+        for parameter in task.model.parameters():
             if parameter.grad is not None:
-                parameter.grad /= count
-        total /= count
-    return total, outputs
+                parameter.grad /= counts
+        total /= counts
+    loss = total if counts else math.nan
+    return Step(loss, task.totals(loss, counts, outputs))
 
 
-def in_lockstep(model: Module, criterion: Any, batches: Sequence[Batch]) -> tuple[float, Outputs]:
+def in_lockstep(task: Task, batches: Sequence[Samples]) -> Step:
     """The gradients of several batches whose normalizations take the statistics of all together.
 
     What the layers keep for the backward pass is that of all batches.
     """
     frames: list[dict[Any, Any]] = [{} for _ in batches]
-    with meeting_at(_meeting_places(model), len(batches)) as meeting:
+    with meeting_at(_meeting_places(task.model), len(batches)) as meeting:
         with core.Transaction():
-            outputs: Outputs = _in_frames(meeting, forward, model, frames, [x for x, _ in batches])
-            loss = loss_of(
-                criterion, np.concatenate(outputs), np.concatenate([y for _, y in batches])
-            )
+            xs = [batch.x for batch in batches]
+            outputs: list[Array] = _in_frames(meeting, forward, task.model, frames, xs)
+            whole = together(batches)
+            loss, count = finite_loss_of(task.criterion, np.concatenate(outputs), whole)
         ends = np.cumsum([len(out) for out in outputs])[:-1]
-        douts = np.split(criterion.backward(), ends)
-        _in_frames(meeting, backward, model, frames, douts)
-    return loss, outputs
+        douts = np.split(task.criterion.backward(), ends)
+        _in_frames(meeting, backward, task.model, frames, douts)
+    return Step(loss, task.totals(loss, count, zip(outputs, batches, strict=True)))
+
+
+def together(batches: Sequence[Samples]) -> Samples:
+    """Several batches as one; one without weights counts its samples as 1."""
+    x, y = joined([batch.x for batch in batches]), np.concatenate([batch.y for batch in batches])
+    if all(batch.weight is None for batch in batches):
+        return Samples(x, y)
+    weights = [np.ones(len(b.y)) if b.weight is None else b.weight for b in batches]
+    return Samples(x, y, np.concatenate(weights))
 
 
 def _in_frames(
     meeting: Meeting,
-    function: Callable[[Module, Array], Any],
+    function: Callable[[Module, Any], Any],
     model: Module,
     frames: Sequence[dict[Any, Any]],
-    arrays: Sequence[Array],
+    arguments: Sequence[Any],
 ) -> list[Any]:
     """The results of a function for each part, whose layers keep in the part's own frame."""
 
     def part(number: int) -> Any:
         with frame_of(frames[number]):
-            return function(model, arrays[number])
+            return function(model, arguments[number])
 
-    return meeting.run([counted_once(i, partial(part, i)) for i in range(len(arrays))])
+    return meeting.run([counted_once(i, partial(part, i)) for i in range(len(arguments))])
