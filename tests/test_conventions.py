@@ -270,7 +270,6 @@ def test_the_correction_of_renorm_is_a_constant_in_the_gradient(rng):
 
 
 BAD = {
-    "synchronized=True is not supported yet": {"synchronized": True},
     "gamma_regularizer must be one of l1, L1, l2, L2, l1_l2, got 'l3'": {"gamma_regularizer": "l3"},
     "renorm_clipping must have keys of rmin, rmax, dmax, got 'max'": {
         "renorm": True,

@@ -148,7 +148,13 @@ def test_the_sections_of_a_public_docstring_stand_in_numpydocs_order(name):
 
 # ---- pages ----
 
-PAGES = ["README.md", "docs/models.md", "docs/semantics.md", "docs/design.md"]
+PAGES = [
+    "README.md",
+    "docs/models.md",
+    "docs/semantics.md",
+    "docs/design.md",
+    "docs/distributed.md",
+]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/models.md", "docs/design.md"])

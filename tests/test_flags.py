@@ -119,7 +119,6 @@ FLAGS = {  # by name, the calls that take one
     "progress": [lambda v: fit(progress=v)],
     "copy": [lambda v: nn.Parameter(ONE).accumulate(ONE, copy=v)],
 }
-LATER = {"synchronized": [False, np.False_]}  # True is not supported yet
 
 
 @pytest.mark.parametrize("value", [np.ones(3), np.array(True), 2, "yes", [True]], ids=repr)
@@ -133,7 +132,7 @@ def test_what_is_neither_true_nor_false_is_refused_by_name(name, value):
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_a_bool_of_python_or_numpy_is_taken(name):
-    for value in LATER.get(name, [True, False, np.True_, np.False_]):
+    for value in (True, False, np.True_, np.False_):
         for call in FLAGS[name]:
             call(value)
 

@@ -1,13 +1,14 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_augment`, `fuzz_functions`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn`,
-`fuzz_images`, `fuzz_options` and `fuzz_training`. BN_FUZZ_CASES is the number of cases that
-`pytest -m fuzz` tries.
+The tables are in `fuzz_augment`, `fuzz_distributed`, `fuzz_functions`, `fuzz_layers`,
+`fuzz_samples`, `fuzz_nn`, `fuzz_images`, `fuzz_options` and `fuzz_training`. BN_FUZZ_CASES is the
+number of cases that `pytest -m fuzz` tries.
 """
 
 import os
 
 import fuzz_augment
+import fuzz_distributed
 import fuzz_functions
 import fuzz_images
 import fuzz_layers
@@ -27,6 +28,7 @@ from bn import nn
 
 TABLES = (
     fuzz_augment,
+    fuzz_distributed,
     fuzz_functions,
     fuzz_images,
     fuzz_layers,
@@ -47,6 +49,8 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "NonFiniteWarning": "a warning",
     "check_inputs": "a mode, which test_check_inputs tries in every layer",
     "SmallBatchWarning": "a warning",
+    "SyncError": "an exception",
+    "mpi": "a module, which test_mpi tries",
     "augment": "a module; its classes are in the table as augment.RandomFlip and so on",
     "plot_activations": "test_looking tries it; a figure takes a second",
     "plot_running_stats": "test_looking tries it; a figure takes a second",

@@ -325,7 +325,6 @@ REFUSED_BY_BOTH = [
     {"renorm": True, "renorm_clipping": {"rmax": 3, "dmin": 3}},
     {"renorm": True, "renorm_clipping": {"rmin": 3, "rmax": 1}},
     {"renorm": True, "renorm_clipping": {"dmax": -1}},
-    {"synchronized": True},
     {"gamma_initializer": "nope"},
     {"beta_initializer": 3},
     {"gamma_regularizer": "l3"},
@@ -353,6 +352,7 @@ REFUSED_HERE_ALONE = [
 CONSTRUCTIONS = [(o, True, True) for o in REFUSED_BY_BOTH]
 CONSTRUCTIONS += [(o, False, False) for o in ALLOWED_BY_BOTH]
 CONSTRUCTIONS += [(o, False, True) for o in REFUSED_HERE_ALONE]
+CONSTRUCTIONS += [({"synchronized": True}, True, False)]  # of Keras's backends TensorFlow has it
 
 
 @pytest.mark.parametrize(("options", "there", "here"), CONSTRUCTIONS, ids=str)

@@ -73,8 +73,8 @@ class Communicator:
         """Send a buffer to all ranks, and wait for theirs; see `bn.distributed.Communicator`."""
         _check.not_freed(self._comm)
         received = np.empty((self.size, buffer.size), buffer.dtype)
-        byte = self._mpi.BYTE
-        request = self._comm.Iallgather([buffer, byte], [received, byte])
+        sent = [buffer, self._mpi.BYTE]
+        request = self._comm.Iallgather(sent, [received, self._mpi.BYTE])
         try:
             self._wait(request, timeout)
         except BaseException:
@@ -83,39 +83,35 @@ class Communicator:
         return received
 
     def _wait(self, request: Any, timeout: float) -> None:
-        """Wait for all ranks, at first without sleeping."""
+        """Wait until all ranks have sent, or one of them gives up; at first without sleeping."""
         begin = time.monotonic()
-        while not request.Test():
+        while not self._comm.Iprobe(self._mpi.ANY_SOURCE, GAVE_UP):
+            if request.Test():
+                return
             waited = time.monotonic() - begin
+            if waited > timeout:
+                break
             if waited < SPIN:
                 os.sched_yield()
-                continue
-            time.sleep(PAUSE)
-            if waited > timeout or self._is_given_up():
-                self._give_up(timeout)
-        if self._is_given_up():  # though this rank's buffer was the last one to come
-            self._give_up(timeout)
-
-    def _is_given_up(self) -> bool:
-        """Whether another rank has waited for too long."""
-        return bool(self._comm.Iprobe(self._mpi.ANY_SOURCE, GAVE_UP))
+            else:
+                time.sleep(PAUSE)
+        self._give_up(timeout)
 
     def _give_up(self, timeout: float) -> None:
         """Ask who is still there, and raise an error that names the others."""
-        others = set(range(self.size)) - {self.rank}
-        sent = [self._comm.Isend([b"", self._mpi.BYTE], other, GAVE_UP) for other in others]
-        missing, begin = set(others), time.monotonic()
-        status = self._mpi.Status()
+        missing = set(range(self.size)) - {self.rank}
+        for other in missing:
+            self._comm.Isend([b"", self._mpi.BYTE], other, GAVE_UP)
+        begin, status = time.monotonic(), self._mpi.Status()
         while missing and time.monotonic() - begin < GRACE:
             if self._comm.Iprobe(self._mpi.ANY_SOURCE, GAVE_UP, status):
                 self._comm.Recv([bytearray(0), self._mpi.BYTE], status.source, GAVE_UP)
                 missing.discard(status.source)
             else:
                 time.sleep(PAUSE)
-        del sent
         if missing:
             raise TimeoutError(_check.nothing_came(sorted(missing), timeout))
-        raise TimeoutError(_check.gave_up(sorted(others)))
+        raise TimeoutError(_check.came_late(timeout))
 
 
 def _abort(mpi: Any, pending: object) -> None:

@@ -74,8 +74,8 @@ def nothing_came(ranks: Sequence[int], timeout: float) -> str:
     return f"nothing came from {rank_list(ranks)} within {timeout:g} s"
 
 
-def gave_up(ranks: Sequence[int]) -> str:
-    return f"{rank_list(ranks)} gave up waiting"
+def came_late(timeout: float) -> str:
+    return f"not all ranks came within {timeout:g} s, though all are there"
 
 
 def rank_list(ranks: Sequence[int]) -> str:

@@ -18,7 +18,7 @@ class GroupNorm(SampleNorm):
 
     ``y = (x - mean) / sqrt(var + eps) · weight + bias``, where mean and var (biased) are those of
     num_channels / num_groups adjoining channels of a sample. It is the same in training and in
-    evaluation.
+    evaluation, and on any number of ranks, so that it needs no `bn.synchronize`.
 
     Parameters
     ----------

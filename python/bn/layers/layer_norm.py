@@ -36,7 +36,8 @@ class LayerNorm(_LastAxes):
     """Layer normalization, with the arguments of ``torch.nn.LayerNorm``.
 
     ``y = (x - mean) / sqrt(var + eps) · weight + bias``, where mean and var (biased) are those of
-    the last axes of x, for each of the others. It is the same in training and in evaluation.
+    the last axes of x, for each of the others. It is the same in training and in evaluation, and on
+    any number of ranks, so that it needs no `bn.synchronize`.
 
     Parameters
     ----------
