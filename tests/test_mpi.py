@@ -1,40 +1,23 @@
 """Synchronized layers on MPI: runs of `mpi_run` under mpiexec, with 1 to 4 ranks."""
 
 import importlib.util
-import os
 import re
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from mpiexec import needs_mpi, started
 
 import bn
 
 RUN = Path(__file__).with_name("mpi_run.py")
-# The wheel of MPICH puts mpiexec beside the interpreter.
-MPIEXEC = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
-MPI4PY = importlib.util.find_spec("mpi4py") is not None
-needs_mpi = pytest.mark.skipif(
-    MPIEXEC is None or not MPI4PY, reason="mpi4py or mpiexec is missing: pip install batchnorm[mpi]"
-)
 
 
 def run(name, ranks):
     """Run a function of `mpi_run` on so many ranks; return its exit code, and what it wrote."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [MPIEXEC, "-n", str(ranks), sys.executable, "-W", "ignore", str(RUN), name],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return done.returncode, done.stdout
+    return started(ranks, str(RUN), name)
 
 
 def test_bn_and_its_mpi_do_not_import_mpi4py():
