@@ -23,6 +23,7 @@ LEVELS = [
     ["_check"],
     [
         "config",
+        "dask",
         "double_backward",
         "functional",
         "fused",
@@ -46,7 +47,7 @@ LEVELS = [
     ],
     ["layers"],
     ["nn"],
-    ["tools"],
+    ["streams", "tools"],
     ["cli"],
     ["__main__"],
 ]

@@ -7,7 +7,7 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 """
 
 from bn import _core as _core
-from bn import memory, onnx
+from bn import dask, memory, onnx
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.double_backward import batch_norm_double_backward
@@ -63,6 +63,7 @@ from bn.sample_double_backward import (
     rms_norm_double_backward,
 )
 from bn.statistics import BackwardSums, Stats
+from bn.streams import stats_of
 from bn.tools import (
     Folded,
     LayerReport,
@@ -117,6 +118,7 @@ __all__ = [
     "check_inputs",
     "commit",
     "compile",
+    "dask",
     "fold",
     "fold_arrays",
     "freeze",
@@ -143,6 +145,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "stats",
+    "stats_of",
     "threads",
     "unfreeze",
     "watching",
