@@ -151,7 +151,7 @@ def normalize(
     Notes
     -----
     Compute the statistics first if the array does not fit in memory. Where they are still delayed,
-    dask reads each block once for both, and so keeps all blocks until the statistics are known.
+    dask may keep all blocks until the statistics are known.
 
     References
     ----------
