@@ -60,9 +60,9 @@ def stats(array: DaskArray, axis: int = 1, *, compute: bool = True) -> Stats | D
 
     Notes
     -----
-    `bn.stats` uses all cores, and so do dask's threads. With several workers on one machine, one
-    thread each is enough: ``bn.set_num_threads(1)``. Workers of ``dask.distributed`` that are
-    processes begin with one (``OMP_NUM_THREADS=1``).
+    `bn.stats` uses all cores, and so do dask's threads. Where many workers share a machine,
+    ``bn.set_num_threads(1)`` leaves the cores to them. Workers of ``dask.distributed`` that are
+    processes begin with one thread (``OMP_NUM_THREADS=1``).
 
     References
     ----------

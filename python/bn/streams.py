@@ -14,7 +14,7 @@ from bn.functional import merge, stats
 from bn.nn.training.display import counting
 from bn.statistics import Stats
 
-PIECE = 2**23  # values: 64 MB of float64, to which all smaller dtypes are converted at most
+PIECE = 2**23  # values, which are 64 MB of float64, the widest dtype
 
 
 def stats_of(
