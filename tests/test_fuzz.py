@@ -1,13 +1,14 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_augment`, `fuzz_distributed`, `fuzz_functions`, `fuzz_layers`,
-`fuzz_samples`, `fuzz_nn`, `fuzz_images`, `fuzz_options` and `fuzz_training`. BN_FUZZ_CASES is the
-number of cases that `pytest -m fuzz` tries.
+The tables are in `fuzz_augment`, `fuzz_blocks`, `fuzz_distributed`, `fuzz_functions`,
+`fuzz_layers`, `fuzz_samples`, `fuzz_nn`, `fuzz_images`, `fuzz_options` and `fuzz_training`.
+BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
 """
 
 import os
 
 import fuzz_augment
+import fuzz_blocks
 import fuzz_distributed
 import fuzz_functions
 import fuzz_images
@@ -28,6 +29,7 @@ from bn import nn
 
 TABLES = (
     fuzz_augment,
+    fuzz_blocks,
     fuzz_distributed,
     fuzz_functions,
     fuzz_images,
@@ -42,6 +44,7 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "BestCheckpoint": "a callback, which test_nn_fit tries",
     "CSVLogger": "a callback, which test_nn_fit tries",
     "Callback": "a base class, which test_nn_fit tries",
+    "DataParallel": "of several ranks, which test_nn_data_parallel tries",
     "EarlyStopping": "a callback, which test_nn_fit tries",
     "History": "what fit returns, which test_nn_fit tries",
     "TrainingState": "what callbacks get, which test_nn_fit tries",
@@ -54,6 +57,7 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "augment": "a module; its classes are in the table as augment.RandomFlip and so on",
     "plot_activations": "test_looking tries it; a figure takes a second",
     "plot_running_stats": "test_looking tries it; a figure takes a second",
+    "dask": "a module; its functions are in the table as dask.stats and dask.normalize",
     "onnx": "a module; its functions are in the table as onnx.BatchNormalization and so on",
 }
 FEW, MANY = 2_000, int(os.environ.get("BN_FUZZ_CASES", "100000"))
@@ -83,7 +87,7 @@ def attack(name, cases):
 
 def test_the_table_has_every_public_name():
     called = {name for _, names in TABLE.values() for name in names}
-    inside = {"onnx": bn.onnx, "augment": nn.augment}
+    inside = {"dask": bn.dask, "onnx": bn.onnx, "augment": nn.augment}
     further = [f"{name}.{each}" for name, module in inside.items() for each in module.__all__]
     for name in (*bn.__all__, *nn.__all__, *further):
         one = {name, f"bn.{name}"} & called

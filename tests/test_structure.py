@@ -23,6 +23,7 @@ LEVELS = [
     ["_check"],
     [
         "config",
+        "dask",
         "double_backward",
         "functional",
         "fused",
@@ -49,7 +50,7 @@ LEVELS = [
     ["layers"],
     ["distributed"],
     ["nn"],
-    ["tools"],
+    ["streams", "tools"],
     ["cli"],
     ["__main__"],
 ]

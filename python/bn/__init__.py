@@ -7,7 +7,7 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 """
 
 from bn import _core as _core
-from bn import memory, mpi, onnx
+from bn import dask, memory, mpi, onnx
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.distributed import SyncError, synchronize, synchronized
@@ -64,6 +64,7 @@ from bn.sample_double_backward import (
     rms_norm_double_backward,
 )
 from bn.statistics import BackwardSums, Stats
+from bn.streams import stats_of
 from bn.tools import (
     Folded,
     LayerReport,
@@ -119,6 +120,7 @@ __all__ = [
     "check_inputs",
     "commit",
     "compile",
+    "dask",
     "fold",
     "fold_arrays",
     "freeze",
@@ -146,6 +148,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "stats",
+    "stats_of",
     "synchronize",
     "synchronized",
     "threads",

@@ -9,6 +9,7 @@ files, and the other files those of the module or folder of the same name.
 from bn._check.augment import *  # noqa: F403
 from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
+from bn._check.dask import *  # noqa: F403
 from bn._check.distributed import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
 from bn._check.images import *  # noqa: F403
@@ -20,4 +21,5 @@ from bn._check.optim import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
 from bn._check.samples import *  # noqa: F403
+from bn._check.streams import *  # noqa: F403
 from bn._check.training import *  # noqa: F403

@@ -518,8 +518,8 @@ def optional_positive_int(name: str, value: object) -> None:
         positive_int(name, value)
 
 
-def missing_package(user: str, package: str) -> str:
+def missing_package(
+    user: str, package: str, installed: str = "'.[demo]' in a checkout of bn"
+) -> str:
     """The message for a package that is not installed, although `user` needs it."""
-    return (
-        f"{user} needs {package}, which is not installed: pip install '.[demo]' in a checkout of bn"
-    )
+    return f"{user} needs {package}, which is not installed: pip install {installed}"

@@ -1,10 +1,10 @@
-"""What is seen of a training: a live bar in a terminal, one line for each epoch elsewhere."""
+"""What is seen of a training, or of a long count: a live bar in a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,13 +26,52 @@ def showing(progress: bool, epochs: int) -> Iterator[Display]:
     if not progress:
         yield Silent()
     elif live():
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn())
-        with Progress(*columns, TextColumn("{task.fields[loss]}"), transient=True) as bars:
+        with live_bars("{task.fields[loss]}") as bars:
             yield Bars(epochs, bars)
     else:
         yield Lines(epochs)
+
+
+@contextmanager
+def counting(progress: bool, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A function that shows how many of `total` pieces are done; 0 stands for any number."""
+    if not progress:
+        yield lambda done: None
+    elif live():
+        with live_bars() as bars:
+            task = bars.add_task(what, total=total or None)
+            yield lambda done: bars.update(task, completed=done)
+    else:
+        of_all = f"/{total}" if total else ""
+
+        def show(done: int) -> None:
+            if is_told(done, total):
+                print(f"{what}  {done}{of_all} pieces", flush=True)
+
+        yield show
+
+
+def is_told(done: int, total: int) -> bool:
+    """Whether a plain line is due: for each tenth, or for 1, 2, 4, 8 and so on of any number.
+
+    Examples
+    --------
+    >>> [done for done in range(1, 41) if is_told(done, 40)]
+    [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
+    >>> [done for done in range(1, 41) if is_told(done, 0)]
+    [1, 2, 4, 8, 16, 32]
+    """
+    if total:
+        return done * 10 // total > (done - 1) * 10 // total
+    return done & (done - 1) == 0
+
+
+def live_bars(*texts: str) -> Progress:
+    """Bars with a description and a count, and further texts behind them."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(30), MofNCompleteColumn())
+    return Progress(*columns, *map(TextColumn, texts), transient=True)
 
 
 def live() -> bool:
