@@ -558,7 +558,8 @@ def logistic(draw):
     criterion = nn.BCEWithLogitsLoss(weight, pos_weight=positive)
     return loss_case(
         draw, criterion, {"logits": x, "target": target}, check,
-        logits=[*BAD_INPUT, lambda a: a[:0]], target=BAD_TARGET,
+        logits=[*BAD_INPUT, lambda a: a[:0]],
+        target=[*BAD_TARGET, lambda t: t + 2, lambda t: t - 2],
     )  # fmt: skip
 
 

@@ -271,14 +271,15 @@ def loss_cases(full):
     for dtype in (SINGLE, DOUBLE):
         for n in range(1, 201) if full else FEW:
             y, classes = filled((3, n), dtype), np.full(3, n - 1)
+            p = (abs(y) + 1) / (abs(y) + 1).sum(axis=1, keepdims=True)
             name = f"of (3, {n}), {np.dtype(dtype)}"
             yield f"CrossEntropyLoss {name}", loss_of(nn.CrossEntropyLoss(), y, classes)
             yield (
                 f"CrossEntropyLoss of probabilities {name}",
-                loss_of(nn.CrossEntropyLoss(from_logits=False), abs(y) + 1, classes),
+                loss_of(nn.CrossEntropyLoss(from_logits=False), p, classes),
             )
             for kind in (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.BCEWithLogitsLoss):
-                yield f"{kind.__name__} {name}", loss_of(kind(), y, -y)
+                yield f"{kind.__name__} {name}", loss_of(kind(), y, p)
 
 
 OPTIMIZERS = [

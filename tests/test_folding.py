@@ -610,3 +610,42 @@ def test_looking_at_numbers_counts_as_a_use_when_a_model_is_folded():
             return self.norm(y) * float(y.data.mean())
 
     assert "used elsewhere" in fold(Looks().eval(), (3,)).kept["norm"]
+
+
+# ---- standardized weights ----
+
+
+@pytest.mark.parametrize(
+    ("layer", "norm", "shape"),
+    [
+        (nn.Conv2d(3, 6, 3, groups=3, rng=0), bn.BatchNorm2d(6), (2, 3, 7, 8)),
+        (nn.Conv2d(3, 6, 3, bias=False, axis=-1, rng=0), bn.BatchNorm2d(6, axis=-1), (2, 7, 8, 3)),
+        (nn.Conv1d(3, 6, 3, rng=0), bn.BatchNorm1d(6), (2, 3, 9)),
+        (nn.Linear(3, 6, rng=0), bn.BatchNorm1d(6), (4, 3)),
+    ],
+    ids=["groups", "channels last", "signals", "linear"],
+)
+def test_a_layer_with_a_standardized_weight_takes_over_a_batch_normalization(layer, norm, shape):
+    model = used(nn.Sequential(nn.Residual(nn.ReLU()), nn.WeightStandardization(layer), norm))
+    weight = layer.weight.data.copy()
+    result = fold(model, shape[1:])
+    assert result.folded == (("1", "2"),) and not result.kept and 0 <= result.error < 1e-9
+    assert type(result.model[1]) is type(layer) and len(result.model) == 2
+    assert_same(model, result.model, normal(*shape, dtype=np.float32))
+    assert type(model[1]) is nn.WeightStandardization and np.array_equal(layer.weight.data, weight)
+
+
+def test_two_batch_normalizations_behind_a_standardized_weight_are_folded():
+    layer = nn.WeightStandardization(nn.Conv2d(3, 6, 3, rng=0))
+    model = used(nn.Sequential(layer, bn.BatchNorm2d(6), bn.BatchNorm2d(6)))
+    result = fold(model)
+    assert result.folded == (("0", "1"), ("0", "2")) and len(result.model) == 1
+    assert_same(model, result.model, normal(2, 3, 7, 8, dtype=np.float32))
+
+
+def test_a_standardized_weight_stays_where_nothing_is_folded_into_it():
+    layer = nn.WeightStandardization(nn.Conv2d(3, 6, 3, rng=0))
+    model = used(nn.Sequential(layer, bn.BatchNorm2d(6, track_running_stats=False)))
+    assert why_kept(model) == "it has no running statistics"
+    unbuilt = nn.Sequential(nn.WeightStandardization(nn.Linear(None, 6)), bn.BatchNorm1d(6))
+    assert why_kept(unbuilt.eval()).startswith("it is not built")

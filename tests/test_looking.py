@@ -122,7 +122,8 @@ def test_a_notebook_shows_a_report_with_its_advice():
     page = shown(found)
     assert len(page.rows) == 2 and page.rows[1][0] == "1 (BatchNorm1d)"
     assert page.items == [str(found).splitlines()[0], *found.advice]
-    assert shown(bn.report(nn.ReLU(), normal(20, 4))).items[1:] == ["nothing found"]
+    empty = shown(bn.report(nn.ReLU(), normal(20, 4)))
+    assert empty.items[1:] == ["no batch normalization to report on"]
 
 
 def test_plain_reprs_are_as_before():

@@ -178,6 +178,12 @@ def test_the_state_of_another_model_is_refused_and_changes_nothing(path, make, m
     assert same_state(loaded.state_dict(), model(1).state_dict())
 
 
+def test_the_file_of_a_training_is_pointed_to_load_training(path):
+    nn.save_training(path, model(0))
+    with pytest.raises(ValueError, match=r"a file of save_training, of which nn.load_training re"):
+        nn.load(path, model(1))
+
+
 @pytest.mark.parametrize("value", ["{", "[1]", "3", "[]", "[" * 100_000])
 def test_metadata_that_is_no_json_dict_is_refused(path, value):
     np.savez(path, __metadata__=np.array(value))

@@ -4,6 +4,7 @@ import importlib
 import pkgutil
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -270,3 +271,38 @@ def test_no_mask_is_lost_where_arrays_are_joined_or_added():
 
     with pytest.raises(TypeError, match="takes recorded values, arrays and numbers, got Masked"):
         Sum()(x)
+
+
+def test_a_name_that_is_in_bn_is_pointed_to():
+    for name in ("LayerNorm", "BatchNorm2d", "GroupNorm"):
+        with pytest.raises(
+            AttributeError, match=f"'bn.nn' has no attribute '{name}': see bn.{name}$"
+        ):
+            getattr(nn, name)
+    with pytest.raises(AttributeError, match=r"has no attribute .Transformer.$"):
+        nn.Transformer  # noqa: B018
+
+
+class Tensor:
+    """Like one of PyTorch that requires a gradient, which NumPy cannot read."""
+
+    def __array__(self, *args, **options):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+
+    def detach(self):
+        return np.ones((2, 2))
+
+
+def test_a_tensor_that_numpy_cannot_read_is_told_how_to_give():
+    model = nn.Linear(2, 2, bias=False, rng=0)
+    before = model.weight.data.copy()
+    message = r"weight must be readable as a NumPy array, got Tensor .*: give tensor.detach\(\)"
+    with pytest.raises(TypeError, match=message):
+        model.load_state_dict({"weight": Tensor()})
+    assert np.array_equal(model.weight.data, before)
+
+
+def test_a_state_may_hold_bfloat16():
+    weight = np.array([[0.5, -2.0]], ml_dtypes.bfloat16)
+    model = nn.Linear(2, 1, bias=False).load_state_dict({"weight": weight})
+    assert model.weight.data.tolist() == [[0.5, -2.0]] and model.weight.dtype == np.float32

@@ -480,6 +480,17 @@ def test_a_validation_set_of_another_shape_is_named_before_the_training():
         ({"save_every": 3}, "checkpoint must be the path of a file for save_every, got None"),
         ({"schedule_every": "step"}, "schedule_every must be one of 'epoch', 'batch', got 'step'"),
         ({"criterion": 3}, "criterion must be callable, got int"),
+        (
+            {"criterion": nn.CrossEntropyLoss},
+            r"criterion must be .*, got the class CrossEntropyLoss: call it, CrossEntropyLoss\(",
+        ),
+        (
+            {"metrics": (nn.MSELoss,)},
+            "every one of metrics must be .*, got the class MSELoss: call",
+        ),
+        ({"optimizer": nn.Adam}, "optimizer must be of type Optimizer, got the class Adam"),
+        ({"schedule": nn.StepLR}, "schedule must be an object with a step, got the class StepLR"),
+        ({"callbacks": [nn.EarlyStopping]}, "must be of type Callback, got the class EarlyStopp"),
         ({"optimizer": "adam"}, "optimizer must be of type Optimizer, got str"),
         ({"criterion": nn.MSELoss(reduction="none")}, "criterion must return one number"),
         ({"callbacks": [nn.EarlyStopping()]}, "monitor of EarlyStopping must be a column .* loss"),
@@ -491,6 +502,11 @@ def test_an_argument_that_is_not_as_it_must_be_is_named(options, message):
     y = x[:, :2] if isinstance(options.get("criterion"), nn.MSELoss) else y
     with pytest.raises((TypeError, ValueError), match=message):
         fit(network(), (x, y), **options)
+
+
+def test_a_class_is_no_criterion_of_an_evaluation():
+    with pytest.raises(TypeError, match=r"criterion must be .*, got the class MSELoss: call it"):
+        nn.evaluate(network(), *rows(), criterion=nn.MSELoss)
 
 
 def test_a_model_and_data_are_needed():
@@ -583,6 +599,48 @@ def test_early_stopping_ends_after_its_patience():
     assert len(fit(network(), (x, y), epochs=50, callbacks=[early])) == 4
 
 
+class Scripted(nn.Callback):
+    """Measures what it is told to, and remembers the state of the model after each epoch."""
+
+    def __init__(self, values):
+        self.values, self.states, self.ends = values, [], []
+
+    def on_epoch_end(self, state):
+        state.logs["loss"] = self.values[state.epoch - 1]
+        self.states.append(state.model.state_dict())
+
+    def on_train_end(self, state):
+        self.ends.append(len(state.history))
+
+
+def is_state(model, expected):
+    found = model.state_dict()
+    return all(np.array_equal(found[k], expected[k]) for k in expected)
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(2, 4), (9, 5)], ids=["early", "last epoch"])
+def test_the_weights_of_the_best_epoch_are_restored_at_the_end(patience, epochs):
+    for restored, epoch in ((True, 2), (False, epochs)):
+        model, script = network(), Scripted([3.0, 1.0, 2.0, 2.5, 1.5])
+        early = nn.EarlyStopping("loss", patience, restore_best_weights=restored)
+        assert len(fit(model, rows(), epochs=5, callbacks=[script, early])) == epochs
+        assert is_state(model, script.states[epoch - 1])
+        assert not is_state(model, script.states[0])
+
+
+def test_callbacks_are_told_once_that_a_training_has_ended():
+    script = Scripted([3.0, 1.0])
+    fit(network(), rows(), callbacks=[script])
+    assert script.ends == [2]
+
+
+def test_callbacks_are_not_told_the_end_of_a_training_that_failed():
+    script, x = Scripted([3.0]), rows()[0]
+    with pytest.raises(ValueError, match="epoch 1, batch 2"):
+        fit(network(), iter([rows(), (x, x[:3])]), callbacks=[script])
+    assert script.ends == []
+
+
 def test_a_callback_ends_a_training_in_an_epoch():
     class Three(nn.Callback):
         def on_batch_end(self, state):
@@ -616,6 +674,24 @@ def test_a_value_that_is_not_finite_is_never_the_best():
         state.logs = {"loss": loss}
         early.on_epoch_end(state)
     assert early.best == 2.0
+
+
+def test_a_missing_folder_is_told_before_the_training(tmp_path):
+    def refused(name):
+        return pytest.raises(
+            FileNotFoundError, match=f"{name} must be in a folder that exists, got .*none"
+        )
+
+    model, folder = network(), tmp_path / "none"
+    before = model.state_dict()
+    with refused("path"):
+        nn.CSVLogger(folder / "history.csv")
+    with refused("path"):
+        nn.BestCheckpoint(folder / "best.npz")
+    for resume in (False, True):
+        with refused("checkpoint"):
+            fit(model, rows(), checkpoint=folder / "run.npz", resume=resume)
+    assert is_state(model, before)
 
 
 def test_the_history_is_written_after_each_epoch(tmp_path):

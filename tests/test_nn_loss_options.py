@@ -119,7 +119,7 @@ def test_cross_entropy_has_the_right_gradient(weight, smoothing, ignored, reduct
         weight, ignore_index=-100 if ignored is None else ignored, reduction=reduction,
         label_smoothing=smoothing, from_logits=from_logits,
     )  # fmt: skip
-    x = normal(2, 3, 4) if from_logits else probabilities((2, 3, 4)) + 0.1
+    x = normal(2, 3, 4) if from_logits else 1.005 * probabilities((2, 3, 4))
     assert_gradient(criterion, x, classes(x.shape, ignored))
     assert_gradient(criterion, x, classes(x.shape), sample_weight=np.array([0.5, 3]))
 
@@ -165,6 +165,18 @@ def test_what_is_ignored_may_be_nan():
     np.testing.assert_array_equal(criterion.backward(), [[0, 0], [-0.5, 0.5]])
 
 
+def test_what_is_ignored_need_not_be_probabilities():
+    p = np.array([[0.0, 0.0], [0.25, 0.75]])
+    criterion = nn.CrossEntropyLoss(from_logits=False)
+    with np.errstate(invalid="ignore"):
+        assert criterion(p, [-100, 0]) == pytest.approx(np.log(4))
+
+
+def test_probabilities_that_are_nan_have_a_loss_that_is_nan():
+    p = np.array([[np.nan, np.nan], [0.25, 0.75]])
+    assert np.isnan(nn.CrossEntropyLoss(from_logits=False)(p, [0, 0]))
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_an_infinite_logit_is_the_limit_of_a_large_one(dtype):
     x = np.array([[np.inf, 0, -np.inf]] * 2, dtype)
@@ -179,6 +191,24 @@ REFUSED = [
     (lambda: nn.CrossEntropyLoss([1, -1]), "weight must not be negative, got -1"),
     (lambda: nn.CrossEntropyLoss([1, 2])(np.ones((2, 3)), [0, 1]), "weight must have shape (3,)"),
     (lambda: nn.BCEWithLogitsLoss([1, 2])(np.ones(3), np.ones(3)), "weight must broadcast to"),
+    (
+        lambda: nn.BCEWithLogitsLoss()(np.ones(3), [0, 1, 2]),
+        "target must be between 0 and 1, got 0 to 2",
+    ),
+    (
+        lambda: nn.BCEWithLogitsLoss()(np.ones(2), [-1, 1]),
+        "target must be between 0 and 1, got -1 to 1",
+    ),
+    (
+        lambda: nn.CrossEntropyLoss(from_logits=False)(np.array([[2.0, -1.0]]), [0]),
+        "logits must be probabilities with from_logits=False, at least 0 and with a sum of 1, "
+        "got numbers from -1 and a sum of 1",
+    ),
+    (
+        lambda: nn.CrossEntropyLoss(from_logits=False)(np.array([[0.5, 0.5], [3.0, 1.0]]), [0, 1]),
+        "logits must be probabilities with from_logits=False, at least 0 and with a sum of 1, "
+        "got numbers from 0.5 and a sum of 4",
+    ),
     (
         lambda: nn.CrossEntropyLoss(ignore_index=1)(np.ones((2, 3)), np.ones((2, 3))),
         "ignore_index must be negative for a target of probabilities, got 1",

@@ -204,6 +204,9 @@ def test_a_unet_has_an_output_for_each_class_at_each_pixel():
     message = r"UNet takes images whose height and width are multiples of 4, got \(12, 18\)"
     with pytest.raises(ValueError, match=message):
         model(normal(2, 1, 12, 18, dtype=F32))
+    message = r"UNet takes images of shape \(N, C, H, W\), got shape \(1, 12, 20\)"
+    with pytest.raises(ValueError, match=message):
+        model(normal(1, 12, 20, dtype=F32))
 
 
 @pytest.mark.parametrize("widths", [(), 8, None])

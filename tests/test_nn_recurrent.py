@@ -395,7 +395,7 @@ H = np.zeros((1, 2, 4), np.float32)
             r"GRU takes sequences of shape \(N, T, 5\), got shape \(4, 2, 3\)",
         ),
         (lambda: nn.GRU(5, 4).output_shape((3, 4)), "GRU takes sequences of 5 features"),
-        (lambda: nn.LSTM(3, 4)(X3, H), r"hx of LSTM must be a pair \(h_0, c_0\), got 1"),
+        (lambda: nn.LSTM(3, 4)(X3, H), r"hx of LSTM must be a pair \(h_0, c_0\), got one v"),
         (lambda: nn.GRU(3, 4)(X3, (H, H)), "hx of GRU must be one array, got 2"),
         (
             lambda: nn.GRU(3, 4)(X3, H[:, :1]),
@@ -416,6 +416,22 @@ H = np.zeros((1, 2, 4), np.float32)
         (
             lambda: nn.Sequential(nn.Linear(3, 2))(np.ones((2, 3), int)),
             "x of Sequential must be float32 or float64, got int64",
+        ),
+        (
+            lambda: nn.Sequential(nn.Embedding(3, 2))(np.ones((2, 3), bool)),
+            "x of Sequential must be integers, float32 or float64, got bool",
+        ),
+        (
+            lambda: nn.Sequential(nn.Embedding(3, 2))(np.ones((2, 3), object)),
+            "x of Sequential must be integers, float32 or float64, got object",
+        ),
+        (
+            lambda: nn.Sequential(nn.LSTM(3, 4), nn.Linear(4, 2))(X3),
+            r"must return one array, got 2 values from LSTM \(return_state=False leaves the state",
+        ),
+        (
+            lambda: nn.Sequential(nn.GRU(3, 4)).summary((4, 3)),
+            "a layer in a Sequential must return one array, got 2 values from GRU",
         ),
     ],
 )

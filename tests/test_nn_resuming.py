@@ -80,6 +80,59 @@ def test_early_stopping_counts_the_epochs_before_the_stop(tmp_path):
     assert len(train(press_ctrl_c)) == 4 and len(train(press_ctrl_c)) == 4
 
 
+@pytest.mark.parametrize("step", [2 * BATCHES, 2 * BATCHES + 1, 3 * BATCHES + 2])
+def test_the_weights_of_the_best_epoch_outlast_a_stop(tmp_path, step):
+    class Worse(nn.Callback):
+        def on_epoch_end(self, state):
+            state.logs["loss"] = abs(state.epoch - 2.0)
+
+    def train(path, stop):
+        model, loader = network(), nn.BatchLoader(*data(), 8, rng=0)
+        early = nn.EarlyStopping("loss", patience=2, restore_best_weights=True)
+        nn.fit(
+            model, loader, epochs=9, callbacks=[Worse(), early, stop], progress=False,
+            checkpoint=path, resume=path is not None,
+        )  # fmt: skip
+        return model.state_dict()
+
+    path, whole = tmp_path / "run.npz", train(None, Stop())
+    with pytest.raises(Broken):
+        train(path, Stop(step, fail))
+    for _ in range(2):  # the second time there is nothing left but the end
+        found = train(path, Stop())
+        assert all(np.array_equal(found[name], whole[name]) for name in whole)
+
+
+def test_the_best_weights_are_not_left_out_of_a_training_that_kept_none(tmp_path):
+    def train(restore):
+        early = nn.EarlyStopping("loss", restore_best_weights=restore)
+        nn.fit(
+            network(), nn.BatchLoader(*data(), 8, rng=0), epochs=1, callbacks=[early],
+            checkpoint=tmp_path / "run.npz", resume=True, progress=False,
+        )  # fmt: skip
+
+    train(restore=False)
+    with pytest.raises(ValueError, match="restore_best_weights must be False to go on with"):
+        train(restore=True)
+
+
+def test_the_same_optimizer_goes_on_although_its_schedule_has_changed_its_rate(tmp_path):
+    path, model = tmp_path / "run.npz", network()
+    optimizer = nn.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    schedule = nn.OneCycleLR(optimizer, 0.1, epochs=9, steps_per_epoch=1)
+    loader = nn.BatchLoader(*data(), 8, rng=0)
+
+    def train(stop):
+        return nn.fit(
+            model, loader, epochs=9, optimizer=optimizer, schedule=schedule, callbacks=[stop],
+            checkpoint=path, resume=True, progress=False,
+        )  # fmt: skip
+
+    with pytest.raises(Broken):
+        train(Stop(2 * BATCHES, fail))
+    assert optimizer.lr != 0.1 and len(train(Stop())) == 9
+
+
 def test_ctrl_c_during_the_validation_repeats_only_that(tmp_path, whole):
     path = tmp_path / "run.npz"
 
@@ -194,7 +247,21 @@ def test_a_file_that_exists_is_not_overwritten_without_resume(tmp_path):
         ({"accumulate": 2}, "accumulate must be as in .*, 1, to go on"),
         ({"metrics": ()}, "metrics must be as in"),
         ({"loader": nn.BatchLoader(*data(), 9)}, "batch_size must be as in .*, 8"),
-        ({"loader": nn.BatchLoader(*data(30), 8)}, "state must be that of a BatchLoader of 30"),
+        (
+            {"loader": nn.BatchLoader(*data(30), 8)},
+            "run.npz does not fit the objects that are given: the data must be those of the state, "
+            "which has 38 samples, got 30",
+        ),
+        (
+            {"loader": nn.BatchLoader(*data(), 8, shuffle=False)},
+            "the state must be that of a BatchLoader with shuffle=False, got another order",
+        ),
+        (
+            {"optimizer_options": {"lr": 0.1}},
+            r"lr of the optimizer must be as in .*, \[0.01, 0.01\]",
+        ),
+        ({"optimizer_options": {"betas": (0.5, 0.9)}}, "betas of the optimizer must be as in"),
+        ({"weight_decay": 0.1}, r"weight_decay of the optimizer .*, \[0.001, 0.0\], .* \[0.1, 0.0"),
     ],
 )
 def test_other_settings_are_refused(tmp_path, options, message):
@@ -209,7 +276,7 @@ def test_callbacks_and_a_schedule_are_not_left_out(tmp_path):
     path, loader = tmp_path / "run.npz", nn.BatchLoader(*data(), 8)
     run(path)
     model = network()
-    optimizer = nn.Adam(model.parameters())
+    optimizer = nn.Adam(nn.no_decay(model, 1e-3), lr=0.01)
     with pytest.raises(
         ValueError, match=r"callbacks must be as in .*'Stop', 'EarlyStopping'\], to"
     ):
@@ -319,7 +386,7 @@ def test_a_part_that_does_not_fit_changes_none_of_the_others(tmp_path):
     trained(path)
     now = (*parts(), nn.BatchLoader(*data(20), 8, rng=1))
     before = everything(*now)
-    with pytest.raises(ValueError, match="state must be that of a BatchLoader of 20 samples"):
+    with pytest.raises(ValueError, match="the state, which has 38 samples, got 20"):
         nn.load_training(path, *now[:3], loader=now[3])
     assert everything(*now) == before
 
@@ -328,14 +395,14 @@ def test_an_optimizer_of_another_kind_is_refused(tmp_path):
     path = tmp_path / "run.npz"
     trained(path)
     model, *_ = parts()
-    with pytest.raises(ValueError, match="optimizer must be a Adam, as in the file, got SGD"):
+    with pytest.raises(ValueError, match="optimizer must be of type Adam, as in the file, got SGD"):
         nn.load_training(path, model, nn.SGD(model.parameters(), lr=1))
 
 
 def test_a_checkpoint_of_a_model_alone_is_no_training(tmp_path):
     path = tmp_path / "model.npz"
     nn.save(path, network())
-    with pytest.raises(ValueError, match="it is no file of save_training"):
+    with pytest.raises(ValueError, match=r"no file of save_training; nn.load reads the files of"):
         nn.load_training(path, network())
 
 

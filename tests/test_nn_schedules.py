@@ -229,6 +229,12 @@ def test_one_cycle_has_a_highest_rate_for_each_group_and_moves_the_momentum():
     assert min(momenta) == pytest.approx(0.85)
 
 
+def test_one_cycle_gives_an_sgd_without_momentum_one_as_pytorch_does():
+    optimizer = nn.SGD([one], lr=1.0)
+    nn.OneCycleLR(optimizer, 1.0, 10, max_momentum=0.9)
+    assert optimizer.momentum == 0.9
+
+
 def test_one_cycle_can_leave_the_momentum_alone_and_ends():
     optimizer = nn.SGD([one], lr=1.0, momentum=0.5)
     schedule = nn.OneCycleLR(optimizer, 1.0, epochs=2, steps_per_epoch=3, cycle_momentum=False)

@@ -275,7 +275,16 @@ def test_advice_for_many_layers_is_given_once_with_their_names():
 
 def test_a_model_without_batch_normalization_has_an_empty_report():
     found = report(nn.Sequential(nn.Linear(4, 2)), normal(8, 4))
-    assert found.layers == () and found.advice == [] and "no layers" in str(found)
+    assert found.layers == () and found.advice == []
+    assert str(found).splitlines()[1:] == ["no batch normalization to report on"]
+
+
+def test_a_report_names_the_normalizations_that_need_none():
+    model = nn.Sequential(nn.Linear(4, 4), bn.LayerNorm(4), nn.Residual(bn.GroupNorm(2, 4)))
+    found = report(model, normal(8, 4))
+    assert found.sample_norms == ("1 (LayerNorm)", "2.body (GroupNorm)")
+    told = "these use no statistics of the batch and need no report: 1 (LayerNorm), 2.body (Group"
+    assert told in str(found) and told in found._repr_html_()
 
 
 def test_the_numbers_of_a_report_cannot_be_set():

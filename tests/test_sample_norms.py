@@ -466,3 +466,10 @@ def test_copies_states_and_summaries_are_those_of_layers(capsys):
 def test_errors_say_what_was_expected_and_what_came(call, message):
     with pytest.raises((TypeError, ValueError), match=message):
         call(np.ones((2, 6, 3), np.float32))
+
+
+@pytest.mark.parametrize("layer", [bn.LayerNorm(8), bn.GroupNorm(2, 8), bn.InstanceNorm1d(8)])
+def test_a_mask_is_refused_by_the_name_of_the_layer(layer):
+    x = np.ones((2, 8, 3), np.float32) if isinstance(layer, bn.InstanceNorm1d) else np.ones((2, 8))
+    with pytest.raises(TypeError, match=f"^{type(layer).__name__} takes no argument 'mask'$"):
+        layer(x, mask=np.ones(2, bool))

@@ -57,10 +57,14 @@ def cosine(optimizer):
     return nn.CosineAnnealingLR(optimizer, T_max=EPOCHS)
 
 
-def run(checkpoint, stop=None, resume=True, loader=None, schedule_of=cosine, **options):
+def run(
+    checkpoint, stop=None, resume=True, loader=None, schedule_of=cosine, weight_decay=1e-3,
+    optimizer_options=None, **options,
+):  # fmt: skip
     """Train; return a text that differs where one bit of anything differs."""
     model = network()
-    optimizer = nn.Adam(nn.no_decay(model, 1e-3), lr=0.01)
+    groups = nn.no_decay(model, weight_decay)
+    optimizer = nn.Adam(groups, **{"lr": 0.01, **(optimizer_options or {})})
     schedule = schedule_of(optimizer)
     loader = loader or nn.BatchLoader(*data(), 8, augment=noise, rng=7)
     stop, early = stop or Stop(), nn.EarlyStopping("loss", patience=2)

@@ -158,6 +158,8 @@ class Module:
         return gradient
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        if args and options and not self.records:
+            self._check_options(options)
         running = current.get()
         if running is not None and isinstance(running[0], Record):
             return running[0].call(self, args, options)
@@ -165,6 +167,11 @@ class Module:
         if self.hooks:
             self.call_hooks(args, y)
         return y
+
+    def _check_options(self, options: Iterable[str]) -> None:
+        """Check the arguments of a layer by name: Python would name a class that it inherits."""
+        for name in options:
+            _check.layer_takes(self, name, takes_option(type(self).forward, name))
 
     def _recorded(self, args: tuple[Any, ...], options: dict[str, Any]) -> Array:
         """Run a model's forward, and keep its record."""
@@ -470,11 +477,12 @@ class Module:
         ValueError
             Names are missing or unknown, a shape differs, or a count is not a number.
         TypeError
-            `state` is no mapping, or a value does not hold numbers.
+            `state` is no mapping, or NumPy does not read a value as numbers. It reads no tensor of
+            PyTorch that requires a gradient or is bfloat16.
         """
         _check.mapping("state", state)
         own = dict(self.named_state())
-        arrays = {name: _check.array(name, value) for name, value in state.items()}
+        arrays = {name: _check.state_array(name, value) for name, value in state.items()}
         _check.state(own, arrays)
         cast = {name: array.astype(own[name].dtype) for name, array in arrays.items()}
         pairs = [(own[name], array) for name, array in cast.items()]

@@ -53,6 +53,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def kind_of(value: object) -> str:
+    """What a message calls a value of the wrong type."""
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 def saved(layer: str, value: object) -> None:
     """Check that a forward pass has kept values for backward, and that none has used them yet."""
     if value is None:
@@ -120,7 +125,7 @@ def state_layout(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
         raise ValueError(f"the state does not fit the model: {'; '.join(parts)}")
     for name, value in given.items():
         shape(name, value, own[name].shape)
-        if value.dtype.kind not in "fiu":
+        if value.dtype.kind not in "fiu" and not is_half(value):
             raise TypeError(f"{name} must hold numbers, got dtype {value.dtype}")
 
 
@@ -140,6 +145,18 @@ def array(name: str, value: ArrayLike) -> Array:
     """Convert value to an array; a masked array is refused, since it would lose its mask."""
     no_mask(name, value)
     return np.asarray(value)
+
+
+def state_array(name: str, value: ArrayLike) -> Array:
+    """Convert a value of a state to an array; there are tensors that NumPy cannot read."""
+    no_mask(name, value)
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        hint = ": give tensor.detach().float().cpu()" * hasattr(value, "detach")
+        raise TypeError(
+            f"{name} must be readable as a NumPy array, got {type(value).__name__} ({error}){hint}"
+        ) from error
 
 
 def no_mask(name: str, value: object) -> None:

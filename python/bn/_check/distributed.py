@@ -81,3 +81,33 @@ def came_late(timeout: float) -> str:
 def rank_list(ranks: Sequence[int]) -> str:
     """``rank 1``, or ``ranks 0, 2``."""
     return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+
+
+def ranks_differ(what: str, others: Sequence[int]) -> str:
+    return f"all ranks must have {what}, got another one on {rank_list(others)} than on rank 0"
+
+
+def trains_in_parts(place: str, layer: object, reason: str) -> None:
+    """Refuse a layer whose results for the ranks' parts are not those of the batch."""
+    raise ValueError(
+        f"model must have no {type(layer).__name__} to be trained by several ranks, got one at "
+        f"{place}, {reason}"
+    )
+
+
+def one_part(accumulate: int) -> None:
+    if accumulate != 1:
+        raise ValueError(
+            f"accumulate must be 1 with comm, whose ranks are the parts of a batch, "
+            f"got {accumulate}"
+        )
+
+
+def takes_share(criterion: Any) -> None:
+    """Check that the gradient of a loss can be that of a larger batch's."""
+    reduction = getattr(criterion, "reduction", None)
+    if reduction not in ("mean", "sum"):
+        raise TypeError(
+            "criterion must be a loss of bn.nn with the reduction mean or sum, to be that of "
+            f"several ranks, got {criterion!r}"
+        )

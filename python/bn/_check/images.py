@@ -128,7 +128,10 @@ def channel_widths(value: object) -> None:
         raise ValueError(f"widths must be a tuple of one number of channels or more, got {value!r}")
 
 
-def divisible_images(model: str, size: tuple[int, int], by: int) -> None:
+def divisible_images(model: str, shape: tuple[int, ...], by: int) -> None:
+    if len(shape) != 4:
+        raise ValueError(f"{model} takes images of shape (N, C, H, W), got shape {shape}")
+    size = shape[2:]
     if size[0] % by or size[1] % by:
         raise ValueError(
             f"{model} takes images whose height and width are multiples of {by}, got {size}"

@@ -16,6 +16,12 @@ def choice(name: str, value: object, known: Collection[str]) -> None:
 
 
 def function(name: str, value: Any) -> None:
+    """Check that a value can be called with data; the call of a class would make an object."""
+    if isinstance(value, type):
+        raise TypeError(
+            f"{name} must be a function or an object, got the class {value.__name__}: "
+            f"call it, {value.__name__}(...)"
+        )
     if not callable(value):
         raise TypeError(f"{name} must be callable, got {type(value).__name__}")
 

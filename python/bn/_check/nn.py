@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bn._check.base import (
     floating,
     is_half,
     is_integer,
+    kind_of,
     like,
     no_larger,
     plain_array,
@@ -24,6 +25,8 @@ from bn._check.base import (
     shape,
 )
 from bn._check.images import padding_word
+
+SUM_TOLERANCE = 0.01  # of probabilities; theirs in float32 is far less, that of logits far more
 
 
 def rng(value: object) -> None:
@@ -115,7 +118,7 @@ def rank_at_least(name: str, x: Array, ndim: int) -> None:
 
 def instance(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {type(value).__name__}")
+        raise TypeError(f"{name} must be of type {kind.__name__}, got {kind_of(value)}")
 
 
 def same_output_shape(layer: str, body: tuple[int, ...], shortcut: tuple[int, ...]) -> None:
@@ -216,6 +219,25 @@ def all_finite(name: str, x: Array) -> None:
         raise ValueError(f"{name} must be finite, got NaN or infinity")
 
 
+def shares(name: str, x: Array) -> None:
+    low, high = x.min(), x.max()
+    if not 0 <= low <= high <= 1:  # NaN compares as False
+        raise ValueError(f"{name} must be between 0 and 1, got {low:g} to {high:g}")
+
+
+def probabilities(name: str, values: Array, sums: Array, counted: Array) -> None:
+    """Check that values are probabilities, whose sums over the classes are given, where they count.
+
+    NaN is let through: it becomes a loss that is NaN, whose cause `fit` looks for.
+    """
+    wrong = (abs(sums - 1) > SUM_TOLERANCE) | (values.min(axis=1, keepdims=True) < 0)
+    if wrong.any() and (wrong := wrong & counted.any(axis=1, keepdims=True)).any():
+        raise ValueError(
+            f"{name} must be probabilities with from_logits=False, at least 0 and with a sum of 1, "
+            f"got numbers from {values.min():g} and a sum of {sums[wrong][0]:g}"
+        )
+
+
 def parameters(params: list[Any], kind: type, owner: str = "an optimizer") -> None:
     if not params:
         raise ValueError(f"{owner} needs at least one parameter, got none")
@@ -259,6 +281,12 @@ def unusable_checkpoint(path: object, error: object) -> ValueError:
     """The error for a file that is no checkpoint, or not one of this model."""
     reason = printable(str(error)) or type(error).__name__
     return ValueError(f"{path} is not a usable checkpoint: {reason}")
+
+
+def no_name_in_nn(name: str, elsewhere: Collection[str]) -> AttributeError:
+    """The error for a name that `bn.nn` has not; the layers of normalization are in `bn`."""
+    hint = f": see bn.{name}" * (name in elsewhere)
+    return AttributeError(f"module 'bn.nn' has no attribute {name!r}{hint}")
 
 
 def no_module(name: str, value: object, kind: type) -> None:
@@ -339,7 +367,8 @@ def nonlinearity(value: object) -> None:
 def state_count(layer: str, got: int, expected: int) -> None:
     if got != expected:
         what = "one array" if expected == 1 else "a pair (h_0, c_0)"
-        raise ValueError(f"hx of {layer} must be {what}, got {got}")
+        came = "one value" if got == 1 else f"{got} values"
+        raise ValueError(f"hx of {layer} must be {what}, got {came}")
 
 
 def initial_state(name: str, state: object, expected: tuple[int, ...], dtype: Any) -> None:

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, axis_of, floating, is_half, is_integer, is_number, is_plain
+from bn._check.base import (
+    FLOATS,
+    Array,
+    axis_of,
+    floating,
+    is_half,
+    is_integer,
+    is_number,
+    is_plain,
+)
 
 WAY_OUT = (
     "in a model's forward, values take + - * /, reshape, flatten, transpose, mean, indexing by "
@@ -42,9 +51,13 @@ def model_input(model: Any, args: tuple[Any, ...]) -> None:
     name = type(model).__name__
     if not args:
         raise TypeError(f"{name} takes an array as its first argument, got none by position")
-    if is_half(args[0]) or (holds_integers(args[0]) and takes_integers(model)):
+    x = args[0]
+    if is_half(x) or (is_plain(x) and x.dtype in FLOATS):
         return
-    floating(f"x of {name}", args[0])
+    integers = takes_integers(model)
+    if not (integers and holds_integers(x)):
+        floats = "float32 or float64"
+        floating(f"x of {name}", x, f"integers, {floats}" if integers else floats)
 
 
 def holds_integers(x: object) -> bool:
@@ -67,6 +80,20 @@ def recorded_output(model: str, y: object, kind: type) -> None:
             f"{model}.forward must return one value that its layers or operations gave, "
             f"got {type(y).__name__}"
         )
+
+
+def one_array_in_sequential(layer: object, y: object) -> None:
+    if isinstance(y, tuple):
+        hint = " (return_state=False leaves the state out)" * hasattr(layer, "return_state")
+        raise TypeError(
+            f"a layer in a Sequential must return one array, got {len(y)} values from "
+            f"{type(layer).__name__}{hint}"
+        )
+
+
+def layer_takes(layer: object, name: str, taken: bool) -> None:
+    if not taken:
+        raise TypeError(f"{type(layer).__name__} takes no argument {name!r}")
 
 
 def changed_in_place(name: str, owner: str) -> RuntimeError:

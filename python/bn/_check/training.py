@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -9,7 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, array, is_integer, is_plain, plain_array, shape
+from bn._check.base import (
+    Array,
+    array,
+    is_integer,
+    is_plain,
+    kind_of,
+    plain_array,
+    printable,
+    shape,
+)
+from bn._check.layers import function
 from bn._check.masking import sample_weight
 from bn._check.nn import instance, not_empty, rank_at_least, unusable_checkpoint
 
@@ -50,11 +61,14 @@ def named_inputs(model: str, given: Collection[str], required: Sequence[str]) ->
         )
 
 
-def samples_and_targets(x: Any, y: Any, weight: Any = None) -> tuple[Any, Array, Array | None]:
+def samples_and_targets(
+    x: Any, y: Any, weight: Any = None, *, may_be_empty: bool = False
+) -> tuple[Any, Array, Array | None]:
     """Check samples, their targets and their weights; return all as arrays."""
     x = inputs("x", x)
     first = _first_array(x)
-    not_empty("x", first)
+    if not may_be_empty:
+        not_empty("x", first)
     y = array("y", y)
     rank_at_least("y", y, 1)
     as_many_targets("y", first, y)
@@ -103,14 +117,14 @@ def training_data(name: str, value: object) -> None:
         )
 
 
-def batch(value: object) -> tuple[Any, Array, Array | None]:
+def batch(value: object, may_be_empty: bool) -> tuple[Any, Array, Array | None]:
     """Check what an iterator of batches gave; return x, y and the weights of the samples."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         got = f"{len(value)} values" if isinstance(value, (tuple, list)) else type(value).__name__
         raise TypeError(
             f"a batch must be (x, y) or (x, y, sample_weight), all of arrays, got {got}"
         )
-    return samples_and_targets(*value)
+    return samples_and_targets(*value, may_be_empty=may_be_empty)
 
 
 def full_batch(batch_size: int, n: int, drop_last: bool) -> None:
@@ -220,7 +234,9 @@ def augmented_batch(value: object) -> tuple[Any, Array]:
 
 
 def metric(value: Any, known: Collection[str]) -> None:
-    if not callable(value) and value not in known:
+    if callable(value):
+        function("every one of metrics", value)
+    elif value not in known:
         names = ", ".join(map(repr, known))
         raise ValueError(f"metrics must be functions of (out, y) or one of {names}, got {value!r}")
 
@@ -235,6 +251,15 @@ def monitored(owner: str, monitor: str, names: Iterable[str]) -> None:
         raise ValueError(
             f"monitor of {owner} must be a column of the history, one of {', '.join(names)}, "
             f"got {monitor!r}"
+        )
+
+
+def kept_best_weights(needed: bool, state: Mapping[str, Any]) -> None:
+    """Check that a file has the weights of the best epoch, if they are to be restored."""
+    if needed and state["best"] is not None and state["best_weights"] is None:
+        raise ValueError(
+            "restore_best_weights must be False to go on with a training that began without it, "
+            "got True"
         )
 
 
@@ -266,6 +291,13 @@ def no_other_training(path: str | Path) -> None:
         )
 
 
+def folder_exists(name: str, path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written later, before anything is computed for it."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{name} must be in a folder that exists, got {path}")
+
+
 def needs_checkpoint(name: str, checkpoint: object) -> None:
     if checkpoint is None:
         raise ValueError(f"checkpoint must be the path of a file for {name}, got None")
@@ -288,10 +320,16 @@ def same_way(path: str) -> None:
 def loader_state(given: Mapping[str, Any], n: int, shuffle: bool) -> None:
     instance("state", given, Mapping)
     keys = {"rng", "order", "position", "begun", "seed", "samples"}
-    if set(given) != keys or given["samples"] != n or not order_of(given, n, shuffle):
+    if set(given) != keys:
+        names = ", ".join(map(str, given))
+        raise ValueError(f"the state must be that of a BatchLoader, got one with {names}")
+    if given["samples"] != n:
         raise ValueError(
-            f"the state must be that of a BatchLoader of {n} samples with shuffle={shuffle}, "
-            f"got one of {given.get('samples', 'no')} samples"
+            f"the data must be those of the state, which has {given['samples']} samples, got {n}"
+        )
+    if not order_of(given, n, shuffle):
+        raise ValueError(
+            f"the state must be that of a BatchLoader with shuffle={shuffle}, got another order"
         )
 
 
@@ -328,7 +366,24 @@ def present_in_file(path: object, name: str, kept: object) -> None:
 
 def same_kind(name: str, saved: object, value: object) -> None:
     if saved != type(value).__name__:
-        raise ValueError(f"{name} must be a {saved}, as in the file, got {type(value).__name__}")
+        got = type(value).__name__
+        raise ValueError(f"{name} must be of type {saved}, as in the file, got {got}")
+
+
+def of_other_objects(path: object, error: object) -> ValueError:
+    """The error for a file of a training whose states the objects do not take."""
+    reason = printable(str(error)) or type(error).__name__
+    return ValueError(f"{path} does not fit the objects that are given: {reason}")
+
+
+def whole_training(is_one: bool) -> None:
+    if not is_one:
+        raise ValueError("it is no file of save_training; nn.load reads the files of nn.save")
+
+
+def model_alone(is_training: bool) -> None:
+    if is_training:
+        raise ValueError("it is a file of save_training, of which nn.load_training reads the model")
 
 
 def has_state(name: str, value: object) -> None:
@@ -378,8 +433,8 @@ def cycle_of_epochs(total_steps: int, epochs: object) -> None:
 
 
 def schedule_of(schedule: Any, optimizer: object) -> None:
-    if not hasattr(schedule, "step"):
-        raise TypeError(f"schedule must have a step, got {type(schedule).__name__}")
+    if isinstance(schedule, type) or not hasattr(schedule, "step"):
+        raise TypeError(f"schedule must be an object with a step, got {kind_of(schedule)}")
     if getattr(schedule, "optimizer", optimizer) is not optimizer:
         raise ValueError("schedule must be of the optimizer that is given, got one of another")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bn.nn.training.loader import Shard, augmenting, part_of, seed_of_shards
 from bn.types import Array
 
 Augment = Callable[[Array, Any, np.random.Generator], tuple[Array, Any]]
@@ -29,13 +30,15 @@ class Batches:
     rng : Generator, optional
         For the order of the images, and for `augment`. Without it they come in their own order.
     augment : callable, optional
+    shard : (int, int)
+        As in `nn.BatchLoader`.
 
     Attributes
     ----------
     started : float
         When the last batch began to be made, by `time.perf_counter`.
     size : int
-        The images of the last batch.
+        The images of the last batch, those of all shards together.
     """
 
     def __init__(
@@ -46,12 +49,14 @@ class Batches:
         batch_size: int,
         rng: np.random.Generator | None = None,
         augment: Augment | None = None,
+        shard: Shard = (0, 1),
     ) -> None:
         self.x, self.y, self.convert, self.rng, self.augment = x, y, convert, rng, augment
-        self.batch_size = batch_size
+        self.batch_size, self.shard = batch_size, shard
         self.parts = split(len(x), batch_size)
         self.order: Array | None = None  # of this epoch
         self.next = 0  # the part that comes next in this epoch
+        self.seed = 0  # of this epoch's augmentation, if there are several shards
         self.continues = False  # whether the next epoch goes on with a state that was loaded
         self.started, self.size = 0.0, 0
 
@@ -62,28 +67,33 @@ class Batches:
         if not self.continues:
             self.next = 0
             self.order = None if self.rng is None else self.rng.permutation(len(self.x))
+            self.seed = seed_of_shards(self.rng, self.shard, self.augment)
         self.continues = False
         while self.next < len(self.parts):
             self.started = time.perf_counter()
-            part = self.parts[self.next]
+            batch = self.parts[self.next]
+            part = part_of(batch, self.shard)
             rows = part if self.order is None else self.order[part]
             x, y = self.convert(self.x[rows]), self.y[rows]
-            if self.augment is not None and self.rng is not None:
-                x, y = self.augment(x, y, self.rng)
-            self.next, self.size = self.next + 1, len(y)
+            if self.augment is not None and self.rng is not None and len(y):
+                rng = augmenting(self.rng, self.shard, self.seed, batch)
+                x, y = self.augment(x, y, rng)
+            self.next, self.size = self.next + 1, batch.stop - batch.start
             yield x, y
         self.next = 0
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on with the next batch."""
         assert self.rng is not None
-        return {"rng": self.rng.bit_generator.state, "order": self.order, "next": self.next}
+        rng = self.rng.bit_generator.state
+        return {"rng": rng, "order": self.order, "next": self.next, "seed": self.seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
         assert self.rng is not None
         self.rng.bit_generator.state = state["rng"]
         self.order, self.next = state["order"], int(state["next"])
+        self.seed = int(state["seed"])
         self.continues = self.next > 0
 
 

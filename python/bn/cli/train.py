@@ -16,12 +16,14 @@ from bn import _check
 from bn.cli import checkpoint, models, results
 from bn.cli.arguments import integer, positive
 from bn.cli.data import Dataset, Pixels, load_digits, load_folder
-from bn.cli.display import NAME_WIDTH, open_display, wrapped
+from bn.cli.display import NAME_WIDTH, Silent, open_display, wrapped
 from bn.cli.failure import Failure, expected, require
 from bn.cli.folder import Folder
 from bn.cli.norms import NORMS
 from bn.cli.process import Stop, command_name, forget_output, limit_threads, stop_on_interrupt
+from bn.cli.ranks import next_network, ranks_of, threads_of
 from bn.cli.training import Options, Run, Trainer, Watcher
+from bn.distributed.team import Team
 from bn.table import aligned
 
 SUMMARY = "train a network with and one without batch normalization"
@@ -107,20 +109,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the same bits as one that was never stopped",
     )
     add("--force", action="store_true", help="replace an earlier training in the folder")
+    add(
+        "--distributed",
+        action="store_true",
+        help="train together with the other processes of `mpiexec -n N`, each on its part of every "
+        "batch; each takes its share of the cores, unless --threads says otherwise",
+    )
     add("--quiet", action="store_true", help="print nothing but errors")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train the networks, save the first, and write and print the results."""
     require("train", "matplotlib", "matplotlib")
+    with ranks_of(args.distributed) as team:
+        job = prepared(args, team)
+        if team is not None and not team.first:
+            return follow(job)
+        return lead(job)
+
+
+def prepared(args: argparse.Namespace, team: Team | None) -> Job:
+    """Load the images, and settle the options that depend on them."""
     data = load(args.data)
     settle_batch_sizes(args, len(data.y_train))
-    folder = Folder(args.out or Path("runs", args.model))
+    args.threads = threads_of(team, args.threads)
+    return Job(args, data, Pixels.of(data), Folder(args.out or Path("runs", args.model)), team)
+
+
+def follow(job: Job) -> int:
+    """Train all networks together with rank 0, which alone writes files and shows what happens."""
+    with limit_threads(job.args.threads), stop_on_interrupt() as stop:
+        for number, run in enumerate(planned(job.args)):
+            done, stopped = next_network(job.team, False, stop.requested)
+            if stopped:
+                break
+            if not done:
+                with stop.left_to_fit(), expected_in_training():
+                    state = job.folder.state(number)
+                    trainer_of(job, run).fit(run, Silent(), stop, state)
+                    stop.requested |= run.status == "interrupted"
+    return 130 if stop.requested else 0
+
+
+def lead(job: Job) -> int:
+    """Train the networks, save the first, and write and print the results."""
+    args, folder = job.args, job.folder
     folder.open(options(args), force=args.force, resume=args.resume)
-    job, runs, left = Job(args, data, Pixels.of(data), folder), planned(args), False
+    runs, left = planned(args), False
     with limit_threads(args.threads), stop_on_interrupt() as stop:
         try:
-            announce(args, data)
+            announce(job)
             try:
                 train_all(job, runs, stop)
             except BrokenPipeError:  # the results do not need the reader
@@ -146,6 +184,7 @@ class Job:
     data: Dataset
     pixels: Pixels
     folder: Folder
+    team: Team | None
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
@@ -187,8 +226,9 @@ def planned(args: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def announce(args: argparse.Namespace, data: Dataset) -> None:
+def announce(job: Job) -> None:
     """Print what is trained on what."""
+    args, data = job.args, job.data
     if args.quiet:
         return
     epochs = "1 epoch" if args.epochs == 1 else f"{args.epochs} epochs"
@@ -198,6 +238,8 @@ def announce(args: argparse.Namespace, data: Dataset) -> None:
         f"{args.model}: {epochs} in batches of {sizes}, {rate} {rates}, seed {args.seed}, "
         f"threads {bn.get_num_threads()}"
     )
+    if job.team is not None:
+        how += f" on each of {job.team.size} ranks"
     print(wrapped(describe(data)), wrapped(how), "", sep="\n")
 
 
@@ -216,23 +258,18 @@ def train_all(job: Job, runs: list[Run], stop: Stop) -> None:
     width = max(NAME_WIDTH, *(len(run.network) for run in runs))
     with open_display(width, silent=job.args.quiet) as watcher:
         for number, run in enumerate(runs):
-            if not job.folder.load_run(number, run):
-                train_one(job, number, run, watcher, stop)
-            if stop.requested:
+            trained = job.folder.load_run(number, run)
+            trained, stopped = next_network(job.team, trained, stop.requested)
+            if stopped:
                 return
+            if not trained:
+                train_one(job, number, run, watcher, stop)
 
 
 def train_one(job: Job, number: int, run: Run, watcher: Watcher, stop: Stop) -> None:
     """Train a network, save it if it is the first, and measure it."""
     args, data = job.args, job.data
-    with expected(ValueError):
-        model = models.build(
-            args.model, data.shape, len(data.classes), norm=run.norm, seed=args.seed
-        )
-    settings = Options(
-        args.epochs, run.batch_size, run.lr, args.seed, args.augment, args.early_stop
-    )
-    trainer = Trainer(model, models.RECIPES[args.model], data, job.pixels, settings)
+    trainer = trainer_of(job, run)
     try:
         with stop.left_to_fit(), expected_in_training():
             trainer.fit(run, watcher, stop, job.folder.state(number))
@@ -242,12 +279,26 @@ def train_one(job: Job, number: int, run: Run, watcher: Watcher, stop: Stop) -> 
         if number == 0 and run.seconds > 0 and run.status != "diverged":
             with expected(OSError):
                 path = job.folder.new("model.npz")
-                checkpoint.save(path, model, args.model, data, job.pixels, run.norm)
+                checkpoint.save(path, trainer.model, args.model, data, job.pixels, run.norm)
     if run.seconds > 0:
         trainer.measure_both(run)
     if run.status != "interrupted":
         with expected(OSError):
             job.folder.save_run(number, run)
+
+
+def trainer_of(job: Job, run: Run) -> Trainer:
+    """The network of a run, and how it is trained."""
+    args, data = job.args, job.data
+    with expected(ValueError):
+        model = models.build(
+            args.model, data.shape, len(data.classes), norm=run.norm, seed=args.seed
+        )
+    comm = None if job.team is None else job.team.comm
+    settings = Options(
+        args.epochs, run.batch_size, run.lr, args.seed, args.augment, args.early_stop, comm
+    )
+    return Trainer(model, models.RECIPES[args.model], data, job.pixels, settings)
 
 
 @contextmanager

@@ -102,6 +102,7 @@ class Options:
     seed: int
     augment: bool = False
     patience: int | None = None  # epochs
+    comm: Any = None  # of the ranks that train together
 
 
 class Recorder(nn.Callback):
@@ -176,10 +177,15 @@ class Trainer:
         options, data = self.options, self.data
         self.criterion = nn.CrossEntropyLoss(from_logits=self.recipe.from_logits)
         rng = np.random.default_rng([options.seed, 1])  # for the order of the images
+        shard = (0, 1) if options.comm is None else (options.comm.rank, options.comm.size)
         self.train = Batches(
-            data.x_train, data.y_train, self.to_input, options.batch_size, rng, self.augmentation()
-        )
+            data.x_train, data.y_train, self.to_input, options.batch_size,
+            rng, self.augmentation(), shard,
+        )  # fmt: skip
         self.tests = Batches(data.x_test, data.y_test, self.to_input, options.batch_size)
+        self.part_of_tests = Batches(
+            data.x_test, data.y_test, self.to_input, options.batch_size, shard=shard
+        )
         self.steps = len(self.train)
         self.opt = nn.SGD(self.model.parameters(), lr=options.lr, momentum=MOMENTUM)
         total = options.epochs * self.steps
@@ -213,7 +219,7 @@ class Trainer:
                 nn.fit(
                     self.model,
                     self.train,
-                    validation=self.tests,
+                    validation=self.part_of_tests,
                     epochs=options.epochs,
                     criterion=self.criterion,
                     optimizer=self.opt,
@@ -223,6 +229,7 @@ class Trainer:
                     progress=False,
                     checkpoint=checkpoint,
                     resume=checkpoint is not None,
+                    comm=options.comm,
                 )
         except FloatingPointError:
             run.status, run.train_loss = "diverged", math.nan

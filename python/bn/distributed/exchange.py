@@ -22,7 +22,7 @@ import numpy as np
 from bn import _check
 from bn.config import VERSION
 from bn.distributed.communicator import Communicator, communicator
-from bn.types import Array, Doubles
+from bn.types import Array
 
 # Forward statistics of up to 169 channels fit. With 2 ranks on one machine, MPICH takes as long for
 # 4096 bytes as for 32, and longer from 8192 on; a second call takes about as long as the first.
@@ -57,6 +57,7 @@ class Phase(IntEnum):
     FORWARD = 1
     BACKWARD = 2
     FAILED = 3
+    TRAINING = 4  # anything but a call of a layer
 
 
 class Header(NamedTuple):
@@ -71,7 +72,7 @@ class Header(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A layer; other ranks get the hash of its path and the character of its dtype."""
+    """A layer, or what else ranks do together; others get the hash of its name and its dtype."""
 
     name: str
     code: int
@@ -114,32 +115,32 @@ class Exchange:
         self.timeout = timeout
         self._communicator, self._progress = communicator, progress
 
-    def place(self, path: str, dtype: np.dtype[Any]) -> Place:
-        """A layer as a place of exchanges, which error messages name by its path."""
-        code = int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), "little")
-        place = Place(f"layer {path}", code, dtype.char.encode())
+    def place(self, name: str, dtype: np.dtype[Any]) -> Place:
+        """A place of exchanges, such as a layer, which error messages name."""
+        code = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "little")
+        place = Place(name, code, dtype.char.encode())
         self._progress.names[code] = place.name
         return place
 
-    def gather(self, place: Place, phase: Phase, *vectors: Doubles) -> Array:
-        """Send vectors of one length, and get those of all ranks.
+    def gather(self, place: Place, phase: Phase, *vectors: Array) -> Array:
+        """Send vectors of one length and dtype, and get those of all ranks.
 
         Parameters
         ----------
         place : Place
         phase : Phase
-        *vectors : ndarray of float64, shape (C,)
+        *vectors : ndarray, shape (C,)
 
         Returns
         -------
-        ndarray of float64, shape (size, number of vectors, C)
+        ndarray, shape (size, number of vectors, C)
 
         Raises
         ------
         SyncError
             The ranks are not at the same place, one has failed, or nothing came from it in time.
         """
-        here = f"{_check.rank_list([self.rank])} in {phase.name.lower()} of {place.name}"
+        here = f"{_check.rank_list([self.rank])} in {_what(phase, place.name)}"
         channels = vectors[0].size
         header = self._next_header(place.code, channels, phase, place.dtype)
         message = np.concatenate([header, np.concatenate(vectors).view(np.uint8)])
@@ -150,7 +151,7 @@ class Exchange:
         if message.size > BLOCK:
             rows = np.concatenate([rows, self._allgather(message[BLOCK:], here)], axis=1)
         self._progress.broken = None
-        numbers = rows[:, HEADER.size : message.size].copy().view(np.float64)
+        numbers = rows[:, HEADER.size : message.size].copy().view(vectors[0].dtype)
         return numbers.reshape(self.size, len(vectors), channels)
 
     def fail(self, error: BaseException) -> None:
@@ -208,10 +209,11 @@ class Exchange:
     def _description(self, header: Header) -> str:
         if header.version != VERSION_CODE:
             return "a call of another version of bn"
-        phase = Phase(header.phase).name.lower()
         name = self._progress.names.get(header.place, "a layer that this rank has not")
         dtype = np.dtype(header.dtype.decode()).name
-        return f"{phase} of {name} ({header.channels} channels, {dtype}, call {header.call})"
+        unit = "values" if header.phase == Phase.TRAINING else "channels"
+        what = _what(Phase(header.phase), name)
+        return f"{what} ({header.channels} {unit}, {dtype}, call {header.call})"
 
 
 VERSION_CODE = zlib.crc32(VERSION.encode())
@@ -227,6 +229,11 @@ def exchange_over(comm: Any, timeout: float) -> Exchange:
         _progress[id(comm)] = Progress()
         weakref.finalize(comm, _progress.pop, id(comm), None)
     return Exchange(transport, _progress[id(comm)], timeout)
+
+
+def _what(phase: Phase, name: str) -> str:
+    """What a rank does, for messages."""
+    return name if phase == Phase.TRAINING else f"{phase.name.lower()} of {name}"
 
 
 def _block(message: Array) -> Array:

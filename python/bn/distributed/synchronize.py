@@ -31,7 +31,7 @@ class Synchronization:
     """
 
     def __init__(self, exchange: Exchange, path: str, dtype: np.dtype[Any]) -> None:
-        self.exchange, self.place = exchange, exchange.place(path, dtype)
+        self.exchange, self.place = exchange, exchange.place(f"layer {path}", dtype)
 
     def __call__(self, part: Combined) -> Combined:
         """Merge what all ranks have, in the order of their numbers."""

@@ -1,5 +1,8 @@
 """The NumPy CNN pipeline: layers with explicit backward passes, losses, optimizers, checkpoints."""
 
+from typing import TYPE_CHECKING, NoReturn
+
+from bn import _check, layers
 from bn.module import Module
 from bn.nn import augment, models
 from bn.nn.activations import LeakyReLU, LogSoftmax, ReLU, ReLU6, Sigmoid, Softmax, Tanh
@@ -44,6 +47,7 @@ from bn.nn.training.evaluating import evaluate
 from bn.nn.training.fit import fit
 from bn.nn.training.history import History
 from bn.nn.training.loader import BatchLoader
+from bn.nn.training.parallel import DataParallel
 from bn.nn.training.resuming import load_training, save_training
 from bn.nn.upsampling import Upsample
 from bn.nn.weight_standardization import WeightStandardization
@@ -76,6 +80,7 @@ __all__ = [
     "ConvTranspose2d",
     "CosineAnnealingLR",
     "CrossEntropyLoss",
+    "DataParallel",
     "Dropout",
     "Dropout2d",
     "EarlyStopping",
@@ -137,3 +142,8 @@ __all__ = [
     "save_training",
     "winograd",
 ]
+
+if not TYPE_CHECKING:  # type checkers would believe that there is every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise _check.no_name_in_nn(name, layers.__all__)

@@ -32,6 +32,7 @@ CHUNK = 2**20
 # the comment's length.
 END_SIGNATURE, END_SIZE, NO_COMMENT = b"PK\x05\x06", 22, b"\0\0"
 NPY = ".npy"
+TRAINING = "training"  # the name of the text that only files of `save_training` have
 # The header of an array of numbers has about 100 bytes.
 MOST_HEADER_BYTES = 4096
 HEADERS = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from bn import _check
 from bn.module import Module
-from bn.nn.archive import reading, write
+from bn.nn.archive import TRAINING, reading, write
 from bn.nn.replacing import replacing
 from bn.types import Shape
 
@@ -115,6 +115,7 @@ def load(path: str | os.PathLike[str], model: Model) -> Model:
     _check.instance("model", model, Module)
     own = dict(model.named_state())
     with reading(path) as archive:
+        _check.model_alone(TRAINING in archive.names)
         names = [name for name in archive.names if name != METADATA]
         _check.state_layout(own, {name: archive.header(name) for name in names})
         arrays = {name: archive.array(name) for name in names}

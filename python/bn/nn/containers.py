@@ -103,7 +103,8 @@ class Sequential(Layers):
     Raises
     ------
     TypeError
-        A layer is not a Module.
+        A layer is not a Module. On a call: a layer returns several arrays, as an `LSTM` does with
+        its state unless it is made with ``return_state=False``.
 
     Examples
     --------
@@ -132,6 +133,7 @@ class Sequential(Layers):
     def forward(self, x: Any) -> Any:
         for layer in self._layers:
             x = layer(x)
+            _check.one_array_in_sequential(layer, x)
         return x
 
 

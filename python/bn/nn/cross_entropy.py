@@ -45,14 +45,15 @@ class CrossEntropyLoss(Loss):
     from_logits : bool
         True, as in PyTorch: the input is logits, and p is their softmax. False, as in Keras's
         categorical cross-entropy: the input is probabilities, which are divided by their sum and
-        clipped to [1e-7, 1 - 1e-7].
+        clipped to [1e-7, 1 - 1e-7]. The sum must be 1 to 1 %, or they are taken for logits.
 
     Raises
     ------
     ValueError
         `label_smoothing` is out of range, `reduction` is another word, or `weight` is no vector of
         finite numbers of at least 0. On a call: shapes do not fit, a class index is out of range, a
-        label is NaN, or the batch is empty.
+        label is NaN, the batch is empty, or with ``from_logits=False`` the input is no
+        probabilities.
     TypeError
         `ignore_index` is not an integer. On a call: class indices are not integers.
     RuntimeError
@@ -139,6 +140,8 @@ class CrossEntropyLoss(Loss):
             begin = part[0].start
             counts[begin] = make.fill(labels[part], part)
             log_p = log(logits[part], p[part], total[part])
+            if not self.from_logits:
+                _check.probabilities("logits", logits[part], total[part], labels[part])
             # 0 * -inf would be NaN for a class with logit -inf
             np.copyto(log_p, 0, where=labels[part] == 0)
             log_p *= labels[part]

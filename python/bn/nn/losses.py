@@ -252,7 +252,7 @@ class SmoothL1Loss(ElementwiseLoss):
 class BCEWithLogitsLoss(ElementwiseLoss):
     r"""Cross-entropy of two classes; its mean over all elements.
 
-    The loss of a logit x and a target t between 0 and 1 is
+    The loss of a logit x and a target t from 0 to 1 is
     :math:`(1 - t) \log(1 + e^x) + w t \log(1 + e^{-x})`, where w is `pos_weight`.
 
     Parameters
@@ -270,7 +270,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     ------
     ValueError
         `reduction` is another word, or a weight is not finite. On a call: shapes do not fit, a
-        target is NaN, or the batch is empty.
+        target is NaN, below 0 or above 1, or the batch is empty.
     TypeError
         A weight does not hold numbers. On a call: logits or target does not hold numbers.
     RuntimeError
@@ -356,7 +356,7 @@ def _product(target: Array, *weights: Array, out: Array) -> None:
 
 
 def _product_with_rest(target: Array, *weights: Array, out: Array) -> None:
-    _check.all_finite("target", target)
+    _check.shares("target", target)
     np.subtract(1, target, out=out)
     for weight in weights:
         out *= weight

@@ -41,7 +41,8 @@ class OneCycleLR(Schedule):
     anneal_strategy : {"cos", "linear"}
         Whether the rate moves along half a cosine wave or a line.
     cycle_momentum : bool
-        Whether the momentum, or the first of `betas`, changes as well.
+        Whether the momentum, or the first of `betas`, changes as well. An `SGD` that was made
+        without momentum then gets one, as in PyTorch.
     base_momentum, max_momentum : float
         Its lowest and its highest value.
     div_factor : float
@@ -54,8 +55,9 @@ class OneCycleLR(Schedule):
     Raises
     ------
     ValueError
-        A number is out of range, there is neither `total_steps` nor the other two, or there is no
-        momentum to change. On a `step`: the cycle has ended.
+        A number is out of range, there is neither `total_steps` nor the other two, or
+        `cycle_momentum` is true and the optimizer has neither an option `momentum` nor `betas`. On
+        a `step`: the cycle has ended.
     TypeError
         `cycle_momentum` or `three_phase` is not a bool.
 

@@ -63,6 +63,9 @@ class Optimizer:
         For each parameter, what `update` stored; empty before its first step.
     defaults : dict
         The options of groups that do not say otherwise.
+    initial_options : dict of list
+        For each option its values of all groups, as the constructor got them; schedules do not
+        change these.
     option_names : tuple of str, of the class
         The options: each is an attribute, and a keyword argument of the constructor. While `update`
         runs, the attribute is the option of the parameter's group; between steps it is that of the
@@ -127,6 +130,7 @@ class Optimizer:
         self.param_groups: list[Group] = as_groups(type(self).__name__, params, tuple(known))
         self.params: list[Parameter] = [p for g in self.param_groups for p in g["params"]]
         _check.parameters(self.params, Parameter)
+        self._given = [dict(group) for group in self.param_groups]
         self.lr, self.weight_decay = lr, weight_decay
         for group in self.param_groups:
             _check.at_least("lr", group["lr"], 0)
@@ -138,6 +142,14 @@ class Optimizer:
     def stepping(self) -> Group:
         """The group that steps; between steps the first one."""
         return self.param_groups[self._stepping]
+
+    @property
+    def initial_options(self) -> dict[str, list[Any]]:
+        """For each option its values of all groups, as the constructor got them."""
+        return {
+            name: [group.get(name, self.defaults.get(name)) for group in self._given]
+            for name in self.option_names
+        }
 
     def zero_grad(self) -> None:
         """Set the gradients of all parameters to None."""

@@ -18,6 +18,7 @@ from bn.nn.containers import Sequential
 from bn.nn.conv_base import ConvNd
 from bn.nn.conv_transpose import ConvTranspose2d
 from bn.nn.linear import Linear
+from bn.nn.weight_standardization import WeightStandardization
 from bn.parameter import Parameter
 from bn.tools.rewriting import Step, record_of, steps, take_out, used_once
 from bn.types import Array, Doubles, Shape
@@ -149,10 +150,11 @@ def fold(model: Module, input_shape: Shape | None = None) -> Folded:
 
     In eval mode a batch normalization is a scale and a shift of each channel. One that gets the
     output of a convolution or a `bn.nn.Linear`, which nothing else gets, is folded into that layer
-    by `fold_arrays`, but for transposed convolutions with groups. A `bn.nn.Sequential` loses it,
-    and the layers behind it move up; elsewhere a `bn.nn.Identity` stands in its place, so that all
-    other names stay. Outputs stay the same to the rounding of the parameters' dtype. All others are
-    kept, and `Folded.kept` says why.
+    by `fold_arrays`, but for transposed convolutions with groups. A `bn.nn.WeightStandardization`
+    first becomes the layer in it, with the standardized weight. A `bn.nn.Sequential` loses the
+    batch normalization, and the layers behind move up; elsewhere a `bn.nn.Identity` stands in its
+    place, so that all other names stay. Outputs stay the same to the rounding of the parameters'
+    dtype. All others are kept, and `Folded.kept` says why.
 
     Each fold is checked on random numbers: in float64 it must give what its two layers gave.
 
@@ -251,7 +253,7 @@ def fold_for(user: str, model: Module, input_shape: Shape | None) -> Folded:
 
 
 def _fold_in_order(
-    order: list[Step], layers: Mapping[str, Module], alone: set[str], kept: dict[str, str]
+    order: list[Step], layers: dict[str, Module], alone: set[str], kept: dict[str, str]
 ) -> tuple[list[tuple[str, str]], float]:
     """Fold each batch normalization that can be folded; the pairs of paths, and the largest error.
 
@@ -278,11 +280,12 @@ def _fold_in_order(
 
 
 def _fold_pair(
-    layers: Mapping[str, Module], before: Step | None, path: str, alone: set[str], shared: bool
+    layers: dict[str, Module], before: Step | None, path: str, alone: set[str], shared: bool
 ) -> float | str:
     """Fold a batch normalization into the layer before it; the error, or why it was kept."""
-    layer, norm = None if before is None else layers[before.path], layers[path]
+    outer, norm = None if before is None else layers[before.path], layers[path]
     assert isinstance(norm, BatchNorm)
+    layer = outer.layer if isinstance(outer, WeightStandardization) else outer
     if before is None or before.layer is None or not isinstance(layer, (ConvNd, Linear)):
         return NO_LAYER
     if shared or before.path not in alone or path not in alone:
@@ -293,7 +296,24 @@ def _fold_pair(
     if ndim is None:
         return OTHER_AXIS
     why = _why_other_channels(layer, norm) or _why_not_frozen(norm)
-    return why or _merge(layer, norm, ndim, f"{before.path} and {path}")
+    if why is not None:
+        return why
+    assert outer is not None
+    both = copy.deepcopy(Sequential(outer, norm))
+    if isinstance(outer, WeightStandardization):
+        layer = outer.standardized()
+        assert isinstance(layer, (ConvNd, Linear))
+    outcome = _merge(layer, norm, both, ndim, f"{before.path} and {path}")
+    if layer is not outer and not isinstance(outcome, str):
+        _put_in_place(layers, before.path, layer)
+    return outcome
+
+
+def _put_in_place(layers: dict[str, Module], path: str, layer: Module) -> None:
+    """Put a layer in the place of another one of a model, whose layers by path these are."""
+    parent, _, name = path.rpartition(".")
+    layers[parent].replace_child(name, layer)
+    layers[path] = layer
 
 
 def _why_other_channels(layer: ConvNd | Linear, norm: BatchNorm) -> str | None:
@@ -332,8 +352,13 @@ def _why_not_frozen(norm: BatchNorm) -> str | None:
     return None
 
 
-def _merge(layer: ConvNd | Linear, norm: BatchNorm, ndim: int, pair: str) -> float | str:
-    """Give a layer its new weight and bias, and check them; the error, or why it was kept."""
+def _merge(
+    layer: ConvNd | Linear, norm: BatchNorm, both: Sequential, ndim: int, pair: str
+) -> float | str:
+    """Give a layer its new weight and bias, and check them; the error, or why it was kept.
+
+    `both` is a copy of the two layers that it is to do the work of.
+    """
     mean, var, eps = norm.normalizing()
     old_bias = None if layer.bias is None else layer.bias.data
     statistics, axis = (mean, var, *norm.affine_arrays(), eps), _channel_axis(layer)
@@ -341,7 +366,6 @@ def _merge(layer: ConvNd | Linear, norm: BatchNorm, ndim: int, pair: str) -> flo
     dtype = layer.weight.dtype
     if not (_check.representable(weight, dtype) and _check.representable(bias, dtype)):
         return NOT_FINITE
-    both = copy.deepcopy(Sequential(layer, norm))
     layer.weight, layer.bias = Parameter(weight), Parameter(bias)
     x = np.random.default_rng(0).standard_normal(_small_shape(layer, ndim))
     error = _difference(layer(x), both(x))

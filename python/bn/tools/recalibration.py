@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
+from bn.distributed.team import Team, team_of
 from bn.functional import merge
 from bn.inputs import call_with
 from bn.layers import no_stat_update, watching
@@ -22,7 +23,14 @@ Model = TypeVar("Model", bound=Module)
 Progress = bool | Callable[[int], object] | None
 
 
-def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = None) -> Model:
+def recalibrate(
+    model: Model,
+    batches: Iterable[Any],
+    *,
+    progress: Progress = None,
+    comm: Any = None,
+    timeout: float = 60.0,
+) -> Model:
     """Set all running statistics to the exact ones of the layers' inputs over all batches.
 
     Batches of any sizes are pooled exactly, in float64 (batch b has M_b values per channel):
@@ -45,6 +53,10 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
     progress : bool, callable or None, default None
         True shows a bar on standard error (by rich); a function is called after each batch with
         the number of batches so far; None and False show nothing.
+    comm : mpi4py communicator or bn.distributed.Communicator, optional
+        Pool the batches of all ranks, each of which has batches of its own, any number of them.
+    timeout : float
+        How many seconds to wait for other ranks.
 
     Returns
     -------
@@ -60,6 +72,8 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
         An argument is not as above.
     ImportError
         ``progress=True`` without rich.
+    SyncError
+        Another rank has failed, has another model, or does not answer.
 
     Notes
     -----
@@ -95,6 +109,7 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
 
     done = 0
     with (
+        team_of(comm, timeout) as team,
         unchanged(model),
         watching(model, add),
         no_stat_update(),
@@ -105,9 +120,13 @@ def recalibrate(model: Model, batches: Iterable[Any], *, progress: Progress = No
         for done, batch in enumerate(batches, 1):
             call_with(model, _check.batch_input(batch))
             show(done)
-    _check.some_batches(done)
-    expected = [pool for pool in pools.values() if pool.lets_in]
-    _check.some_layer_ran(len(expected), sum(pool.ran for pool in expected))
+        if team is not None:
+            done = int(team.sum("batches", np.array([done]))[0])
+            for (path, layer), pool in zip(batch_norms(model), pools.values(), strict=True):
+                pool.share(team, path, layer.num_features)
+        _check.some_batches(done)
+        expected = [pool for pool in pools.values() if pool.lets_in]
+        _check.some_layer_ran(len(expected), sum(pool.ran for pool in expected))
     copy_all([pair for pool in pools.values() for pair in pool.values()])
     return model
 
@@ -128,7 +147,20 @@ class _Pool:
         self.ran = True
         if not self.lets_in or not batch.count.any():
             return
-        self.stats = batch if self.stats is None else merge([self.stats, batch])
+        self._take(path, batch if self.stats is None else merge([self.stats, batch]))
+
+    def share(self, team: Team, path: str, channels: int | None) -> None:
+        """Take in what the layer got on other ranks."""
+        own = self.stats
+        if own is None:
+            own = Stats(*np.zeros((3, channels or 0)))
+        whole = team.merged(f"statistics of layer {path}", own)
+        (self.ran,) = team.any(f"whether layer {path} ran", [self.ran])
+        if whole.count.any():
+            self._take(path, whole)
+
+    def _take(self, path: str, whole: Stats) -> None:
+        self.stats = whole
         unbiased = self.layer.convention.unbiased
         with np.errstate(over="ignore"):
             self.mean = self.stats.mean.astype(self.layer.dtype)

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bn import _check
+from bn.distributed.team import Team, team_of
 from bn.functional import merge
 from bn.inputs import Inputs, arrays_of, call_with
 from bn.layers import no_stat_update, watching
 from bn.layers.batch_norm import FEW_VALUES, BatchNorm, batch_norms
+from bn.layers.sample_norm import SampleNorm
 from bn.markup import html_table
 from bn.module import Module, unchanged
 from bn.statistics import Stats
@@ -229,6 +231,9 @@ class Report:
         Of x, or of its first array.
     layers : tuple of LayerReport
         In the model's order.
+    sample_norms : tuple of str
+        The names of layer, group and instance normalizations. They use no statistics of the batch
+        and need no report.
 
     Examples
     --------
@@ -241,6 +246,7 @@ class Report:
     model: str
     input_shape: Shape
     layers: tuple[LayerReport, ...]
+    sample_norms: tuple[str, ...] = ()
 
     @property
     def advice(self) -> list[str]:
@@ -254,7 +260,7 @@ class Report:
     def __str__(self) -> str:
         lines = [self._title()]
         if not self.layers:
-            return "\n".join([*lines, "no layers"])
+            return "\n".join([*lines, *self._without_layers()])
         rows = [layer._row() for layer in self.layers]
         lines.append(aligned([*zip(*TITLES, strict=True), *rows]))
         advice = self.advice or [NOTHING]
@@ -263,12 +269,22 @@ class Report:
     def _repr_html_(self) -> str:
         """What notebooks show: the same as the text, as a table and a list."""
         title, titles = self._title(), [" ".join(lines).strip() for lines in TITLES]
+        if not self.layers:
+            return "\n".join(f"<p>{escape(line)}</p>" for line in [title, *self._without_layers()])
         advice = "".join(f"<li>{escape(line)}</li>" for line in self.advice or [NOTHING])
         table = html_table(titles, [layer._row() for layer in self.layers])
         return f"<p>{escape(title)}</p>\n{table}\n<ul>{advice}</ul>"
 
     def _title(self) -> str:
         return f"Batch normalization in {self.model}, input {self.input_shape}"
+
+    def _without_layers(self) -> list[str]:
+        """What is said of a model without batch normalization, on which alone is reported."""
+        lines = ["no batch normalization to report on"]
+        if self.sample_norms:
+            names = _first(self.sample_norms)
+            lines.append(f"these use no statistics of the batch and need no report: {names}")
+        return lines
 
     def plot(self) -> Figure:
         """A picture of z and of the variances' ratio: a point per channel, and the limits.
@@ -331,7 +347,7 @@ class Report:
         self.plot().savefig(path)
 
 
-def report(model: Module, x: Inputs) -> Report:
+def report(model: Module, x: Inputs, *, comm: Any = None, timeout: float = 60.0) -> Report:
     """Examine the batch normalization layers of a model on one batch.
 
     x goes through the model in eval mode, and each layer's input is measured beside the layer's
@@ -345,6 +361,10 @@ def report(model: Module, x: Inputs) -> Report:
     x : ndarray, or tuple or dict of arrays
         A batch of inputs (several by position or by name), best of training data and of 144
         samples or more; from fewer, only large distances are told from chance.
+    comm : mpi4py communicator or bn.distributed.Communicator, optional
+        Report on the x of all ranks together; all get the same report.
+    timeout : float
+        How many seconds to wait for other ranks.
 
     Returns
     -------
@@ -387,12 +407,32 @@ def report(model: Module, x: Inputs) -> Report:
         looks[id(layer)].add(x, batch)
 
     x = _check.inputs("x", x)
+    n, *shape = arrays_of(x)[0].shape
     ignored = np.errstate(all="ignore")
-    with unchanged(model), watching(model, add), no_stat_update(), ignored:
+    with (
+        team_of(comm, timeout) as team,
+        unchanged(model),
+        watching(model, add),
+        no_stat_update(),
+        ignored,
+    ):
         model.eval()
         call_with(model, x)
+        if team is not None:
+            (n,) = team.sum("samples", np.array([n])).tolist()
+            for look in looks.values():
+                look.share(team)
         layers = tuple(look.measured() for look in looks.values())
-    return Report(type(model).__name__, arrays_of(x)[0].shape, layers)
+    return Report(type(model).__name__, (n, *shape), layers, _sample_norms(model))
+
+
+def _sample_norms(model: Module) -> tuple[str, ...]:
+    """The names and the classes of layer, group and instance normalizations."""
+    return tuple(
+        f"{path} ({type(layer).__name__})" if path else type(layer).__name__
+        for path, layer in model.named_modules()
+        if isinstance(layer, SampleNorm)
+    )
 
 
 class _Look:
@@ -408,6 +448,13 @@ class _Look:
         self.parts.append(batch)
         self.samples.append(x.shape[0])
         self.nonfinite += x.size - int(np.count_nonzero(np.isfinite(x)))
+
+    def share(self, team: Team) -> None:
+        """Take in what the layer got on other ranks, which called it as often."""
+        place = f"statistics of layer {self.name}"
+        self.parts = [team.merged(place, part) for part in self.parts]
+        numbers = team.sum(place, np.array([*self.samples, self.nonfinite])).tolist()
+        *self.samples, self.nonfinite = numbers
 
     def measured(self) -> LayerReport:
         layer = self.layer

@@ -81,8 +81,8 @@ class UNet(Module):
     Raises
     ------
     ValueError
-        `widths` is empty. On a call: the height or the width is no multiple of
-        2 ** (len(widths) - 1).
+        `widths` is empty. On a call: x is not (N, C, H, W), or its height or width is no multiple
+        of 2 ** (len(widths) - 1).
 
     References
     ----------
@@ -118,7 +118,7 @@ class UNet(Module):
         self.head = Conv2d(widths[0], num_classes, 1, dtype=dtype, rng=rng)
 
     def forward(self, x: Any) -> Any:
-        _check.divisible_images("UNet", x.shape[2:], 2 ** (len(self.down) - 1))
+        _check.divisible_images("UNet", x.shape, 2 ** (len(self.down) - 1))
         skipped: list[Any] = []
         for block in self.down:
             x = block(self.pool(x) if skipped else x)

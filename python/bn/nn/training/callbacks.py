@@ -13,6 +13,7 @@ from bn.module import Module
 from bn.nn.checkpoint import save
 from bn.nn.optimizer import Optimizer
 from bn.nn.training.history import History
+from bn.types import Array
 
 MODES = ("min", "max")
 
@@ -61,7 +62,7 @@ class TrainingState:
 
 
 class Callback:
-    """What is done after each batch and each epoch of `bn.nn.fit`; by itself, nothing.
+    """What is done after each batch, each epoch and at the end of `bn.nn.fit`; by itself, nothing.
 
     A callback that counts, or remembers a best value, returns that from `state_dict`, so that a
     resumed training has it too.
@@ -76,12 +77,20 @@ class Callback:
     """
 
     monitor: str | None = None  # the column of the history that it needs
+    writes: bool = False  # whether only rank 0 of several calls it, because it writes a file
 
     def on_batch_end(self, state: TrainingState) -> None:
         """Called after each batch, or with `accumulate` after the batches of each step."""
 
     def on_epoch_end(self, state: TrainingState) -> None:
         """Called after each epoch and its validation."""
+
+    def on_train_end(self, state: TrainingState) -> None:
+        """Called once, when the training has ended: after its last epoch, or by `state.stop`.
+
+        It comes after the last save. So what it does to the model is not in the file of a
+        checkpoint, and a training that is resumed does it again at its own end.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training needs: numbers, texts, lists, dicts and arrays."""
@@ -142,6 +151,10 @@ class EarlyStopping(Monitoring):
         By how much a value must differ from the best one to be better.
     mode : {"min", "max"} or None
         Which values are better; None is ``"max"`` for an accuracy and ``"min"`` otherwise.
+    restore_best_weights : bool
+        Whether the model has the parameters and the buffers of its best epoch when the training has
+        ended, early or after its last epoch. A copy of them is kept meanwhile. The file of a
+        checkpoint has both them and those of the last epoch.
 
     Raises
     ------
@@ -150,7 +163,7 @@ class EarlyStopping(Monitoring):
 
     See Also
     --------
-    BestCheckpoint : Keeps the model of the best epoch.
+    BestCheckpoint : Saves the model of the best epoch to a file.
 
     References
     ----------
@@ -169,23 +182,35 @@ class EarlyStopping(Monitoring):
         *,
         min_delta: float = 0.0,
         mode: str | None = None,
+        restore_best_weights: bool = False,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         _check.positive_int("patience", patience)
-        self.patience = patience
+        _check.flag("restore_best_weights", restore_best_weights)
+        self.patience, self.restore_best_weights = patience, restore_best_weights
         self.waited = 0  # epochs since the best one
+        self.best_weights: dict[str, Array] | None = None
 
     def on_epoch_end(self, state: TrainingState) -> None:
-        self.waited = 0 if self.improves(state) else self.waited + 1
+        better = self.improves(state)
+        self.waited = 0 if better else self.waited + 1
+        if better and self.restore_best_weights:
+            self.best_weights = state.model.state_dict()
         if self.waited >= self.patience:
             state.stop = True
 
+    def on_train_end(self, state: TrainingState) -> None:
+        if self.best_weights is not None:
+            state.model.load_state_dict(self.best_weights)
+            self.best_weights = None  # they are of no use to another training
+
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "waited": self.waited}
+        return {**super().state_dict(), "waited": self.waited, "best_weights": self.best_weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        _check.kept_best_weights(self.restore_best_weights, state)
         super().load_state_dict(state)
-        self.waited = int(state["waited"])
+        self.waited, self.best_weights = int(state["waited"]), state["best_weights"]
 
 
 class BestCheckpoint(Monitoring):
@@ -206,6 +231,8 @@ class BestCheckpoint(Monitoring):
     ------
     TypeError, ValueError
         An option is not as above. During the training: there is no such column.
+    FileNotFoundError
+        There is no folder for the file.
     OSError
         During the training: the file cannot be written; what was there before stays.
 
@@ -219,6 +246,8 @@ class BestCheckpoint(Monitoring):
     'min'
     """
 
+    writes = True
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -229,6 +258,7 @@ class BestCheckpoint(Monitoring):
     ) -> None:
         super().__init__(monitor, mode, min_delta)
         self.path = os.fspath(path)
+        _check.folder_exists("path", self.path)
 
     def on_epoch_end(self, state: TrainingState) -> None:
         if self.improves(state):
@@ -250,6 +280,8 @@ class CSVLogger(Callback):
     ------
     ValueError
         `path` has another ending.
+    FileNotFoundError
+        There is no folder for the file.
     OSError
         During the training: the file cannot be written; what was there before stays.
 
@@ -263,9 +295,12 @@ class CSVLogger(Callback):
     'history.csv'
     """
 
+    writes = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         _check.csv_file(self.path)
+        _check.folder_exists("path", self.path)
 
     def on_epoch_end(self, state: TrainingState) -> None:
         state.history.save(self.path)

@@ -16,8 +16,10 @@ from bn.recording.kept import no_grad
 from bn.types import Array
 
 
-def cause(model: Module, batches: Sequence[Samples], generators: Mapping[Any, Any]) -> str:
+def cause(model: Module, batches: Sequence[Samples], generators: Mapping[Any, Any]) -> str | None:
     """Words about where the first number that is not finite comes from in a forward pass.
+
+    None if all inputs and outputs of layers are finite.
 
     The batches go through the model once more, as one batch and with the same random numbers; the
     model stays as it is.
@@ -35,7 +37,7 @@ def cause(model: Module, batches: Sequence[Samples], generators: Mapping[Any, An
         generator.bit_generator.state = state
     found = _first(model, joined([batch.x for batch in batches]))
     if found is None:
-        return "all outputs of layers are finite, so that it comes from the loss or its targets"
+        return None
     path, layer = found
     bad = [name for name, p in layer.own_parameters() if not is_finite(p.data)]
     further = f", whose {' and '.join(bad)} is not finite either" if bad else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bn import _check
+from bn.distributed.team import Team, team_of
 from bn.inputs import Inputs, call_with, taken
 from bn.module import Module
 from bn.nn.cross_entropy import CrossEntropyLoss
@@ -19,6 +20,7 @@ from bn.nn.training.history import History
 from bn.nn.training.loader import Batch, BatchLoader, Samples
 from bn.nn.training.loop import Loop, Setting
 from bn.nn.training.metrics import Metrics, named
+from bn.nn.training.ranks import ManyRanks, OneRank
 from bn.prediction import evaluating
 from bn.types import Shape
 
@@ -46,6 +48,8 @@ def fit(
     clip: float | None = None,
     schedule_every: str = "epoch",
     save_every: int | None = None,
+    comm: Any = None,
+    timeout: float = 60.0,
 ) -> History:
     """Train a model.
 
@@ -95,6 +99,10 @@ def fit(
         After what the schedule makes a step; ``"batch"`` counts steps of the optimizer.
     save_every : int, optional
         Save also after each so many steps.
+    comm : mpi4py communicator or bn.distributed.Communicator, optional
+        Train together with the other ranks, each on its part of every batch: see the notes.
+    timeout : float
+        How many seconds to wait for other ranks.
 
     Returns
     -------
@@ -114,6 +122,8 @@ def fit(
         A file cannot be written; what was there before stays.
     KeyboardInterrupt
         Ctrl-C was pressed. The first time, it waits for the end of the batch.
+    SyncError
+        Another rank has failed, does something else, or does not answer.
 
     See Also
     --------
@@ -128,11 +138,26 @@ def fit(
     repeats what came after its last save. An iterable of one's own must be a sequence, or have
     `state_dict` and `load_state_dict`.
 
+    What decides the bits must be as it was at the beginning, or it is an error: the size of the
+    batches, `accumulate`, `clip`, `schedule_every`, the metrics, the classes of the schedule and
+    the callbacks, and the options that the optimizer was made with, such as its learning rate. To
+    go on with another rate, read the model alone by ``load_training(checkpoint, model)``, and begin
+    a new training with it.
+
     With `accumulate`, a model without batch normalization needs the memory of one part only. One
     with it needs the memory of the whole batch, since each normalization needs the statistics of
     all parts before any of them can go on. Layers whose results would differ from those of the
     large batch are refused: batch renormalization, ghost batches, regularizers of batch
     normalization, running statistics of instance normalization. Dropout draws for each part.
+
+    With `comm`, all ranks call `fit` with the same arguments. The model, the order of the samples
+    and the seeds are those of rank 0. A batch of `batch_size` samples is divided among the ranks,
+    and makes the step that it would make in one process: statistics, loss, metrics and gradients
+    are those of all parts together, and every rank ends with the same bits. An iterable of one's
+    own must give each rank its own parts, as many on each. Rank 0 shows the progress, writes the
+    file (which all ranks must be able to read to go on) and calls callbacks that write files
+    (`Callback.writes`). Any number of ranks can go on with the file. The number of ranks changes
+    the last digits, and what dropout and augmentation draw.
 
     Examples
     --------
@@ -160,64 +185,96 @@ def fit(
     criterion = CrossEntropyLoss() if criterion is None else criterion
     _check.function("criterion", criterion)
     _check.callbacks(callbacks, Callback)
-    _check_files(checkpoint, resume, save_every)
-    batches = _train_batches(train, batch_size, rng)
-    if checkpoint is not None:
-        _check.resumable("train", batches)
-    first = _first_inputs(batches)
-    shape = None if first is None else _shape(first)
-    _build(model, first)
-    held_out = _validation_batches(validation, shape, batch_size)
-    _check_classes(model, criterion, shape, {"train": batches, "validation": held_out})
-    optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    _check.instance("optimizer", optimizer, Optimizer)
-    _check.optimizer_of(optimizer, model)
-    _check_schedule(schedule, optimizer, epochs, schedule_every)
-    functions = named(metrics, criterion)
-    _check_monitored(callbacks, validation is not None, list(functions))
-    loop = Loop(
-        Setting(
-            model, batches, held_out, epochs, criterion, optimizer, schedule, schedule_every,
-            functions, tuple(callbacks), progress, checkpoint, save_every, accumulate, clip,
-        )
-    )  # fmt: skip
-    loop.begin(resume)
-    return loop.run()
+    with team_of(comm, timeout) as team:
+        rank, size = (0, 1) if team is None else (team.rank, team.size)
+        _check_files(checkpoint, resume, save_every, rank)
+        batches = _train_batches(train, batch_size, rng, (rank, size))
+        if checkpoint is not None:
+            _check.resumable("train", batches)
+        first = _first_inputs(batches)
+        shape = None if first is None else _shape(first)
+        _build(model, first)
+        held_out = _validation_batches(validation, shape, batch_size, (rank, size))
+        _check_classes(model, criterion, shape, {"train": batches, "validation": held_out})
+        optimizer = Adam(model.parameters()) if optimizer is None else optimizer
+        _check.instance("optimizer", optimizer, Optimizer)
+        _check.optimizer_of(optimizer, model)
+        _check_schedule(schedule, optimizer, epochs, schedule_every)
+        functions = named(metrics, criterion)
+        _check_monitored(callbacks, validation is not None, list(functions))
+        ranks = _ranks(team, model, batches, criterion, accumulate)
+        loop = Loop(
+            Setting(
+                model, batches, held_out, epochs, criterion, optimizer, schedule, schedule_every,
+                functions, tuple(callbacks), progress, checkpoint, save_every, accumulate, clip,
+                ranks,
+            )
+        )  # fmt: skip
+        loop.begin(resume)
+        return loop.run()
 
 
-def _check_files(checkpoint: Any, resume: bool, save_every: int | None) -> None:
+def _ranks(
+    team: Team | None, model: Module, batches: Any, criterion: Any, accumulate: int
+) -> OneRank | ManyRanks:
+    if team is None:
+        return OneRank(model, criterion, accumulate)
+    _check.one_part(accumulate)
+    _check.takes_share(criterion)
+    ranks = ManyRanks(team, model)
+    if isinstance(batches, BatchLoader):
+        ranks.share_order(batches)
+    return ranks
+
+
+def _check_files(checkpoint: Any, resume: bool, save_every: int | None, rank: int) -> None:
     if resume:
         _check.needs_checkpoint("resume", checkpoint)
     if save_every is not None:
         _check.needs_checkpoint("save_every", checkpoint)
-    if checkpoint is not None and not resume:
+    if checkpoint is not None and rank == 0:
+        _check.folder_exists("checkpoint", checkpoint)
+    if checkpoint is not None and not resume and rank == 0:  # the others may see rank 0's new file
         _check.no_other_training(checkpoint)
 
 
-def _train_batches(train: Data, batch_size: int, rng: Rng) -> Iterable[Batch]:
+def _train_batches(
+    train: Data, batch_size: int, rng: Rng, shard: tuple[int, int]
+) -> Iterable[Batch]:
     if _check.is_samples(train):
-        return _loader(train, batch_size, rng=rng)
+        return _loader(train, batch_size, shard, rng=rng)
     _check.no_loader_rng(rng)
-    return train  # type: ignore[return-value]
+    return _sharded(train, shard)
 
 
-def _loader(data: Any, batch_size: int, *, shuffle: bool = True, rng: Rng = None) -> BatchLoader:
+def _loader(
+    data: Any, batch_size: int, shard: tuple[int, int], *, shuffle: bool = True, rng: Rng = None
+) -> BatchLoader:
     """The batches of (x, y) or (x, y, sample_weight)."""
     samples = Samples(*data)
     return BatchLoader(
-        samples.x, samples.y, batch_size, sample_weight=samples.weight, shuffle=shuffle, rng=rng
-    )
+        samples.x, samples.y, batch_size,
+        sample_weight=samples.weight, shuffle=shuffle, shard=shard, rng=rng,
+    )  # fmt: skip
+
+
+def _sharded(batches: Any, shard: tuple[int, int]) -> Iterable[Batch]:
+    """A loader of whole batches as one of this rank's parts; other iterables have these already."""
+    if isinstance(batches, BatchLoader) and batches.shard == (0, 1) != shard:
+        return batches.sharded(*shard)
+    found: Iterable[Batch] = batches
+    return found
 
 
 def _validation_batches(
-    validation: Data | None, shape: Shape | None, batch_size: int
+    validation: Data | None, shape: Shape | None, batch_size: int, shard: tuple[int, int]
 ) -> Iterable[Batch] | None:
     if validation is None:
         return None
     _check.training_data("validation", validation)
     if not _check.is_samples(validation):
-        return validation  # type: ignore[return-value]
-    loader = _loader(validation, batch_size, shuffle=False)
+        return _sharded(validation, shard)
+    loader = _loader(validation, batch_size, shard, shuffle=False)
     if shape is not None:
         _check.sample_shape("validation", _shape(loader.x), shape)
     return loader

@@ -17,6 +17,7 @@ from bn.types import Array
 Pair: TypeAlias = tuple[Inputs, Array]
 Batch: TypeAlias = Pair | tuple[Inputs, Array, Array]
 Augment: TypeAlias = Callable[[Any, Array, np.random.Generator], Pair]
+Shard: TypeAlias = tuple[int, int]  # a rank, and how many there are
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Samples:
     weight: Array | None = None
 
     @classmethod
-    def checked(cls, batch: object) -> Samples:
-        """What an iterator of batches gave."""
-        return cls(*_check.batch(batch))
+    def checked(cls, batch: object, may_be_empty: bool = False) -> Samples:
+        """What an iterator of batches gave; a rank's part of a small batch may be empty."""
+        return cls(*_check.batch(batch, may_be_empty))
 
     def __len__(self) -> int:
         return len(self.y)
@@ -65,8 +66,8 @@ class BatchLoader:
         parts together are the batch, and their sizes differ by one sample at most; of a small
         batch, a part may have none. Give all ranks the same samples, options and seed.
     rng : int, Generator or None
-        The generator, or its seed. The order is the same for all shards; the augmentation of each
-        has random numbers of its own.
+        The generator, or its seed. All shards have the same order; the augmentation of each has
+        random numbers of its own.
 
     Raises
     ------
@@ -94,7 +95,7 @@ class BatchLoader:
         shuffle: bool = True,
         drop_last: bool = False,
         augment: Augment | None = None,
-        shard: tuple[int, int] = (0, 1),
+        shard: Shard = (0, 1),
         rng: Rng = None,
     ) -> None:
         self.x: Inputs
@@ -123,8 +124,7 @@ class BatchLoader:
         if not self._continues:
             self._position = 0
             self._order = self.rng.permutation(len(self.y)) if self.shuffle else None
-            if self.shard[1] > 1:
-                self._seed = int(self.rng.integers(2**63))
+            self._seed = seed_of_shards(self.rng, self.shard, self.augment)
         self._continues, self._begun = False, True
         end = min(len(self.y), len(self) * self.batch_size)
         while self._position < end:
@@ -135,24 +135,21 @@ class BatchLoader:
         self._order, self._position, self._begun = None, 0, False
 
     def _batch(self, part: slice) -> Batch:
-        own = self._part_of(part)
+        own = part_of(part, self.shard)
         rows = own if self._order is None else self._order[own]
         x, y = taken(self.x, rows), self.y[rows]
         if self.augment is not None and len(y):
-            x, y = _check.augmented_batch(self.augment(x, y, self._augmenting(part)))
+            rng = augmenting(self.rng, self.shard, self._seed, part)
+            x, y = _check.augmented_batch(self.augment(x, y, rng))
         return (x, y) if self.sample_weight is None else (x, y, self.sample_weight[rows])
 
-    def _part_of(self, batch: slice) -> slice:
-        """What the shard has of a batch."""
-        (rank, size), n = self.shard, batch.stop - batch.start
-        return slice(batch.start + n * rank // size, batch.start + n * (rank + 1) // size)
-
-    def _augmenting(self, batch: slice) -> np.random.Generator:
-        """The generator for a batch; those of shards have no state that others would not know."""
-        rank, size = self.shard
-        if size == 1:
-            return self.rng
-        return np.random.default_rng((self._seed, batch.start, rank))
+    def sharded(self, rank: int, size: int) -> BatchLoader:
+        """A loader of the same samples that gives one rank's part of each batch."""
+        return BatchLoader(
+            self.x, self.y, self.batch_size, sample_weight=self.sample_weight,
+            shuffle=self.shuffle, drop_last=self.drop_last, augment=self.augment,
+            shard=(rank, size), rng=self.rng,
+        )  # fmt: skip
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the generator, the order of this epoch, and how far it is."""
@@ -186,3 +183,36 @@ class BatchLoader:
             f"batch_size={self.batch_size}, shuffle={self.shuffle}, drop_last={self.drop_last}, "
             f"augment={self.augment!r})"
         )
+
+
+# ---- shards ----
+
+
+def part_of(batch: slice, shard: Shard) -> slice:
+    """What a rank has of the samples of a batch.
+
+    Examples
+    --------
+    >>> part_of(slice(10, 15), (0, 2)), part_of(slice(10, 15), (1, 2))
+    (slice(10, 12, None), slice(12, 15, None))
+    """
+    (rank, size), n = shard, batch.stop - batch.start
+    return slice(batch.start + n * rank // size, batch.start + n * (rank + 1) // size)
+
+
+def seed_of_shards(rng: np.random.Generator | None, shard: Shard, augment: object) -> int:
+    """What the augmentations of an epoch begin from, if there are several shards."""
+    if rng is None or shard[1] == 1 or augment is None:
+        return 0
+    return int(rng.integers(2**63))
+
+
+def augmenting(
+    rng: np.random.Generator, shard: Shard, seed: int, batch: slice
+) -> np.random.Generator:
+    """The generator for the augmentation of a batch.
+
+    Those of several shards have no state that the other ranks would not know.
+    """
+    rank, size = shard
+    return rng if size == 1 else np.random.default_rng((seed, batch.start, rank))

@@ -18,13 +18,14 @@ from bn.nn.optimizer import Optimizer
 from bn.nn.training.callbacks import Callback, TrainingState
 from bn.nn.training.display import Display, showing
 from bn.nn.training.evaluating import measured
-from bn.nn.training.finite import cause, first_bad_array
+from bn.nn.training.finite import first_bad_array
 from bn.nn.training.history import History
 from bn.nn.training.interrupt import Stop, stop_on_interrupt
 from bn.nn.training.loader import Batch, Samples
 from bn.nn.training.metrics import Metric, Totals, fitting
+from bn.nn.training.ranks import ManyRanks, OneRank
 from bn.nn.training.resuming import generators_of, load_training, save_training
-from bn.nn.training.steps import NotFinite, Task, gradients_of
+from bn.nn.training.steps import NotFinite, Task
 
 
 @dataclass
@@ -46,10 +47,13 @@ class Setting:
     save_every: int | None
     accumulate: int
     clip: float | None
+    ranks: OneRank | ManyRanks
 
     def fixed(self) -> dict[str, Any]:
         """What must stay when a training goes on, since it decides the bits."""
+        options = self.optimizer.initial_options
         return {
+            **{f"{name} of the optimizer": values for name, values in options.items()},
             "batch_size": getattr(self.train, "batch_size", None),
             "accumulate": self.accumulate,
             "clip": self.clip,
@@ -77,7 +81,6 @@ class Loop:
         self.trained = False  # whether all batches of this epoch have been
         self.lr = s.optimizer.lr  # at the beginning of this epoch
         self.seconds = 0.0  # of this epoch, before it was resumed
-        self.gradients = gradients_of(s.model, s.criterion, s.accumulate)
         self.generators = dict.fromkeys(each for _, each in generators_of(s.model))
         self.schedule_takes_loss = s.schedule is not None and takes_argument(s.schedule.step)
         self.display: Display
@@ -88,9 +91,15 @@ class Loop:
     def run(self) -> History:
         """Train until the last epoch, or until a callback ends it."""
         s = self.setting
-        with stop_on_interrupt() as self.stop, showing(s.progress, s.epochs) as self.display:
-            while self.state.epoch <= s.epochs and not self.state.stop:
-                self.epoch()
+        shown = s.progress and s.ranks.first
+        try:
+            with stop_on_interrupt() as self.stop, showing(shown, s.epochs) as self.display:
+                while self.state.epoch <= s.epochs and not self.state.stop:
+                    self.epoch()
+        finally:
+            s.ranks.close()
+        for callback in self.callbacks():
+            callback.on_train_end(self.state)
         return self.state.history
 
     def epoch(self) -> None:
@@ -106,7 +115,7 @@ class Loop:
         self.state.logs = logs
         self.state.history.epochs.append(logs)
         self.display.end(logs)
-        for callback in self.setting.callbacks:
+        for callback in self.callbacks():
             callback.on_epoch_end(self.state)
         if self.setting.schedule_every == "epoch":
             self.step_schedule(logs.get("val_loss", logs["loss"]))
@@ -114,7 +123,9 @@ class Loop:
         self.state.epoch, self.state.batch = self.state.epoch + 1, 0
         self.totals, self.trained, self.seconds = Totals(self.metrics or ()), False, 0.0
         self.begun = time.perf_counter()
+        self.setting.ranks.check_alike()
         self.save()
+        self.agree()
         self.interrupt()
 
     def train(self) -> None:
@@ -123,14 +134,14 @@ class Loop:
         while True:
             place = f"epoch {state.epoch}, batch {state.batch + 1}"
             try:
-                group = [Samples.checked(each) for each in islice(batches, self.setting.accumulate)]
+                group = [self.samples(each) for each in islice(batches, self.setting.accumulate)]
                 if not group:
                     break
                 self.step(group, place)
             except Exception as error:
                 _check.name_the_place(error, place)
                 raise
-            for callback in self.setting.callbacks:
+            for callback in self.callbacks():
                 callback.on_batch_end(state)
             self.display.batch(self.totals.mean("loss"), state.batch)
             self.boundary()
@@ -150,9 +161,9 @@ class Loop:
         before = {each: each.bit_generator.state for each in self.generators}
         s.optimizer.zero_grad()
         try:
-            step = self.gradients(Task(s.model, s.criterion, self.metrics), group)
+            step = s.ranks.gradients(Task(s.model, s.criterion, self.metrics), group)
         except NotFinite as error:
-            reason = cause(s.model, group, before)
+            reason = s.ranks.cause(s.model, group, before)
             raise FloatingPointError(
                 f"the loss of step {state.step + 1} ({place}) is {error.loss}: {reason}"
             ) from None
@@ -182,14 +193,21 @@ class Loop:
         if s.validation is None:
             return {}
         try:
-            batches = map(Samples.checked, s.validation)
-            totals = measured(Task(s.model, s.criterion, self.metrics or {}), batches, self.pause)
+            batches = map(self.samples, s.validation)
+            task = Task(s.model, s.criterion, self.metrics or {})
+            totals = s.ranks.merged(measured(task, batches, self.pause))
         except Exception as error:
             _check.name_the_place(error, f"validation, epoch {self.state.epoch}")
             raise
         _check.batches_came("validation", self.state.epoch, totals.samples, None)
         _check.targets_counted("validation", self.state.epoch, totals.counts["loss"])
         return totals.means("val_")
+
+    def callbacks(self) -> Iterator[Callback]:
+        """Those of this rank."""
+        for callback in self.setting.callbacks:
+            if self.setting.ranks.first or not callback.writes:
+                yield callback
 
     # ---- data ----
 
@@ -198,6 +216,9 @@ class Loop:
         train = self.setting.train
         seen = 0 if hasattr(train, "load_state_dict") else self.state.batch
         return islice(iter(train), seen, None)
+
+    def samples(self, batch: Batch) -> Samples:
+        return Samples.checked(batch, may_be_empty=self.setting.ranks.size > 1)
 
     def length(self) -> int | None:
         train = self.setting.train
@@ -210,16 +231,28 @@ class Loop:
         every = self.setting.save_every
         if every is not None and self.state.step % every == 0:
             self.save()
-        self.pause()
-
-    def pause(self) -> None:
-        """Stop if Ctrl-C asked for it; nothing has changed since the last batch of training."""
+        self.agree()
         if self.stop.requested:
             self.save()
         self.interrupt()
 
+    def pause(self) -> None:
+        """Stop between batches of validation, where nothing has changed since the last training.
+
+        Several ranks do not: they may have different numbers of these batches.
+        """
+        if self.setting.ranks.size == 1 and self.stop.requested:
+            self.save()
+            self.interrupt()
+
+    def agree(self) -> None:
+        """Stop if a callback or Ctrl-C asks for it on any rank."""
+        stop = self.stop
+        self.state.stop, stop.requested = self.setting.ranks.any(self.state.stop, stop.requested)
+
     def interrupt(self) -> None:
         if self.stop.requested:
+            self.setting.ranks.stand_together()
             raise KeyboardInterrupt
 
     def elapsed(self) -> float:
@@ -228,7 +261,7 @@ class Loop:
     def save(self) -> None:
         """Save all, unless the model is not finite: the last good file stays."""
         s = self.setting
-        if s.checkpoint is None:
+        if s.checkpoint is None or not s.ranks.first:
             return
         bad = first_bad_array(s.model)
         if bad is not None:
@@ -260,6 +293,7 @@ class Loop:
             "metrics": None if self.metrics is None else list(self.metrics),
             "seconds": self.elapsed(),
             "history": state.history.epochs,
+            "ranks": self.setting.ranks.state_dict(),
             "fixed": self.setting.fixed(),
         }
 
@@ -271,9 +305,12 @@ class Loop:
         """
         s = self.setting
         self.begun = time.perf_counter()
-        if s.checkpoint is not None and resume and Path(s.checkpoint).exists():
+        if s.checkpoint is None:
+            return
+        exists = s.ranks.first and resume and Path(s.checkpoint).exists()
+        if any(s.ranks.any(exists)):  # the other ranks may see the file that rank 0 writes next
             self.resume(s.checkpoint)
-        elif s.checkpoint is not None:
+        else:
             self.save()
 
     def check(self, path: Any, found: dict[str, Any]) -> None:
@@ -294,6 +331,7 @@ class Loop:
         self.trained, self.seconds, self.lr = found["trained"], found["seconds"], found["lr"]
         self.totals.sums, self.totals.counts = found["sums"], found["counts"]
         self.totals.samples = found["samples"]
+        s.ranks.load_state_dict(found["ranks"])
         if found["metrics"] is not None:
             self.metrics = {name: s.metrics[name] for name in found["metrics"]}
 

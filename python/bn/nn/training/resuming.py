@@ -16,12 +16,11 @@ import numpy as np
 
 from bn import _check
 from bn.module import Module, copy_all
-from bn.nn.archive import DAMAGE, Header, reading, write
+from bn.nn.archive import DAMAGE, TRAINING, Header, reading, write
 from bn.nn.replacing import replacing
 from bn.nn.training.tree import put_together, taken_apart
 from bn.types import Array
 
-TEXT = "training"
 MODEL, FURTHER = "model:", "further:"
 Parts = dict[str, Any]
 
@@ -93,7 +92,7 @@ def save_training(
     }
     arrays.update({MODEL + name: array for name, array in model.named_state()})
     arrays.update({FURTHER + name: array for name, array in _further(model)})
-    arrays[TEXT] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    arrays[TRAINING] = np.frombuffer(json.dumps(told).encode(), np.uint8)
     with replacing(path) as file:
         write(file, arrays)
 
@@ -106,7 +105,7 @@ def load_training(
     *,
     loader: Any = None,
     callbacks: Sequence[Any] = (),
-    check: Callable[[dict[str, Any]], None] = lambda extra: None,
+    check: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Let a training go on from a file that `save_training` wrote, or raise and change nothing.
 
@@ -154,14 +153,15 @@ def load_training(
         _check.present_in_file(path, name, told["parts"].get(name))
         _check.same_kind(name, told["parts"][name]["class"], part)
     extra: dict[str, Any] = told["extra"]
-    check(extra)
+    if check is not None:
+        check(extra)
     states = {name: told["parts"][name]["state"] for name in parts}
     before = _Before(model, parts)
     try:
         _load(model, parts, states, told["generators"], arrays)
     except (*DAMAGE, AttributeError, OverflowError) as error:
         before.restore()
-        raise _check.unusable_checkpoint(path, error) from error
+        raise _check.of_other_objects(path, error) from error
     except BaseException:
         before.restore()
         raise
@@ -237,8 +237,7 @@ def _further(model: Module) -> Iterator[tuple[str, Array]]:
 def _read(path: str | os.PathLike[str], model: Module) -> tuple[dict[str, Any], dict[str, Array]]:
     """What a file tells, and its arrays; no more is read than the file has bytes."""
     with reading(path) as archive:
-        if TEXT not in archive.names:
-            raise ValueError("it is no file of save_training")
+        _check.whole_training(TRAINING in archive.names)
         headers = {name: archive.header(name) for name in archive.names}
         needed = sum(h.dtype.itemsize * int(np.prod(h.shape)) for h in headers.values())
         _check.no_more_than_the_file(needed, Path(path).stat().st_size)
@@ -256,7 +255,7 @@ def _behind(prefix: str, headers: Mapping[str, Header]) -> dict[str, Header]:
 
 def _told(arrays: dict[str, Array]) -> dict[str, Any]:
     """What is no array, with the arrays that belong into it."""
-    text = arrays.pop(TEXT)
+    text = arrays.pop(TRAINING)
     if text.dtype != np.uint8:
         raise ValueError(f"its text must be bytes, got {text.dtype}")
     told = put_together(json.loads(text.tobytes().decode()), arrays)
