@@ -569,6 +569,18 @@ def test_after_an_error_every_later_exchange_raises_it_at_once():
     results(3, run)
 
 
+def test_an_interrupted_exchange_is_the_last_one():
+    class Interrupted(Alone):
+        def allgather(self, buffer, timeout):
+            raise KeyboardInterrupt
+
+    layer = bn.synchronize(bn.BatchNorm1d(3), Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        layer(X)
+    with pytest.raises(bn.SyncError, match="rank 0 in forward of layer BatchNorm1d: it was inter"):
+        layer(X)
+
+
 def test_an_exception_that_leaves_the_block_ends_the_waiting_of_others():
     def run(comm):
         layer = bn.BatchNorm1d(3)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 import weakref
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
@@ -139,14 +140,17 @@ class Exchange:
         SyncError
             The ranks are not at the same place, one has failed, or nothing came from it in time.
         """
-        where = _what(phase, place.name)
+        here = f"{_check.rank_list([self.rank])} in {_what(phase, place.name)}"
         channels = vectors[0].size
         header = self._next_header(place.code, channels, phase, place.dtype)
-        message = np.concatenate([header, *(vector.view(np.uint8) for vector in vectors)])
-        rows = self._allgather(_block(message), where)
+        message = np.concatenate([header, np.concatenate(vectors).view(np.uint8)])
+        # After any exception the ranks may be at different exchanges, so there can be no more.
+        self._progress.broken = f"{here}: it was interrupted"
+        rows = self._allgather(_block(message), here)
         self._compare(rows)
         if message.size > BLOCK:
-            rows = np.concatenate([rows, self._allgather(message[BLOCK:], where)], axis=1)
+            rows = np.concatenate([rows, self._allgather(message[BLOCK:], here)], axis=1)
+        self._progress.broken = None
         numbers = rows[:, HEADER.size : message.size].copy().view(vectors[0].dtype)
         return numbers.reshape(self.size, len(vectors), channels)
 
@@ -163,10 +167,8 @@ class Exchange:
         header = self._next_header(0, 0, Phase.FAILED, b"")
         self._progress.broken = f"{_check.rank_list([self.rank])} failed: {text}"
         message = np.concatenate([header, np.frombuffer(text.encode(), np.uint8)])
-        try:
+        with suppress(Exception):  # where others cannot be told
             self._communicator.allgather(_block(message), self.timeout)
-        except Exception:
-            return  # others cannot be told
 
     def _next_header(self, code: int, channels: int, phase: Phase, dtype: bytes) -> Array:
         progress = self._progress
@@ -176,17 +178,12 @@ class Exchange:
         header = Header(VERSION_CODE, progress.calls, code, channels, phase, dtype)
         return np.frombuffer(HEADER.pack(*header), np.uint8)
 
-    def _allgather(self, buffer: Array, where: str) -> Array:
-        # After any exception the ranks may be at different exchanges, so there can be no more.
-        place = f"{_check.rank_list([self.rank])} in {where}"
+    def _allgather(self, buffer: Array, here: str) -> Array:
         try:
             return self._communicator.allgather(buffer, self.timeout)
         except Exception as error:
-            self._progress.broken = f"{place}: {error}"
+            self._progress.broken = f"{here}: {error}"
             raise SyncError(self._progress.broken) from error
-        except BaseException as error:
-            self._progress.broken = f"{place}: {type(error).__name__}"
-            raise
 
     def _compare(self, rows: Array) -> None:
         """Check that all ranks sent the same header."""

@@ -124,7 +124,6 @@ def synchronize(model: Model, comm: Any, *, timeout: float = 60.0) -> Model:
     True
     """
     _check.instance("model", model, Module)
-    _check.timeout(timeout)
     layers = list(batch_norms(model))
     samples = sum(isinstance(layer, SampleNorm) for layer in model.modules())
     _check.synchronizable(type(model).__name__, len(layers), samples)

@@ -451,7 +451,12 @@ class BatchNorm(Module):
         """
         part = stats(x, axis, weights=weights)
         combine = self.combining()
-        return part if combine is None else _of_all(part, combine, weights)
+        if combine is None:
+            return part
+        batch: Stats = combine(part)
+        if weights is None:
+            _check.enough_merged(batch.count)
+        return batch
 
     def apply(
         self,
@@ -506,9 +511,7 @@ class BatchNorm(Module):
         if self._takes_one_pass(weights, combine):
             y, batch = normalize_batch(x, *self.affine_arrays(), eps, axis=axis, out=out)
             return y, Call(x, axis, eps, batch)
-        batch = stats(x, axis, weights=weights)
-        if combine is not None:
-            batch = _of_all(batch, combine, weights)
+        batch = self.statistics(x, axis, weights)
         correction = self.correction(batch)
         y = self.apply(x, batch, axis, correction, out)
         return y, Call(x, axis, eps, batch, None, weights, correction, combine)
@@ -702,14 +705,6 @@ def _data(parameter: Parameter | None) -> Array | None:
     if type(parameter) is not Parameter:
         _check.instance("weight and bias", parameter, Parameter)
     return parameter.data
-
-
-def _of_all(part: Stats, combine: Combine, weights: Array | None) -> Stats:
-    """The statistics of all parts of a batch, which must have more than one value together."""
-    batch: Stats = combine(part)
-    if weights is None:
-        _check.enough_merged(batch.count)
-    return batch
 
 
 def _any_positive(counts: Array) -> bool:
