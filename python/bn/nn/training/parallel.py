@@ -83,7 +83,7 @@ class DataParallel:
     ...     loss = parallel.gradients(criterion, images, labels)
     ...     optimizer.step()
     >>> round(loss, 2)
-    1.36
+    1.3
     """
 
     def __init__(self, model: Module, comm: Any, *, timeout: float = 60.0) -> None:
