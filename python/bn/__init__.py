@@ -6,6 +6,9 @@ are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backwa
 `bn.nn` is a small CNN pipeline for them; ``python -m bn`` is the command.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from bn import _core as _core
 from bn import dask, memory, mpi, onnx
 from bn.config import VERSION as __version__
@@ -155,3 +158,11 @@ __all__ = [
     "unfreeze",
     "watching",
 ]
+
+if not TYPE_CHECKING:  # type checkers would believe that there is every name
+
+    def __getattr__(name: str) -> Any:
+        """Import `bn.torch`, and PyTorch with it, where somebody asks for it."""
+        if name == "torch":
+            return importlib.import_module("bn.torch")
+        raise AttributeError(f"module 'bn' has no attribute {name!r}")

@@ -1,0 +1,22 @@
+"""Checks of `bn.torch`, which compute nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from bn._check.base import missing_package
+
+
+def torch_package() -> None:
+    if importlib.util.find_spec("torch") is None:
+        raise ImportError(missing_package("bn.torch", "torch", "'batchnorm[torch]'"))
+
+
+def no_answer(timeout: float, reason: object) -> str:
+    return f"not all ranks came within {timeout:g} s ({reason})"
+
+
+def convertible(place: str, layer: str, reason: str) -> TypeError:
+    return TypeError(
+        f"model must be of layers that both sides have, got {layer} at {place}: {reason}"
+    )

@@ -1,0 +1,97 @@
+"""`Steps`: a model whose forward pass is written as data."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from bn.module import Module
+from bn.recording.value import concatenate
+
+
+class Name(NamedTuple):
+    """The result of a step, or an input, as an argument."""
+
+    name: str
+
+
+class Step(NamedTuple):
+    """One call.
+
+    Attributes
+    ----------
+    name : str
+        Of its result.
+    call : str
+        The path of a layer, or an operation: one of `OPERATIONS`.
+    arguments : tuple
+        Values, and names of values.
+    """
+
+    name: str
+    call: str
+    arguments: tuple[Any, ...]
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "concatenate": concatenate,
+}
+
+
+class Steps(Module):
+    """Layers and operations that are called one after the other.
+
+    It needs no code of its own, so it can be pickled, and used where the code is not that it was
+    made from.
+
+    Parameters
+    ----------
+    layers : mapping of str to Module
+        By their names.
+    inputs : sequence of str
+        The names of what it is called with.
+    steps : sequence of Step
+    output : Name
+        What it returns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bn import nn
+    >>> steps = [Step("r", "relu", (Name("x"),)), Step("y", "+", (Name("x"), Name("r")))]
+    >>> Steps({"relu": nn.ReLU()}, ["x"], steps, Name("y"))(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Module],
+        inputs: Sequence[str],
+        steps: Sequence[Step],
+        output: Any,
+    ) -> None:
+        self.inputs, self.steps, self.output = tuple(inputs), tuple(steps), output
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, *values: Any) -> Any:
+        """Call the steps in their order."""
+        known = dict(zip(self.inputs, values, strict=True))
+        for name, call, arguments in self.steps:
+            function = OPERATIONS[call] if call in OPERATIONS else operator.attrgetter(call)(self)
+            known[name] = function(*(found(each, known) for each in arguments))
+        return found(self.output, known)
+
+
+def found(argument: Any, known: Mapping[str, Any]) -> Any:
+    """An argument with values in the place of names."""
+    if isinstance(argument, Name):
+        return known[argument.name]
+    if isinstance(argument, list):
+        return [found(each, known) for each in argument]
+    return argument

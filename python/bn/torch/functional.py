@@ -1,0 +1,374 @@
+"""The normalizations as functions of tensors, with gradients of first and second order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from bn.torch import passes
+from bn.torch.arrays import alike, fits, taken
+
+Gradients = tuple[torch.Tensor | None, ...]
+
+
+def implementation() -> Any:
+    """What has the passes: operators where `torch.compile` makes a graph, else the passes."""
+    return torch.ops.bn if torch.compiler.is_compiling() else passes
+
+
+def differentiates(*tensors: torch.Tensor | None) -> bool:
+    """Whether autograd must know of a call with these tensors."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def as_parameter(gradient: torch.Tensor, parameter: torch.Tensor | None) -> torch.Tensor | None:
+    """The gradient of an optional parameter, with its dtype."""
+    return None if parameter is None else gradient.to(parameter.dtype)
+
+
+# ---- batch normalization ----
+
+
+class BatchNormalization(torch.autograd.Function):
+    """`passes.batch_norm` and its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, residual: torch.Tensor | None, *others: Any) -> Any:
+        weight, bias, _, _, training, _, eps, relu = others
+        y, mean, var = implementation().batch_norm(x, residual, *others)
+        needed = relu and (residual is not None or not training)
+        ctx.save_for_backward(x, weight, bias, y if needed else None, mean, var)
+        ctx.training, ctx.eps, ctx.relu, ctx.added = training, eps, relu, residual is not None
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
+        x, weight, bias, y, mean, var = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for a second order
+            g = dy * active(x, weight, bias, y, mean, var, ctx.eps) if ctx.relu else dy
+            found = BatchNormalizationGradient.apply(g, x, weight, mean, var, ctx.training, ctx.eps)
+            dx, dweight, dbias = found
+        else:
+            dx, g, dweight, dbias = implementation().batch_norm_backward(
+                dy, x, weight, bias, y, mean, var, ctx.training, ctx.eps, ctx.relu, ctx.added
+            )
+        dresidual = g if ctx.added else None
+        dweight, dbias = as_parameter(dweight, weight), as_parameter(dbias, bias)
+        return dx, dresidual, dweight, dbias, *[None] * 6
+
+
+class BatchNormalizationGradient(torch.autograd.Function):
+    """`passes.batch_norm_backward` without an activation, and its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, g: torch.Tensor, x: torch.Tensor, *others: Any) -> Any:
+        weight, mean, var, training, eps = others
+        ctx.save_for_backward(g, x, weight, mean, var)
+        ctx.training, ctx.eps = training, eps
+        ctx.set_materialize_grads(False)
+        dx, _, dweight, dbias = passes.batch_norm_backward(
+            g, x, weight, None, None, mean, var, training, eps, False, False
+        )
+        return dx, dweight, dbias
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
+        ddx, ddweight, ddbias = second
+        g, x, weight, mean, var = ctx.saved_tensors
+        found = passes.batch_norm_second(
+            ddx, ddweight, ddbias, g, x, weight, mean, var, ctx.training, ctx.eps
+        )
+        return *found, *[None] * 4
+
+
+def active(
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    y: torch.Tensor | None,
+    mean: torch.Tensor,
+    var: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Where ReLU lets a gradient through."""
+    with torch.no_grad():
+        if y is None:
+            y = passes.batch_norm(x, None, weight, bias, mean, var, False, 0.0, eps, True)[0]
+        return y > 0
+
+
+def takes_batch(
+    x: torch.Tensor,
+    vectors: tuple[torch.Tensor | None, ...],
+    running: tuple[torch.Tensor | None, torch.Tensor | None],
+    training: bool,
+) -> bool:
+    """Whether x can be normalized here: a tensor that the core takes, of which nothing is wrong.
+
+    PyTorch computes the others, and finds the words for what is wrong.
+    """
+    if not taken(x) or x.ndim < 2:
+        return False
+    channels = x.shape[1]
+    enough = x.numel() > channels if training else running[0] is not None
+    paired = (running[0] is None) == (running[1] is None)
+    return enough and paired and all(fits(v, (channels,)) for v in (*vectors, *running))
+
+
+def normalize(
+    x: torch.Tensor,
+    residual: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+) -> torch.Tensor:
+    """``batch_norm(x)``, then ``+ residual`` and ReLU, where asked for: in one pass if possible."""
+    vectors, running = (weight, bias), (running_mean, running_var)
+    if not takes_batch(x, vectors, running, training):
+        y = torch.nn.functional.batch_norm(x, *running, *vectors, training, momentum, eps)
+    elif residual is not None and not alike(residual, x):
+        y = batch_norm(x, *running, *vectors, training, momentum, eps)
+    else:
+        settings = (training, momentum, eps, relu)
+        arguments = (x, residual, *vectors, *running, *settings)
+        if differentiates(x, residual, *vectors):
+            return BatchNormalization.apply(*arguments)
+        return implementation().batch_norm(*arguments)[0]
+    y = y if residual is None else y + residual
+    return torch.relu(y) if relu else y
+
+
+def batch_norm(
+    x: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """Batch normalization of a tensor, as ``torch.nn.functional.batch_norm``.
+
+    ``y = (x - mean) / sqrt(var + eps) · weight + bias``. In training, mean and var (biased) are the
+    batch's, and the running statistics, if given, are updated in place with the unbiased variance.
+    In evaluation, mean and var are the running ones.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, C, ...)
+        In any memory format. PyTorch computes what is not on a CPU, or neither float16, bfloat16,
+        float32 nor float64.
+    running_mean, running_var : torch.Tensor, shape (C,), or None
+        Running statistics; both or neither.
+    weight, bias : torch.Tensor, shape (C,), optional
+        Scale and shift; None stands for 1 and 0.
+    training : bool, default False
+        Normalize with the batch's statistics and update the running ones.
+    momentum : float, default 0.1
+        The weight of the new value.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Returns
+    -------
+    torch.Tensor
+        With the shape, dtype and memory format of x.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        Those of PyTorch.
+
+    References
+    ----------
+    Ioffe & Szegedy, "Batch Normalization", 2015.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([[1.0], [3.0]])
+    >>> mean, var = torch.zeros(1), torch.ones(1)
+    >>> batch_norm(x, mean, var, training=True, eps=0.0)
+    tensor([[-1.],
+            [ 1.]])
+    >>> mean, var
+    (tensor([0.2000]), tensor([1.1000]))
+    """
+    running = (running_mean, running_var)
+    return normalize(x, None, weight, bias, *running, training, momentum, eps, False)
+
+
+# ---- layer and group normalization ----
+
+
+class SampleNormalization(torch.autograd.Function):
+    """A normalization whose statistics are a sample's own, and its gradient.
+
+    `name` is that of the pass, and `how` its argument behind x: the shape of a row, or a number of
+    groups.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, name: str, x: torch.Tensor, how: Any, *others: Any) -> Any:
+        weight, bias, eps = others
+        y, mean, m2 = getattr(implementation(), name)(x, how, weight, bias, eps)
+        ctx.save_for_backward(x, weight, bias, mean, m2)
+        ctx.name, ctx.how, ctx.eps = name, how, eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
+        x, weight, bias, mean, m2 = ctx.saved_tensors
+        arguments = (dy, x, mean, m2, ctx.how, weight, ctx.eps)
+        if torch.is_grad_enabled():  # for a second order
+            found = SampleNormalizationGradient.apply(ctx.name, *arguments)
+        else:
+            found = getattr(implementation(), f"{ctx.name}_backward")(*arguments)
+        dx, dweight, dbias = found
+        gradients = as_parameter(dweight, weight), as_parameter(dbias, bias)
+        return None, dx, None, *gradients, None
+
+
+class SampleNormalizationGradient(torch.autograd.Function):
+    """The backward pass of such a normalization, and its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, name: str, dy: torch.Tensor, x: torch.Tensor, *others: Any) -> Any:
+        _, _, how, weight, eps = others
+        ctx.save_for_backward(dy, x, weight)
+        ctx.name, ctx.how, ctx.eps = name, how, eps
+        ctx.set_materialize_grads(False)
+        return getattr(passes, f"{name}_backward")(dy, x, *others)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
+        dy, x, weight = ctx.saved_tensors
+        second_order = getattr(passes, f"{ctx.name}_second")
+        ddy, dx, dweight = second_order(*second, dy, x, ctx.how, weight, ctx.eps)
+        return None, ddy, dx, None, None, None, dweight, None
+
+
+def normalize_samples(
+    name: str,
+    x: torch.Tensor,
+    how: Any,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> torch.Tensor:
+    """The pass of this name, on tensors that it takes."""
+    if differentiates(x, weight, bias):
+        return SampleNormalization.apply(name, x, how, weight, bias, eps)
+    return getattr(implementation(), name)(x, how, weight, bias, eps)[0]
+
+
+def layer_norm(
+    x: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """Layer normalization of a tensor, as ``torch.nn.functional.layer_norm``.
+
+    ``y = (x - mean) / sqrt(var + eps) · weight + bias``, where mean and var (biased) are those of
+    the last axes of x, for each of the others.
+
+    Parameters
+    ----------
+    x : torch.Tensor
+        Its last axes have the lengths in `normalized_shape`.
+    normalized_shape : sequence of int
+        The lengths of the axes that are normalized.
+    weight, bias : torch.Tensor, shape `normalized_shape`, optional
+        Scale and shift; None stands for 1 and 0.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Returns
+    -------
+    torch.Tensor
+        With the shape and the dtype of x, contiguous.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        Those of PyTorch.
+
+    References
+    ----------
+    Ba, Kiros & Hinton, "Layer Normalization", 2016.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer_norm(torch.tensor([[1.0, 3.0], [10.0, 30.0]]), (2,), eps=0.0)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    sizes = tuple(normalized_shape)
+    fitting = taken(x) and x.ndim > len(sizes) and x.shape[x.ndim - len(sizes) :] == sizes
+    if not fitting or not all(fits(v, sizes) for v in (weight, bias)):
+        return torch.nn.functional.layer_norm(x, normalized_shape, weight, bias, eps)
+    return normalize_samples("layer_norm", x, sizes, weight, bias, eps)
+
+
+def group_norm(
+    x: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    eps: float = 1e-5,
+) -> torch.Tensor:
+    """Group normalization of a tensor, as ``torch.nn.functional.group_norm``.
+
+    ``y = (x - mean) / sqrt(var + eps) · weight + bias``, where mean and var (biased) are those of
+    C / num_groups adjoining channels of a sample.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (N, C, ...)
+        In any memory format.
+    num_groups : int
+        Divides C.
+    weight, bias : torch.Tensor, shape (C,), optional
+        Scale and shift; None stands for 1 and 0.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Returns
+    -------
+    torch.Tensor
+        With the shape, dtype and memory format of x.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        Those of PyTorch.
+
+    References
+    ----------
+    Wu & He, "Group Normalization", 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> group_norm(torch.tensor([[[1.0], [3.0], [10.0], [30.0]]]), 2, eps=0.0).ravel()
+    tensor([-1.,  1., -1.,  1.])
+    """
+    fitting = taken(x) and x.ndim >= 2 and num_groups > 0 and x.shape[1] % num_groups == 0
+    enough = fitting and x.numel() > x.shape[0] * num_groups  # more than one value in each group
+    if not enough or not all(fits(v, (x.shape[1],)) for v in (weight, bias)):
+        return torch.nn.functional.group_norm(x, num_groups, weight, bias, eps)
+    return normalize_samples("group_norm", x, num_groups, weight, bias, eps)

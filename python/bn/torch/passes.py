@@ -1,0 +1,260 @@
+"""The forward and backward passes on tensors, which know nothing of autograd."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy import float64
+
+from bn._core import core
+from bn.double_backward import batch_norm_double_backward
+from bn.groups import Groups
+from bn.rows import Rows, stats_of
+from bn.sample_double_backward import group_norm_double_backward, layer_norm_double_backward
+from bn.statistics import Stats
+from bn.torch.arrays import array_of, optional_array, tensor_of, vector_of
+from bn.types import Array, Doubles
+
+PROPAGATE = 2  # what a batch that is not finite does to running statistics, as in PyTorch
+Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+# ---- batch normalization ----
+
+
+def batch_norm(
+    x: torch.Tensor,
+    residual: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+) -> Three:
+    """``y = (x - mean) / sqrt(var + eps) · weight + bias``, and mean and var as float64.
+
+    Then the residual is added, and ReLU applied. In training the running statistics change.
+    """
+    a, added = array_of(x), optional_array(residual)
+    parameters = (vector_of(weight), vector_of(bias), eps, None, added, relu, 0.0)
+    if training:
+        y, count, mean, m2 = core.forward(a, 1, *parameters)
+        if running_mean is not None and running_var is not None:
+            update(running_mean, running_var, (count, mean, m2), momentum)
+        var = m2 / count
+    else:
+        mean, var = (np.array(vector_of(v), float64) for v in (running_mean, running_var))
+        y = core.normalize(a, 1, mean, var, *parameters)
+    return tensor_of(y, x.dtype), torch.from_numpy(mean), torch.from_numpy(var)
+
+
+def update(
+    running_mean: torch.Tensor,
+    running_var: torch.Tensor,
+    moments: tuple[Doubles, Doubles, Doubles],
+    momentum: float,
+) -> None:
+    """Let count, mean and m2 of a batch enter running statistics, with the unbiased variance."""
+    running = (running_mean, running_var)
+    mean, var = (vector_of(each) for each in running)
+    assert mean is not None and var is not None
+    core.commit(mean, var, *moments, momentum, True, PROPAGATE)
+    for tensor, values in zip(running, (mean, var), strict=True):
+        if tensor.dtype.itemsize == 2:  # the values are a copy
+            tensor.copy_(torch.from_numpy(values))
+        else:
+            torch.autograd.graph.increment_version(tensor)
+
+
+def batch_norm_backward(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    y: torch.Tensor | None,
+    mean: torch.Tensor,
+    var: torch.Tensor,
+    training: bool,
+    eps: float,
+    relu: bool,
+    added: bool,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The gradients of x, of the residual, of weight and of bias; the last two are float64.
+
+    y is that of the forward pass. It may be missing in training, where the sign of what was
+    activated follows from x if nothing was added. Without `added` the second result has no values.
+    """
+    a, m, v = array_of(x), mean.numpy(), var.numpy()
+    scale, shift = vector_of(weight), vector_of(bias)
+    g = dy.new_empty(0)
+    if training:
+        activated = array_of(y) if relu and y is not None else None
+        dresidual = core.empty_like(a) if added else None
+        count = np.full(m.size, a.size / m.size)
+        constants = (m, v, scale, shift, eps, count, None, activated, dresidual)
+        dx, sum_dy, sum_dy_xmu = core.backward(array_of(dy), a, 1, *constants, relu, 0.0)
+        if dresidual is not None:
+            g = tensor_of(dresidual, x.dtype)
+    else:
+        before = torch.ops.aten.threshold_backward(dy, y, 0) if relu else dy
+        zero, target = np.zeros(m.size), core.empty_like(a)
+        dx = core.normalize(array_of(before), 1, zero, v, scale, None, eps, target)
+        sum_dy, sum_dy_xmu = core.reduce(array_of(before), a, 1, m)
+        if added:
+            g = before.clone() if before is dy else before
+    dweight = torch.from_numpy(sum_dy_xmu * core.rstd(v, eps))
+    return tensor_of(dx, x.dtype), g, dweight, torch.from_numpy(sum_dy)
+
+
+def batch_norm_second(
+    ddx: torch.Tensor | None,
+    ddweight: torch.Tensor | None,
+    ddbias: torch.Tensor | None,
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    mean: torch.Tensor,
+    var: torch.Tensor,
+    training: bool,
+    eps: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The gradients of the backward pass with respect to dy, x and weight."""
+    ddy, dx, dweight = batch_norm_double_backward(
+        optional_wide(ddx), vector_of(ddweight), vector_of(ddbias), wide(dy), wide(x),
+        mean.numpy(), var.numpy(), vector_of(weight), eps, training,
+    )  # fmt: skip
+    return like(ddy, x), like(dx, x), None if dweight is None else like(dweight, weight)
+
+
+# ---- layer and group normalization ----
+
+
+def layer_norm(
+    x: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> Three:
+    """y, and mean and m2 of each row as float64."""
+    rows = Rows(math.prod(normalized_shape))
+    y, batch = rows.forward(array_of(x), vector_of(weight), vector_of(bias), eps)
+    return tensor_of(y, x.dtype), torch.from_numpy(batch.mean), torch.from_numpy(batch.m2)
+
+
+def layer_norm_backward(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    m2: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None,
+    eps: float,
+) -> Three:
+    """The gradients of x, weight and bias; the last two are float64."""
+    rows = Rows(math.prod(normalized_shape))
+    found = rows.backward(
+        array_of(dy), array_of(x), batch_of(x, mean, m2), vector_of(weight), None, eps
+    )
+    dweight, dbias = (
+        torch.from_numpy(each).reshape(tuple(normalized_shape))
+        for each in (found.dweight, found.dbias)
+    )
+    return tensor_of(found.dx, x.dtype), dweight, dbias
+
+
+def layer_norm_second(
+    ddx: torch.Tensor | None,
+    ddweight: torch.Tensor | None,
+    ddbias: torch.Tensor | None,
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    normalized_shape: Sequence[int],
+    weight: torch.Tensor | None,
+    eps: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The gradients of the backward pass with respect to dy, x and weight."""
+    ddy, dx, dweight = layer_norm_double_backward(
+        optional_wide(ddx), vector_of(ddweight), vector_of(ddbias), wide(dy), wide(x),
+        tuple(normalized_shape), vector_of(weight), eps,
+    )  # fmt: skip
+    return like(ddy, x), like(dx, x), None if dweight is None else like(dweight, weight)
+
+
+def group_norm(
+    x: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    eps: float,
+) -> Three:
+    """y, and mean and m2 of each group of each sample as float64."""
+    groups = Groups(num_groups, 1)
+    y, batch = groups.forward(array_of(x), vector_of(weight), vector_of(bias), eps)
+    return tensor_of(y, x.dtype), torch.from_numpy(batch.mean), torch.from_numpy(batch.m2)
+
+
+def group_norm_backward(
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    m2: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor | None,
+    eps: float,
+) -> Three:
+    """The gradients of x, weight and bias; the last two are float64."""
+    groups = Groups(num_groups, 1)
+    found = groups.backward(
+        array_of(dy), array_of(x), batch_of(x, mean, m2), vector_of(weight), None, eps
+    )
+    dweight, dbias = torch.from_numpy(found.dweight), torch.from_numpy(found.dbias)
+    return tensor_of(found.dx, x.dtype), dweight, dbias
+
+
+def group_norm_second(
+    ddx: torch.Tensor | None,
+    ddweight: torch.Tensor | None,
+    ddbias: torch.Tensor | None,
+    dy: torch.Tensor,
+    x: torch.Tensor,
+    num_groups: int,
+    weight: torch.Tensor | None,
+    eps: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """The gradients of the backward pass with respect to dy, x and weight."""
+    ddy, dx, dweight = group_norm_double_backward(
+        optional_wide(ddx), vector_of(ddweight), vector_of(ddbias), wide(dy), wide(x),
+        num_groups, vector_of(weight), eps,
+    )  # fmt: skip
+    return like(ddy, x), like(dx, x), None if dweight is None else like(dweight, weight)
+
+
+# ---- conversions ----
+
+
+def batch_of(x: torch.Tensor, mean: torch.Tensor, m2: torch.Tensor) -> Stats:
+    """Statistics of equally many values of x each."""
+    means = mean.numpy()
+    return stats_of(np.full(means.size, x.numel() / means.size), means, m2.numpy())
+
+
+def wide(x: torch.Tensor) -> Array:
+    """Values as float32 or float64: the second order adds terms that half precision would round."""
+    return array_of(x.float() if x.dtype.itemsize == 2 else x)
+
+
+def optional_wide(x: torch.Tensor | None) -> Array | None:
+    return None if x is None else wide(x)
+
+
+def like(values: Array, x: torch.Tensor | None) -> torch.Tensor:
+    """Values as a tensor with the dtype of x."""
+    assert x is not None
+    return torch.from_numpy(values).to(x.dtype)
