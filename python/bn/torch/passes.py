@@ -16,6 +16,7 @@ from bn.rows import Rows, stats_of
 from bn.sample_double_backward import group_norm_double_backward, layer_norm_double_backward
 from bn.statistics import Stats
 from bn.torch.arrays import array_of, optional_array, tensor_of, vector_of
+from bn.torch.team import on_team
 from bn.types import Array, Doubles
 
 PROPAGATE = 2  # what a batch that is not finite does to running statistics, as in PyTorch
@@ -25,6 +26,7 @@ Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 # ---- batch normalization ----
 
 
+@on_team
 def batch_norm(
     x: torch.Tensor,
     residual: torch.Tensor | None,
@@ -72,6 +74,7 @@ def update(
             torch.autograd.graph.increment_version(tensor)
 
 
+@on_team
 def batch_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
@@ -135,6 +138,7 @@ def batch_norm_second(
 # ---- layer and group normalization ----
 
 
+@on_team
 def layer_norm(
     x: torch.Tensor,
     normalized_shape: Sequence[int],
@@ -148,6 +152,7 @@ def layer_norm(
     return tensor_of(y, x.dtype), torch.from_numpy(batch.mean), torch.from_numpy(batch.m2)
 
 
+@on_team
 def layer_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
@@ -187,6 +192,7 @@ def layer_norm_second(
     return like(ddy, x), like(dx, x), None if dweight is None else like(dweight, weight)
 
 
+@on_team
 def group_norm(
     x: torch.Tensor,
     num_groups: int,
@@ -200,6 +206,7 @@ def group_norm(
     return tensor_of(y, x.dtype), torch.from_numpy(batch.mean), torch.from_numpy(batch.m2)
 
 
+@on_team
 def group_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
