@@ -11,14 +11,7 @@ from typing import Any
 
 import cost_model
 from cost_model import Exchanges, Measured, Model, Paper
-from scaling_work import (
-    ADDED,
-    ADDING,
-    APART,
-    MERGED,
-    MERGING,
-    SYNCHRONIZED,
-)
+from scaling_work import ADDED, ADDING, APART, MERGED, MERGING, SYNCHRONIZED
 
 WEAK, STRONG = "weak", "strong"
 CHECKED = 5e-3  # s: longer delays are predicted, not fitted

@@ -480,6 +480,21 @@ def test_recalibration_pools_the_batches_of_all_ranks():
         np.testing.assert_allclose(layer.running_var, alone[0].running_var, rtol=1e-12)
 
 
+@pytest.mark.parametrize("synchronized_over", ["all", "group"])
+def test_recalibration_of_synchronized_layers_counts_each_sample_once(synchronized_over):
+    parts = np.split(np.linspace(0, 1, 36).reshape(12, 3) ** 2, [4, 8])
+
+    def rank(comm, group):
+        layer = bn.BatchNorm1d(3, dtype="f8")
+        bn.synchronize(layer, comm if synchronized_over == "all" else group, timeout=20)
+        return bn.recalibrate(layer, [parts[comm.rank]], comm=comm)
+
+    alone = bn.recalibrate(bn.BatchNorm1d(3, dtype="f8"), [np.concatenate(parts)])
+    for layer in results(in_groups(3, rank)):
+        np.testing.assert_allclose(layer.running_mean, alone.running_mean, rtol=1e-12)
+        np.testing.assert_allclose(layer.running_var, alone.running_var, rtol=1e-12)
+
+
 def test_no_batch_on_any_rank_is_an_error_on_all():
     for error in errors(2, lambda comm: bn.recalibrate(network(), [], comm=comm)):
         assert "batches must have at least one batch" in error

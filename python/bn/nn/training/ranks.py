@@ -11,7 +11,7 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn.distributed.synchronize import Synchronization, synchronize
+from bn.distributed.synchronize import ranks_taken, synchronize
 from bn.distributed.team import Team, digest_of
 from bn.layers.batch_norm import BatchNorm, batch_norms
 from bn.layers.ghost import GhostBatchNorm
@@ -105,7 +105,7 @@ class ManyRanks:
         self._of_groups = [
             array
             for _, layer in batch_norms(model)
-            if not takes_all_ranks(layer, team.size)
+            if ranks_taken(layer) != team.size
             for _, array in layer.own_buffers()
         ]
 
@@ -232,12 +232,6 @@ class ManyRanks:
         """Go on from it; a training of one rank has none."""
         if state:
             self.seeds, self.steps = list(state["seeds"]), int(state["steps"])
-
-
-def takes_all_ranks(layer: BatchNorm, size: int) -> bool:
-    """Whether a layer takes the statistics of so many ranks."""
-    combine = layer.combine
-    return isinstance(combine, Synchronization) and combine.exchange.size == size
 
 
 @contextmanager
