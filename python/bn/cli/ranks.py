@@ -7,6 +7,7 @@ train with it.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +28,8 @@ def ranks_of(distributed: bool) -> Iterator[Team | None]:
         yield None
         return
     require("train --distributed", "mpi4py", "batchnorm[mpi]")
-    from mpi4py import MPI
+    with ended_by_interrupt():
+        from mpi4py import MPI
 
     team = Team(MPI.COMM_WORLD, TIMEOUT)
     try:
@@ -37,6 +39,20 @@ def ranks_of(distributed: bool) -> Iterator[Team | None]:
         if team.first:
             raise Failure(str(error)) from error
         raise SystemExit(1) from error
+
+
+@contextmanager
+def ended_by_interrupt() -> Iterator[None]:
+    """Let Ctrl-C end the process at once.
+
+    MPI begins when mpi4py is imported, and waits for all ranks in C, where Python's handler would
+    not be called. It would wait for ever for a rank that Ctrl-C ended before.
+    """
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def next_network(team: Team | None, done: bool, stopped: bool) -> tuple[bool, bool]:
