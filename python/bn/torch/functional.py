@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from bn.torch import passes
 from bn.torch.arrays import alike, fits, taken
 from bn.types import Doubles
 
 Gradients = tuple[torch.Tensor | None, ...]
+THIRD = "bn.torch has gradients of first and second order, got a call for the third"
 
 
 def implementation() -> Any:
@@ -30,6 +30,30 @@ def differentiates(*tensors: torch.Tensor | None) -> bool:
 def as_parameter(gradient: torch.Tensor, parameter: torch.Tensor | None) -> torch.Tensor | None:
     """The gradient of an optional parameter, with its dtype."""
     return None if parameter is None else gradient.to(parameter.dtype)
+
+
+class Refusal(torch.autograd.Function):
+    """A value whose gradient is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, message: str, value: torch.Tensor, *sources: torch.Tensor | None) -> Any:
+        ctx.message = message
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
+        raise RuntimeError(ctx.message)
+
+
+def final(message: str, values: Gradients, *sources: torch.Tensor | None) -> Gradients:
+    """Gradients of the last order that there is; to differentiate them is an error.
+
+    `once_differentiable` of PyTorch is not enough: ``torch.autograd.grad`` goes around its error
+    where other paths lead to the sources, and then gives a part of the gradient.
+    """
+    if not torch.is_grad_enabled():
+        return values
+    return tuple(None if v is None else Refusal.apply(message, v, *sources) for v in values)
 
 
 # ---- batch normalization ----
@@ -95,12 +119,11 @@ class BatchNormalizationGradient(torch.autograd.Function):
         return dx, dweight, dbias
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
         ddx, ddweight, ddbias = second
         g, x, weight = ctx.saved_tensors
         found = passes.batch_norm_second(ddx, ddweight, ddbias, g, x, weight, *ctx.settings)
-        return *found, None
+        return *final(THIRD, found, g, x, weight), None
 
 
 def active(
@@ -275,11 +298,11 @@ class SampleNormalizationGradient(torch.autograd.Function):
         return getattr(passes, f"{name}_backward")(dy, x, *moments, how, weight, eps)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
         dy, x, weight = ctx.saved_tensors
         gradients = getattr(passes, f"{ctx.name}_second")
-        return *gradients(*second, dy, x, ctx.how, weight, ctx.eps), None
+        found = gradients(*second, dy, x, ctx.how, weight, ctx.eps)
+        return *final(THIRD, found, dy, x, weight), None
 
 
 def normalize_samples(
