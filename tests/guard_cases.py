@@ -29,9 +29,9 @@ FLOATS = [SINGLE, DOUBLE, np.float16, ml_dtypes.bfloat16]
 FEW = [1, 7, 17, 65]
 # Functions of the core that look into no array, or that NumPy does the work of.
 WITHOUT_KERNELS = {
-    "available_isas", "chunks", "copy_together", "has_openmp", "has_vectors", "max_threads",
-    "memory_info", "select_isa", "selected_isa", "set_max_threads", "set_memory_limit",
-    "set_threads", "threads_asked", "trim_memory",
+    "available_isas", "chunks", "copy_together", "find_host_team", "has_openmp", "has_vectors",
+    "max_threads", "memory_info", "select_isa", "selected_isa", "set_max_threads",
+    "set_memory_limit", "set_threads", "threads_asked", "trim_memory",
 }  # fmt: skip
 missed = {}  # the core's functions by name, until they are called
 

@@ -43,6 +43,23 @@ def whole():
     tell("whole")
 
 
+def groups():
+    """Groups of two ranks normalize together, while all average their gradients."""
+    group = COMM.Split(RANK // 2, RANK)
+    model = nn.Sequential(nn.Linear(3, 4, rng=0), bn.BatchNorm1d(4), nn.Linear(4, 2, rng=1))
+    parallel = nn.DataParallel(bn.synchronize(model, group, timeout=30), COMM, timeout=30)
+    x = np.random.default_rng(RANK).standard_normal((8, 3)).astype(np.float32)
+    means = []
+    model[1].register_forward_hook(lambda layer, x, y: means.append(y.mean(0)))
+    with parallel:
+        parallel.gradients(nn.CrossEntropyLoss(), x, np.arange(8) % 2)
+        parallel.check_alike()
+        of_group = sum(group.allgather(means[0])) / group.size
+        np.testing.assert_allclose(of_group, 0, atol=1e-6)
+        assert SIZE <= 2 or np.abs(means[0]).max() > 1e-3
+    tell("groups")
+
+
 def model_of(channels, comm=COMM):
     layers = bn.BatchNorm1d(3), nn.Linear(3, channels, rng=0), bn.BatchNorm1d(None)
     return bn.synchronize(nn.Sequential(*layers), comm, timeout=TIMEOUT)

@@ -39,6 +39,13 @@ def test_the_ranks_have_the_results_of_one_process_and_the_same_bits(ranks):
     assert sorted(text.splitlines()) == [f"rank {rank}: whole" for rank in range(ranks)]
 
 
+@needs_mpi
+def test_a_communicator_that_was_split_normalizes_within_groups():
+    code, text = run("groups", 4)
+    assert code == 0, text
+    assert text.count("groups") == 4
+
+
 # What each rank but the last one says, and the exit code.
 NOTHING_CAME = r"SyncError: rank \d in forward of layer 0: nothing came from rank 2 within 1 s"
 FAULTS = {

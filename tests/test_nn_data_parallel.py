@@ -1,10 +1,11 @@
 """Several ranks train one model: `nn.fit(comm=)`, `nn.DataParallel`, and looking at it together."""
 
+import contextlib
 import itertools
 
 import numpy as np
 import pytest
-from communicators import on_threads
+from communicators import Board, Threads, on_threads
 
 import bn
 from bn import nn
@@ -148,6 +149,88 @@ def test_the_model_can_be_used_alone_afterwards():
     for model in results(on_threads(2, rank)):
         assert model[1].combine is None
         assert model(data()[0]).shape == (37, 3)
+
+
+# ---- groups of ranks ----
+
+
+def in_groups(size, function):
+    """Call function(comm, group) on so many ranks, of which each two neighbours are a group."""
+    boards = [Board(min(2, size - first)) for first in range(0, size, 2)]
+    return on_threads(
+        size, lambda comm: function(comm, Threads(boards[comm.rank // 2], comm.rank % 2))
+    )
+
+
+def of_groups(x, sizes):
+    """Return the output of a normalization that takes the statistics of each part of a batch."""
+    bounds = np.cumsum(sizes)[:-1]
+    parts = np.split(x, bounds)
+    layers = [bn.BatchNorm1d(3, dtype="f8") for _ in parts]
+    return np.concatenate([layer(part) for layer, part in zip(layers, parts, strict=True)]), layers
+
+
+def test_layers_that_take_the_statistics_of_a_group_keep_them():
+    x, y = np.random.default_rng(0).standard_normal((2, 12, 3))
+    expected, layers = of_groups(x, [8, 4])  # three ranks with four samples, in groups of 2 and 1
+
+    def rank(comm, group):
+        model = nn.Sequential(bn.synchronize(bn.BatchNorm1d(3, dtype="f8"), group, timeout=20))
+        parallel = nn.DataParallel(model, comm, timeout=20)
+        part = slice(4 * comm.rank, 4 * comm.rank + 4)
+        loss = parallel.gradients(nn.MSELoss(), x[part], y[part])
+        parallel.check_alike()
+        return model[0], loss
+
+    for layer, loss in results(in_groups(3, rank)):
+        assert loss == pytest.approx(nn.MSELoss()(expected, y), rel=1e-12)
+        gradient = (2 / y.size * (expected - y)).sum(0)
+        np.testing.assert_allclose(layer.bias.grad, gradient, atol=1e-12)
+        for name in ("running_mean", "running_var"):  # two of the three ranks are in group 0
+            one, other = (getattr(each, name) for each in layers)
+            np.testing.assert_allclose(getattr(layer, name), (2 * one + other) / 3, rtol=1e-12)
+        assert layer.num_batches_tracked == 1
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_a_training_with_groups_ends_alike_and_goes_on_with_the_same_bits(tmp_path, size):
+    path = tmp_path / "run.npz"
+
+    def rank(comm, group, fails=0, **options):
+        model = bn.synchronize(network(), group, timeout=20)
+        train(model, comm, validation=data(), callbacks=[Fail(fails)], **options)
+        return model
+
+    def failing(*ranks):
+        with contextlib.suppress(RuntimeError):
+            rank(*ranks, fails=4, checkpoint=path, save_every=1)
+
+    whole = results(in_groups(size, rank))
+    in_groups(size, failing)
+    resumed = in_groups(size, lambda *ranks: rank(*ranks, checkpoint=path, resume=True))
+    assert all(same(whole[0], model) for model in [*whole, *results(resumed)])
+    assert repr(whole[0][1].combine) == "<rank 0 of 2>"
+    assert np.isfinite(whole[0][1].running_var).all()
+    alone = network()
+    train(alone)
+    assert not same(alone, whole[0], 1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::bn.NonFiniteWarning")
+def test_after_a_loss_that_is_not_finite_layers_are_synchronized_as_before():
+    x, y = data(12)
+
+    def rank(comm):
+        parallel = nn.DataParallel(network(), comm, timeout=20)
+        part = slice(comm.rank, None, 2)
+        bad = x[part] * (np.nan if comm.rank else 1)
+        with pytest.raises(FloatingPointError, match="on rank 1, x of that batch has NaN"):
+            parallel.gradients(nn.CrossEntropyLoss(), bad, y[part])
+        parallel.gradients(nn.CrossEntropyLoss(), x[part], y[part])
+        parallel.check_alike()
+        return repr(parallel.model[1].combine)
+
+    assert results(on_threads(2, rank)) == ["<rank 0 of 2>", "<rank 1 of 2>"]
 
 
 # ---- the parts of a batch ----
@@ -395,6 +478,21 @@ def test_recalibration_pools_the_batches_of_all_ranks():
     for layer in results(on_threads(3, rank)):
         np.testing.assert_allclose(layer.running_mean, alone[0].running_mean, rtol=1e-12)
         np.testing.assert_allclose(layer.running_var, alone[0].running_var, rtol=1e-12)
+
+
+@pytest.mark.parametrize("synchronized_over", ["all", "group"])
+def test_recalibration_of_synchronized_layers_counts_each_sample_once(synchronized_over):
+    parts = np.split(np.linspace(0, 1, 36).reshape(12, 3) ** 2, [4, 8])
+
+    def rank(comm, group):
+        layer = bn.BatchNorm1d(3, dtype="f8")
+        bn.synchronize(layer, comm if synchronized_over == "all" else group, timeout=20)
+        return bn.recalibrate(layer, [parts[comm.rank]], comm=comm)
+
+    alone = bn.recalibrate(bn.BatchNorm1d(3, dtype="f8"), [np.concatenate(parts)])
+    for layer in results(in_groups(3, rank)):
+        np.testing.assert_allclose(layer.running_mean, alone.running_mean, rtol=1e-12)
+        np.testing.assert_allclose(layer.running_var, alone.running_var, rtol=1e-12)
 
 
 def test_no_batch_on_any_rank_is_an_error_on_all():

@@ -59,6 +59,10 @@ cdef extern from "driver/parallel.h" nogil:
     void bn_set_max_threads(int n)
     int bn_threads_asked()
 
+cdef extern from "driver/host_team.h" nogil:
+    int bn_host_find(const char *path)
+    int bn_host_use(int on)
+
 
 cdef const bn_isa *selected = NULL
 
@@ -110,3 +114,18 @@ def set_max_threads(int n):
 
 def threads_asked():
     return bn_threads_asked()
+
+
+def find_host_team(str path):
+    """Find the OpenMP runtime in this library, which must be loaded; whether its team can be used."""
+    return bool(bn_host_find(path.encode()))
+
+
+cdef class HostTeam:
+    """Within it, the OpenMP team of the program around does the loops that this thread begins."""
+
+    def __enter__(self):
+        bn_host_use(1)
+
+    def __exit__(self, kind, error, traceback):
+        bn_host_use(0)

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "host_team.h"
 #include "parallel.h"
 
 #if defined(__x86_64__)
@@ -53,6 +54,13 @@ static void work(int worker)
     }
 }
 
+/* What a thread of the program's own team does; there may be more of them than shares. */
+static void work_in_team(void *unused, int worker)
+{
+    (void)unused;
+    if (worker < pool.shares) work(worker);
+}
+
 /* Join the loop as the worker of this number, unless it needs no more helpers. */
 static int join(int worker)
 {
@@ -94,16 +102,23 @@ static void forget_threads(void)
     pool.threads = pool.sleeping = pool.open = 0;
     atomic_store(&pool.helping, 0);
     atomic_flag_clear(&pool.taken);
+    bn_host_forget();
+}
+
+/* Whether a forked child will forget the threads that it has not. */
+static int survives_fork(void)
+{
+    static int known = 0;
+    if (!known) known = pthread_atfork(NULL, NULL, forget_threads) == 0;
+    return known;
 }
 
 static void start_threads(int wanted)
 {
-    static int survives_fork = 0;
-    if (!survives_fork) survives_fork = pthread_atfork(NULL, NULL, forget_threads) == 0;
     sigset_t all, before; /* a new thread inherits the mask: signals go to the program's threads */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (survives_fork && pool.threads < wanted) {
+    while (pool.threads < wanted) {
         pthread_t thread;
         void *const number = (void *)(intptr_t)(pool.threads + 1);
         if (pthread_create(&thread, NULL, help, number) != 0) break;
@@ -121,9 +136,15 @@ void bn_pool_run(int shares, ptrdiff_t each, bn_pool_body body, void *context)
         return;
     }
     pthread_mutex_lock(&pool.lock);
-    if (pool.threads < helpers) start_threads(helpers);
     pool.body = body, pool.context = context, pool.shares = shares, pool.each = each;
     for (int share = 0; share < shares; share++) atomic_store(&taken[share].ranges, 0);
+    if (bn_host_wanted() && survives_fork()) {
+        pthread_mutex_unlock(&pool.lock);
+        bn_host_run(work_in_team, NULL);
+        atomic_flag_clear(&pool.taken);
+        return;
+    }
+    if (pool.threads < helpers && survives_fork()) start_threads(helpers);
     pool.open = helpers;
     atomic_fetch_add(&pool.loop, 1);
     if (pool.sleeping > 0) pthread_cond_broadcast(&pool.work);

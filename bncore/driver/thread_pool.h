@@ -1,4 +1,5 @@
-/* A pool of threads that work on one loop at a time. POSIX only; elsewhere, OpenMP's threads do.
+/* A pool of threads that work on one loop at a time, or in their place the team of host_team.h. POSIX only;
+   elsewhere, OpenMP's threads do.
    docs/design.md, "Threads", tells why OpenMP's own are not used. */
 #ifndef BN_THREAD_POOL_H
 #define BN_THREAD_POOL_H

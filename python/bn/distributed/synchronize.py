@@ -139,6 +139,12 @@ def synchronize(model: Model, comm: Any, *, timeout: float = 60.0) -> Model:
     return model
 
 
+def ranks_taken(layer: BatchNorm) -> int:
+    """How many ranks' batches make the statistics of a call of this layer."""
+    combine = layer.combining()
+    return combine.exchange.size if isinstance(combine, Synchronization) else 1
+
+
 class synchronized(core.Setting):
     """Within it, all batch normalizations take the statistics of all ranks' batches.
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bn import _check
+from bn.distributed.synchronize import ranks_taken
 from bn.distributed.team import Team, team_of
 from bn.functional import merge
 from bn.inputs import call_with
@@ -150,10 +151,15 @@ class _Pool:
         self._take(path, batch if self.stats is None else merge([self.stats, batch]))
 
     def share(self, team: Team, path: str, channels: int | None) -> None:
-        """Take in what the layer got on other ranks."""
+        """Take in what the layer got on other ranks.
+
+        A synchronized layer has got what several ranks have, so each of these gives its share.
+        """
         own = self.stats
         if own is None:
             own = Stats(*np.zeros((3, channels or 0)))
+        ranks = ranks_taken(self.layer)
+        own = Stats(own.count / ranks, own.mean, own.m2 / ranks)
         whole = team.merged(f"statistics of layer {path}", own)
         (self.ran,) = team.any(f"whether layer {path} ran", [self.ran])
         if whole.count.any():

@@ -16,6 +16,7 @@ from bn.rows import Rows, stats_of
 from bn.sample_double_backward import group_norm_double_backward, layer_norm_double_backward
 from bn.statistics import Stats
 from bn.torch.arrays import array_of, optional_array, tensor_of, vector_of
+from bn.torch.team import on_team
 from bn.types import Array, Doubles
 
 PROPAGATE = 2  # what a batch that is not finite does to running statistics, as in PyTorch
@@ -26,6 +27,7 @@ Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 # ---- batch normalization ----
 
 
+@on_team
 def batch_norm(
     x: torch.Tensor,
     residual: torch.Tensor | None,
@@ -72,6 +74,7 @@ def update(
         torch.autograd.graph.increment_version([running_mean, running_var])
 
 
+@on_team
 def batch_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
@@ -133,6 +136,7 @@ def batch_norm_second(
 # ---- layer and group normalization ----
 
 
+@on_team
 def layer_norm(
     x: torch.Tensor,
     normalized_shape: Sequence[int],
@@ -146,6 +150,7 @@ def layer_norm(
     return tensor_of(y, x.dtype), batch.mean, batch.m2
 
 
+@on_team
 def layer_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
@@ -185,6 +190,7 @@ def layer_norm_second(
     return like(ddy, x), like(dx, x), None if dweight is None else like(dweight, weight)
 
 
+@on_team
 def group_norm(
     x: torch.Tensor,
     num_groups: int,
@@ -198,6 +204,7 @@ def group_norm(
     return tensor_of(y, x.dtype), batch.mean, batch.m2
 
 
+@on_team
 def group_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,

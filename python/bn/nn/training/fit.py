@@ -157,7 +157,8 @@ def fit(
     own must give each rank its own parts, as many on each. Rank 0 shows the progress, writes the
     file (which all ranks must be able to read to go on) and calls callbacks that write files
     (`Callback.writes`). Any number of ranks can go on with the file. The number of ranks changes
-    the last digits, and what dropout and augmentation draw.
+    the last digits, and what dropout and augmentation draw. Normalizations that `bn.synchronize`
+    has prepared keep their communicator, which may be that of a group: see `DataParallel`.
 
     Examples
     --------

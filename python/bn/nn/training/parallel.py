@@ -29,7 +29,8 @@ class DataParallel:
     ----------
     model : Module
         Built, with the same structure on all ranks. Its batch normalizations are synchronized from
-        now on; ``bn.synchronize(model, None)`` undoes that.
+        now on, unless `bn.synchronize` has done it already, perhaps over a group of the ranks: see
+        the notes. ``bn.synchronize(model, None)`` undoes that.
     comm : mpi4py communicator or bn.distributed.Communicator
     timeout : float
         How many seconds to wait for other ranks.
@@ -60,6 +61,10 @@ class DataParallel:
     Used as a block (``with parallel:``), it tells the other ranks of an exception that leaves the
     block, so that they do not wait for this one.
 
+    After ``bn.synchronize(model, comm.Split(comm.rank // 8))`` normalizations take the statistics
+    of eight ranks, while gradients are still those of all ranks. The running statistics of the
+    groups would differ, so each step ends with their mean over the ranks.
+
     References
     ----------
     torch.nn.parallel.DistributedDataParallel, which averages over ranks as if all had batches of
@@ -83,7 +88,7 @@ class DataParallel:
     ...     loss = parallel.gradients(criterion, images, labels)
     ...     optimizer.step()
     >>> round(loss, 2)
-    1.36
+    1.3
     """
 
     def __init__(self, model: Module, comm: Any, *, timeout: float = 60.0) -> None:

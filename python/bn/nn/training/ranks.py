@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from bn import _check
 from bn._core import core
-from bn.distributed.synchronize import synchronize
+from bn.distributed.synchronize import ranks_taken, synchronize
 from bn.distributed.team import Team, digest_of
 from bn.layers.batch_norm import BatchNorm, batch_norms
 from bn.layers.ghost import GhostBatchNorm
@@ -81,7 +82,8 @@ class ManyRanks:
     team : Team
     model : Module
         Built, with the same structure on all ranks. It gets the state of rank 0, and its batch
-        normalizations take the statistics of all ranks until `close`.
+        normalizations take the statistics of all ranks until `close`. If all of them have a
+        `combine` already, they keep it: they may take the statistics of a group of ranks.
     """
 
     def __init__(self, team: Team, model: Module) -> None:
@@ -100,6 +102,12 @@ class ManyRanks:
         self._synchronizes = any(layer.combine is None for _, layer in batch_norms(model))
         if self._synchronizes:
             synchronize(model, team.comm, timeout=team.timeout)
+        self._of_groups = [
+            array
+            for _, layer in batch_norms(model)
+            if ranks_taken(layer) != team.size
+            for _, array in layer.own_buffers()
+        ]
 
     def close(self) -> None:
         """Let batch normalizations be as they were."""
@@ -143,6 +151,7 @@ class ManyRanks:
         dout = task.criterion.backward(share) if len(batch) else np.zeros_like(out)
         backward(task.model, dout)
         self._sum_gradients(task.model)
+        self._average_running_statistics()
         return Step(loss, whole)
 
     def _draw(self) -> None:
@@ -165,6 +174,21 @@ class ManyRanks:
             if parameter.grad is None:
                 parameter.grad = np.zeros_like(parameter.data)
         self.team.sum_all("gradients", [p.grad for p in found if p.grad is not None])
+
+    def _average_running_statistics(self) -> None:
+        """Let the running statistics that groups of ranks have become those of all ranks.
+
+        They are moving averages, so that the mean of those of the ranks is what the mean of the
+        ranks' statistics would have given. Equal values stay as they are to the last bit.
+        """
+        if not self._of_groups:
+            return
+        own = np.concatenate([array.ravel() for array in self._of_groups]).astype(np.float64)
+        rows = self.team.gather("running statistics", own)
+        means = rows[0] + (rows - rows[0]).mean(axis=0)
+        ends = np.cumsum([array.size for array in self._of_groups])[:-1]
+        for array, values in zip(self._of_groups, np.split(means, ends), strict=True):
+            array[...] = values.reshape(array.shape)
 
     def merged(self, totals: Totals) -> Totals:
         """The totals of all ranks."""
@@ -193,8 +217,8 @@ class ManyRanks:
         """
         self._draw()
         filled = [batch for batch in batches if len(batch)]
-        self.close()
-        own = cause(model, filled, {}) if filled else None
+        with alone(model):
+            own = cause(model, filled, {}) if filled else None
         texts = self.team.texts("what is not finite", own or "")
         self.stand_together()
         found = [f"on rank {rank}, {text}" for rank, text in enumerate(texts) if text]
@@ -208,6 +232,19 @@ class ManyRanks:
         """Go on from it; a training of one rank has none."""
         if state:
             self.seeds, self.steps = list(state["seeds"]), int(state["steps"])
+
+
+@contextmanager
+def alone(model: Module) -> Iterator[None]:
+    """Within it, batch normalizations take the statistics of this rank's batch."""
+    before = [(layer, layer.combine) for _, layer in batch_norms(model)]
+    for layer, _ in before:
+        layer.combine = lambda part: part
+    try:
+        yield
+    finally:
+        for layer, combine in before:
+            layer.combine = combine
 
 
 def _check_layers(model: Module) -> None:
