@@ -80,6 +80,17 @@ def test_the_operator_keeps_what_its_schema_promises(torch, ours, training):
     torch.library.opcheck(torch.ops.bn.batch_norm.default, arguments, test_utils=checks)
 
 
+def test_strides_are_those_that_compiled_code_was_promised(torch, ours):
+    permuted, spread = torch.randn(2, 6, 5, 4).transpose(2, 3), torch.randn(2, 6, 1, 1)
+    for x in (permuted, spread.expand(2, 6, 4, 5), torch.randn(2, 12, 4, 5)[:, ::2]):
+        for operator, arguments in (
+            (torch.ops.bn.batch_norm, (x, None, None, None, None, None, True, 0.1, 1e-5, True)),
+            (torch.ops.bn.group_norm, (x, 2, None, None, 1e-5)),
+            (torch.ops.bn.layer_norm, (x, x.shape[2:], None, None, 1e-5)),
+        ):
+            torch.library.opcheck(operator.default, arguments, test_utils="test_faketensor")
+
+
 def test_an_accelerated_model_is_one_graph(torch, ours, models):
     torch.manual_seed(0)
     model = models.ResNet()

@@ -35,39 +35,6 @@ SCHEMAS = {
 Tensors = tuple[torch.Tensor, ...]
 
 
-# ---- what they compute ----
-
-
-def forward(normalize: Callable[..., Any]) -> Callable[..., Tensors]:
-    """A forward pass with its moments as tensors."""
-
-    def operator(*arguments: Any) -> Tensors:
-        y, *moments = normalize(*arguments)
-        return y, *map(torch.from_numpy, moments)
-
-    return operator
-
-
-def batch_norm_backward(*arguments: Any) -> Tensors:
-    dy, *others = arguments
-    others[4:6] = (moment.numpy() for moment in others[4:6])
-    gradients: Any = passes.batch_norm_backward
-    dx, g, dweight, dbias = gradients(dy, *others)
-    added = others[-1]
-    return dx, (g.clone() if g is dy else g) if added else dy.new_empty(0), dweight, dbias
-
-
-def backward(gradients: Callable[..., Any]) -> Callable[..., Tensors]:
-    """A backward pass that takes its moments as tensors."""
-
-    def operator(dy: torch.Tensor, x: torch.Tensor, *others: Any) -> Tensors:
-        mean, m2, *settings = others
-        found: Tensors = gradients(dy, x, mean.numpy(), m2.numpy(), *settings)
-        return found
-
-    return operator
-
-
 # ---- what they return, without values ----
 
 
@@ -105,13 +72,67 @@ def fake_group_norm_backward(dy: torch.Tensor, x: torch.Tensor, *others: Any) ->
     return torch.empty_like(x), doubles(x, x.shape[1]), doubles(x, x.shape[1])
 
 
+# ---- what they compute ----
+
+
+def as_promised(result: torch.Tensor, promised: torch.Tensor) -> torch.Tensor:
+    """A result with the strides that compiled code was promised, which relies on them."""
+    if result.stride() == promised.stride():
+        return result
+    return torch.empty_strided(result.shape, promised.stride(), dtype=result.dtype).copy_(result)
+
+
+def forward(normalize: Callable[..., Any], fake: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """A forward pass with its moments as tensors."""
+
+    def operator(x: torch.Tensor, *others: Any) -> Tensors:
+        y, *moments = normalize(x, *others)
+        promised = fake(x.to("meta"), *others)
+        return as_promised(y, promised[0]), *map(torch.from_numpy, moments)
+
+    return operator
+
+
+def batch_norm_backward(*arguments: Any) -> Tensors:
+    dy, *others = arguments
+    others[4:6] = (moment.numpy() for moment in others[4:6])
+    gradients: Any = passes.batch_norm_backward
+    dx, g, dweight, dbias = gradients(dy, *others)
+    promised = torch.empty_like(others[0], device="meta")
+    if not others[-1]:  # no residual was added
+        g = dy.new_empty(0)
+    elif g is dy:
+        g = as_promised(dy.clone(), promised)
+    else:
+        g = as_promised(g, promised)
+    return as_promised(dx, promised), g, dweight, dbias
+
+
+def backward(gradients: Callable[..., Any], fake: Callable[..., Tensors]) -> Callable[..., Tensors]:
+    """A backward pass that takes its moments as tensors."""
+
+    def operator(dy: torch.Tensor, x: torch.Tensor, *others: Any) -> Tensors:
+        mean, m2, *settings = others
+        dx, dweight, dbias = gradients(dy, x, mean.numpy(), m2.numpy(), *settings)
+        promised = fake(dy, x.to("meta"), *others)
+        return as_promised(dx, promised[0]), dweight, dbias
+
+    return operator
+
+
 OPERATORS = {
-    "batch_norm": (forward(passes.batch_norm), fake_batch_norm),
+    "batch_norm": (forward(passes.batch_norm, fake_batch_norm), fake_batch_norm),
     "batch_norm_backward": (batch_norm_backward, fake_batch_norm_backward),
-    "layer_norm": (forward(passes.layer_norm), fake_layer_norm),
-    "layer_norm_backward": (backward(passes.layer_norm_backward), fake_layer_norm_backward),
-    "group_norm": (forward(passes.group_norm), fake_group_norm),
-    "group_norm_backward": (backward(passes.group_norm_backward), fake_group_norm_backward),
+    "layer_norm": (forward(passes.layer_norm, fake_layer_norm), fake_layer_norm),
+    "layer_norm_backward": (
+        backward(passes.layer_norm_backward, fake_layer_norm_backward),
+        fake_layer_norm_backward,
+    ),
+    "group_norm": (forward(passes.group_norm, fake_group_norm), fake_group_norm),
+    "group_norm_backward": (
+        backward(passes.group_norm_backward, fake_group_norm_backward),
+        fake_group_norm_backward,
+    ),
 }
 
 for name, (function, fake) in OPERATORS.items():
