@@ -136,13 +136,12 @@ class Changing(Block):
 
 
 class IntoResidual(Block):
-    """The addition changes the residual, which is returned too."""
+    """The addition changes the residual, which is used once more."""
 
     def forward(self, x):
-        y = self.conv(x)
-        z = self.norm(self.conv(y))
-        y += z
-        return self.relu(y), y
+        y = before = self.conv(x)
+        y += self.norm(self.conv(x))
+        return self.relu(y) + before
 
 
 REFUSED = [
