@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 
@@ -19,6 +20,18 @@ def rng():
 @pytest.fixture(scope="session")
 def torch():
     return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="session")
+def ours(torch):
+    """`bn.torch`, which imports PyTorch."""
+    return importlib.import_module("bn.torch")
+
+
+@pytest.fixture(scope="session")
+def models(torch):
+    """Models of PyTorch in the style of torchvision."""
+    return importlib.import_module("torch_models")
 
 
 @pytest.fixture(scope="session")

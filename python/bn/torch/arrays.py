@@ -18,8 +18,9 @@ def array_of(tensor: torch.Tensor) -> Array:
 
     NumPy has no bfloat16. The core takes any numbers of two bytes but float16 for bfloat16.
     """
-    plain = tensor.detach()
-    array: Array = (plain.view(torch.uint16) if tensor.dtype == torch.bfloat16 else plain).numpy()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.detach().view(torch.uint16)
+    array: Array = tensor.numpy(force=True)
     return array
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.autograd.function import once_differentiable
 
 from bn.torch import passes
 from bn.torch.arrays import alike, fits, taken
+from bn.types import Doubles
 
 Gradients = tuple[torch.Tensor | None, ...]
+THIRD = "bn.torch has gradients of first and second order, got a call for the third"
 
 
 def implementation() -> Any:
@@ -21,7 +22,9 @@ def implementation() -> Any:
 
 def differentiates(*tensors: torch.Tensor | None) -> bool:
     """Whether autograd must know of a call with these tensors."""
-    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+    if not torch.is_grad_enabled():
+        return False
+    return any([t.requires_grad for t in tensors if t is not None])
 
 
 def as_parameter(gradient: torch.Tensor, parameter: torch.Tensor | None) -> torch.Tensor | None:
@@ -29,60 +32,98 @@ def as_parameter(gradient: torch.Tensor, parameter: torch.Tensor | None) -> torc
     return None if parameter is None else gradient.to(parameter.dtype)
 
 
+class Refusal(torch.autograd.Function):
+    """A value whose gradient is an error."""
+
+    @staticmethod
+    def forward(ctx: Any, message: str, value: torch.Tensor, *sources: torch.Tensor | None) -> Any:
+        ctx.message = message
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
+        raise RuntimeError(ctx.message)
+
+
+def final(message: str, values: Gradients, *sources: torch.Tensor | None) -> Gradients:
+    """Gradients of the last order that there is; to differentiate them is an error.
+
+    `once_differentiable` of PyTorch is not enough: ``torch.autograd.grad`` goes around its error
+    where other paths lead to the sources, and then gives a part of the gradient.
+    """
+    if not torch.is_grad_enabled():
+        return values
+    return tuple(None if v is None else Refusal.apply(message, v, *sources) for v in values)
+
+
 # ---- batch normalization ----
 
 
 class BatchNormalization(torch.autograd.Function):
-    """`passes.batch_norm` and its gradient."""
+    """`passes.batch_norm` and its gradient.
+
+    The settings, which have no gradients, are one argument, because each argument takes time.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, residual: torch.Tensor | None, *others: Any) -> Any:
-        weight, bias, _, _, training, _, eps, relu = others
-        y, mean, var = implementation().batch_norm(x, residual, *others)
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        residual: torch.Tensor | None,
+        weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
+        settings: tuple[Any, ...],
+    ) -> Any:
+        _, _, training, _, eps, relu = settings
+        y, *moments = implementation().batch_norm(x, residual, weight, bias, *settings)
         needed = relu and (residual is not None or not training)
-        ctx.save_for_backward(x, weight, bias, y if needed else None, mean, var)
-        ctx.training, ctx.eps, ctx.relu, ctx.added = training, eps, relu, residual is not None
+        ctx.save_for_backward(x, weight, bias, y if needed else None)
+        ctx.moments, ctx.training, ctx.eps = moments, training, eps
+        ctx.relu, ctx.added = relu, residual is not None
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
-        x, weight, bias, y, mean, var = ctx.saved_tensors
+        x, weight, bias, y = ctx.saved_tensors
+        mean, var = ctx.moments
+        settings = (mean, var, ctx.training, ctx.eps)
         if torch.is_grad_enabled():  # for a second order
             g = dy * active(x, weight, bias, y, mean, var, ctx.eps) if ctx.relu else dy
-            found = BatchNormalizationGradient.apply(g, x, weight, mean, var, ctx.training, ctx.eps)
-            dx, dweight, dbias = found
+            dx, dweight, dbias = BatchNormalizationGradient.apply(g, x, weight, settings)
         else:
             dx, g, dweight, dbias = implementation().batch_norm_backward(
-                dy, x, weight, bias, y, mean, var, ctx.training, ctx.eps, ctx.relu, ctx.added
+                dy, x, weight, bias, y, *settings, ctx.relu, ctx.added
             )
         dresidual = g if ctx.added else None
-        dweight, dbias = as_parameter(dweight, weight), as_parameter(dbias, bias)
-        return dx, dresidual, dweight, dbias, *[None] * 6
+        return dx, dresidual, as_parameter(dweight, weight), as_parameter(dbias, bias), None
 
 
 class BatchNormalizationGradient(torch.autograd.Function):
     """`passes.batch_norm_backward` without an activation, and its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, g: torch.Tensor, x: torch.Tensor, *others: Any) -> Any:
-        weight, mean, var, training, eps = others
-        ctx.save_for_backward(g, x, weight, mean, var)
-        ctx.training, ctx.eps = training, eps
+    def forward(
+        ctx: Any,
+        g: torch.Tensor,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        settings: tuple[Any, ...],
+    ) -> Any:
+        ctx.save_for_backward(g, x, weight)
+        ctx.settings = settings
         ctx.set_materialize_grads(False)
+        mean, var, training, eps = settings
         dx, _, dweight, dbias = passes.batch_norm_backward(
             g, x, weight, None, None, mean, var, training, eps, False, False
         )
         return dx, dweight, dbias
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
         ddx, ddweight, ddbias = second
-        g, x, weight, mean, var = ctx.saved_tensors
-        found = passes.batch_norm_second(
-            ddx, ddweight, ddbias, g, x, weight, mean, var, ctx.training, ctx.eps
-        )
-        return *found, *[None] * 4
+        g, x, weight = ctx.saved_tensors
+        found = passes.batch_norm_second(ddx, ddweight, ddbias, g, x, weight, *ctx.settings)
+        return *final(THIRD, found, g, x, weight), None
 
 
 def active(
@@ -90,14 +131,15 @@ def active(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     y: torch.Tensor | None,
-    mean: torch.Tensor,
-    var: torch.Tensor,
+    mean: Doubles,
+    var: Doubles,
     eps: float,
 ) -> torch.Tensor:
     """Where ReLU lets a gradient through."""
     with torch.no_grad():
         if y is None:
-            y = passes.batch_norm(x, None, weight, bias, mean, var, False, 0.0, eps, True)[0]
+            moments = (torch.from_numpy(mean), torch.from_numpy(var))
+            y = passes.batch_norm(x, None, weight, bias, *moments, False, 0.0, eps, True)[0]
         return y > 0
 
 
@@ -138,11 +180,10 @@ def normalize(
     elif residual is not None and not alike(residual, x):
         y = batch_norm(x, *running, *vectors, training, momentum, eps)
     else:
-        settings = (training, momentum, eps, relu)
-        arguments = (x, residual, *vectors, *running, *settings)
-        if differentiates(x, residual, *vectors):
-            return BatchNormalization.apply(*arguments)
-        return implementation().batch_norm(*arguments)[0]
+        settings = (*running, training, momentum, eps, relu)
+        if differentiates(x, residual, weight, bias):
+            return BatchNormalization.apply(x, residual, weight, bias, settings)
+        return implementation().batch_norm(x, residual, weight, bias, *settings)[0]
     y = y if residual is None else y + residual
     return torch.relu(y) if relu else y
 
@@ -221,42 +262,47 @@ class SampleNormalization(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, name: str, x: torch.Tensor, how: Any, *others: Any) -> Any:
         weight, bias, eps = others
-        y, mean, m2 = getattr(implementation(), name)(x, how, weight, bias, eps)
-        ctx.save_for_backward(x, weight, bias, mean, m2)
-        ctx.name, ctx.how, ctx.eps = name, how, eps
+        y, *moments = getattr(implementation(), name)(x, how, weight, bias, eps)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.name, ctx.how, ctx.eps, ctx.moments = name, how, eps, moments
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
-        x, weight, bias, mean, m2 = ctx.saved_tensors
-        arguments = (dy, x, mean, m2, ctx.how, weight, ctx.eps)
+        x, weight, bias = ctx.saved_tensors
         if torch.is_grad_enabled():  # for a second order
-            found = SampleNormalizationGradient.apply(ctx.name, *arguments)
+            settings = (ctx.name, ctx.moments, ctx.how, ctx.eps)
+            found = SampleNormalizationGradient.apply(dy, x, weight, settings)
         else:
-            found = getattr(implementation(), f"{ctx.name}_backward")(*arguments)
+            gradients = getattr(implementation(), f"{ctx.name}_backward")
+            found = gradients(dy, x, *ctx.moments, ctx.how, weight, ctx.eps)
         dx, dweight, dbias = found
-        gradients = as_parameter(dweight, weight), as_parameter(dbias, bias)
-        return None, dx, None, *gradients, None
+        return None, dx, None, as_parameter(dweight, weight), as_parameter(dbias, bias), None
 
 
 class SampleNormalizationGradient(torch.autograd.Function):
     """The backward pass of such a normalization, and its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, name: str, dy: torch.Tensor, x: torch.Tensor, *others: Any) -> Any:
-        _, _, how, weight, eps = others
+    def forward(
+        ctx: Any,
+        dy: torch.Tensor,
+        x: torch.Tensor,
+        weight: torch.Tensor | None,
+        settings: tuple[Any, ...],
+    ) -> Any:
+        name, moments, how, eps = settings
         ctx.save_for_backward(dy, x, weight)
         ctx.name, ctx.how, ctx.eps = name, how, eps
         ctx.set_materialize_grads(False)
-        return getattr(passes, f"{name}_backward")(dy, x, *others)
+        return getattr(passes, f"{name}_backward")(dy, x, *moments, how, weight, eps)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
         dy, x, weight = ctx.saved_tensors
-        second_order = getattr(passes, f"{ctx.name}_second")
-        ddy, dx, dweight = second_order(*second, dy, x, ctx.how, weight, ctx.eps)
-        return None, ddy, dx, None, None, None, dweight, None
+        gradients = getattr(passes, f"{ctx.name}_second")
+        found = gradients(*second, dy, x, ctx.how, weight, ctx.eps)
+        return *final(THIRD, found, dy, x, weight), None
 
 
 def normalize_samples(

@@ -57,7 +57,7 @@ class Batches(AnyBatchNorm):
                 momentum,
             )
         running = (self.running_mean, self.running_var)
-        return running, running == (None, None), momentum
+        return running, running[0] is None and running[1] is None, momentum
 
 
 class BatchNorm1d(Batches, torch.nn.BatchNorm1d):

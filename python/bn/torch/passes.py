@@ -20,6 +20,7 @@ from bn.torch.team import on_team
 from bn.types import Array, Doubles
 
 PROPAGATE = 2  # what a batch that is not finite does to running statistics, as in PyTorch
+Normalized = tuple[torch.Tensor, Doubles, Doubles]  # and its moments
 Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
@@ -38,7 +39,7 @@ def batch_norm(
     momentum: float,
     eps: float,
     relu: bool,
-) -> Three:
+) -> Normalized:
     """``y = (x - mean) / sqrt(var + eps) · weight + bias``, and mean and var as float64.
 
     Then the residual is added, and ReLU applied. In training the running statistics change.
@@ -53,7 +54,7 @@ def batch_norm(
     else:
         mean, var = (np.array(vector_of(v), float64) for v in (running_mean, running_var))
         y = core.normalize(a, 1, mean, var, *parameters)
-    return tensor_of(y, x.dtype), torch.from_numpy(mean), torch.from_numpy(var)
+    return tensor_of(y, x.dtype), mean, var
 
 
 def update(
@@ -63,15 +64,14 @@ def update(
     momentum: float,
 ) -> None:
     """Let count, mean and m2 of a batch enter running statistics, with the unbiased variance."""
-    running = (running_mean, running_var)
-    mean, var = (vector_of(each) for each in running)
+    mean, var = vector_of(running_mean), vector_of(running_var)
     assert mean is not None and var is not None
     core.commit(mean, var, *moments, momentum, True, PROPAGATE)
-    for tensor, values in zip(running, (mean, var), strict=True):
-        if tensor.dtype.itemsize == 2:  # the values are a copy
-            tensor.copy_(torch.from_numpy(values))
-        else:
-            torch.autograd.graph.increment_version(tensor)
+    if running_mean.dtype.itemsize == 2:  # the arrays are copies
+        running_mean.copy_(torch.from_numpy(mean))
+        running_var.copy_(torch.from_numpy(var))
+    else:
+        torch.autograd.graph.increment_version([running_mean, running_var])
 
 
 @on_team
@@ -81,8 +81,8 @@ def batch_norm_backward(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     y: torch.Tensor | None,
-    mean: torch.Tensor,
-    var: torch.Tensor,
+    mean: Doubles,
+    var: Doubles,
     training: bool,
     eps: float,
     relu: bool,
@@ -91,27 +91,25 @@ def batch_norm_backward(
     """The gradients of x, of the residual, of weight and of bias; the last two are float64.
 
     y is that of the forward pass. It may be missing in training, where the sign of what was
-    activated follows from x if nothing was added. Without `added` the second result has no values.
+    activated follows from x if nothing was added. The second result counts with `added` only.
     """
-    a, m, v = array_of(x), mean.numpy(), var.numpy()
-    scale, shift = vector_of(weight), vector_of(bias)
-    g = dy.new_empty(0)
+    a, scale, shift = array_of(x), vector_of(weight), vector_of(bias)
+    g = dy
     if training:
         activated = array_of(y) if relu and y is not None else None
         dresidual = core.empty_like(a) if added else None
-        count = np.full(m.size, a.size / m.size)
-        constants = (m, v, scale, shift, eps, count, None, activated, dresidual)
+        count = np.full(mean.size, a.size / mean.size)
+        constants = (mean, var, scale, shift, eps, count, None, activated, dresidual)
         dx, sum_dy, sum_dy_xmu = core.backward(array_of(dy), a, 1, *constants, relu, 0.0)
         if dresidual is not None:
             g = tensor_of(dresidual, x.dtype)
     else:
-        before = torch.ops.aten.threshold_backward(dy, y, 0) if relu else dy
-        zero, target = np.zeros(m.size), core.empty_like(a)
-        dx = core.normalize(array_of(before), 1, zero, v, scale, None, eps, target)
-        sum_dy, sum_dy_xmu = core.reduce(array_of(before), a, 1, m)
-        if added:
-            g = before.clone() if before is dy else before
-    dweight = torch.from_numpy(sum_dy_xmu * core.rstd(v, eps))
+        if relu:
+            g = torch.ops.aten.threshold_backward(dy, y, 0)
+        zero, target = np.zeros(mean.size), core.empty_like(a)
+        dx = core.normalize(array_of(g), 1, zero, var, scale, None, eps, target)
+        sum_dy, sum_dy_xmu = core.reduce(array_of(g), a, 1, mean)
+    dweight = torch.from_numpy(sum_dy_xmu * core.rstd(var, eps))
     return tensor_of(dx, x.dtype), g, dweight, torch.from_numpy(sum_dy)
 
 
@@ -122,15 +120,15 @@ def batch_norm_second(
     dy: torch.Tensor,
     x: torch.Tensor,
     weight: torch.Tensor | None,
-    mean: torch.Tensor,
-    var: torch.Tensor,
+    mean: Doubles,
+    var: Doubles,
     training: bool,
     eps: float,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """The gradients of the backward pass with respect to dy, x and weight."""
     ddy, dx, dweight = batch_norm_double_backward(
         optional_wide(ddx), vector_of(ddweight), vector_of(ddbias), wide(dy), wide(x),
-        mean.numpy(), var.numpy(), vector_of(weight), eps, training,
+        mean, var, vector_of(weight), eps, training,
     )  # fmt: skip
     return like(ddy, x), like(dx, x), None if dweight is None else like(dweight, weight)
 
@@ -145,19 +143,19 @@ def layer_norm(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     eps: float,
-) -> Three:
+) -> Normalized:
     """y, and mean and m2 of each row as float64."""
     rows = Rows(math.prod(normalized_shape))
     y, batch = rows.forward(array_of(x), vector_of(weight), vector_of(bias), eps)
-    return tensor_of(y, x.dtype), torch.from_numpy(batch.mean), torch.from_numpy(batch.m2)
+    return tensor_of(y, x.dtype), batch.mean, batch.m2
 
 
 @on_team
 def layer_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
-    mean: torch.Tensor,
-    m2: torch.Tensor,
+    mean: Doubles,
+    m2: Doubles,
     normalized_shape: Sequence[int],
     weight: torch.Tensor | None,
     eps: float,
@@ -199,19 +197,19 @@ def group_norm(
     weight: torch.Tensor | None,
     bias: torch.Tensor | None,
     eps: float,
-) -> Three:
+) -> Normalized:
     """y, and mean and m2 of each group of each sample as float64."""
     groups = Groups(num_groups, 1)
     y, batch = groups.forward(array_of(x), vector_of(weight), vector_of(bias), eps)
-    return tensor_of(y, x.dtype), torch.from_numpy(batch.mean), torch.from_numpy(batch.m2)
+    return tensor_of(y, x.dtype), batch.mean, batch.m2
 
 
 @on_team
 def group_norm_backward(
     dy: torch.Tensor,
     x: torch.Tensor,
-    mean: torch.Tensor,
-    m2: torch.Tensor,
+    mean: Doubles,
+    m2: Doubles,
     num_groups: int,
     weight: torch.Tensor | None,
     eps: float,
@@ -246,10 +244,9 @@ def group_norm_second(
 # ---- conversions ----
 
 
-def batch_of(x: torch.Tensor, mean: torch.Tensor, m2: torch.Tensor) -> Stats:
+def batch_of(x: torch.Tensor, mean: Doubles, m2: Doubles) -> Stats:
     """Statistics of equally many values of x each."""
-    means = mean.numpy()
-    return stats_of(np.full(means.size, x.numel() / means.size), means, m2.numpy())
+    return stats_of(np.full(mean.size, x.numel() / mean.size), mean, m2)
 
 
 def wide(x: torch.Tensor) -> Array:

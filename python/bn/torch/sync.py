@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy import float64
 from torch import distributed
-from torch.autograd.function import once_differentiable
 
 from bn import _check
 from bn.distributed.exchange import exchange_over
@@ -18,12 +17,13 @@ from bn.distributed.synchronize import Synchronization
 from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.statistics import BackwardSums
 from bn.torch.arrays import vector_of
-from bn.torch.functional import as_parameter
+from bn.torch.functional import as_parameter, final
 from bn.torch.modules import Batches
 from bn.torch.passes import update, wide
 from bn.types import Array
 
 TIMEOUT = 300.0  # seconds that a rank waits for others
+SECOND = "SyncBatchNorm has gradients of first order, got a call for the second"
 SENT = np.dtype(float64)  # what the ranks exchange
 
 
@@ -90,7 +90,6 @@ class SynchronizedNormalization(torch.autograd.Function):
         return torch.from_numpy(y).to(x.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight, bias = ctx.saved_tensors
         batch, g = ctx.batch, wide(dy)
@@ -102,7 +101,8 @@ class SynchronizedNormalization(torch.autograd.Function):
         dweight, dbias = (
             torch.from_numpy(each) for each in (own.dweight(batch.var, ctx.eps), own.dbias)
         )
-        return dx, as_parameter(dweight, weight), as_parameter(dbias, bias), *[None] * 5
+        found = (dx, as_parameter(dweight, weight), as_parameter(dbias, bias))
+        return *final(SECOND, found, dy, x, weight), *[None] * 5
 
 
 class SyncBatchNorm(Batches, torch.nn.SyncBatchNorm):

@@ -1,0 +1,58 @@
+"""What each process of a run with ``torch.distributed`` does, and how a run is made."""
+
+import tempfile
+
+import torch
+from torch import distributed, multiprocessing
+
+import bn
+import bn.torch
+import bn.torch.sync
+
+
+def data():
+    """Return x and dy of the whole batch."""
+    random = torch.Generator().manual_seed(0)
+    return torch.randn(2, 8, 4, 3, 3, generator=random, dtype=torch.float64)
+
+
+def run(function, parts):
+    """Return what a function gives on ranks that each have a part of the batch."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = (function, parts, folder)
+        multiprocessing.spawn(one_rank, arguments, len(parts))
+        return [torch.load(f"{folder}/{rank}", weights_only=True) for rank in range(len(parts))]
+
+
+def one_rank(rank, function, parts, folder):
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/ranks", rank=rank, world_size=len(parts)
+    )
+    try:
+        torch.save(function(rank, *parts[rank]), f"{folder}/{rank}")
+    finally:
+        distributed.destroy_process_group()
+
+
+def normalized(rank, begin, end):
+    """Return what a layer computes, and its state."""
+    x, dy = data()[:, begin:end]
+    x = x.clone().requires_grad_()
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(4)).double()
+    layer = bn.torch.SyncBatchNorm.convert_sync_batchnorm(model)[0]
+    y = layer(x)
+    y.backward(dy)
+    gradients = (x.grad, layer.weight.grad, layer.bias.grad)
+    return y.detach(), *gradients, layer.running_mean, layer.running_var
+
+
+def left_alone(rank, begin, end):
+    """Return what a rank hears that calls a layer which the other does not call."""
+    if rank == 1:
+        return ""
+    bn.torch.sync.TIMEOUT = 1
+    try:
+        bn.torch.SyncBatchNorm(4)(data()[0].float())
+    except bn.SyncError as error:
+        return str(error)
