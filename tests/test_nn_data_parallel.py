@@ -510,3 +510,36 @@ def test_a_report_is_of_the_samples_of_all_ranks():
     for found in results(on_threads(3, rank)):
         assert found.input_shape == (31, 1, 6, 6)
         assert str(found) == str(alone)
+
+
+# ---- the same settings ----
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (lambda rank: {"batch_size": 9 + rank}, "batch_size"),
+        (lambda rank: {"epochs": 2 + rank}, "epochs"),
+        (lambda rank: {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1 * rank)}, "criterion"),
+        (lambda rank: {"validation": data() if rank else None}, "number of samples"),
+    ],
+)
+def test_settings_that_differ_between_ranks_are_named(options, name):
+    for error in errors(2, lambda comm: train(network(), comm, **options(comm.rank))):
+        assert f"all ranks must have the same {name}, got another one on rank 1" in error
+
+
+def test_learning_rates_that_differ_are_named():
+    def rank(comm):
+        model = network()
+        train(model, comm, optimizer=nn.SGD(model.parameters(), lr=0.1 * (comm.rank + 1)))
+
+    for error in errors(2, rank):
+        assert "all ranks must have the same lr of the optimizer" in error
+
+
+def test_shards_without_a_seed_are_refused_because_they_would_overlap():
+    x, y = data()
+    with pytest.raises(ValueError, match="rng must be a seed where there are several shards"):
+        nn.BatchLoader(x, y, 8, shard=(0, 2))
+    assert len(nn.BatchLoader(x, y, 8, shard=(0, 2), shuffle=False)) == 5

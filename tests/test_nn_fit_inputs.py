@@ -253,3 +253,11 @@ def test_one_class_is_no_choice():
         fit(model, [(x, y)])
     with pytest.raises(ValueError, match=message):
         nn.evaluate(model, x, y)
+
+
+def test_inputs_in_a_list_and_targets_in_a_tuple_are_named():
+    image, row, y = two_inputs()
+    with pytest.raises(TypeError, match="several arrays of x must be in a tuple or a dict"):
+        nn.evaluate(TwoInputs(), [image, row], y)
+    with pytest.raises(TypeError, match="y must be one array, got a tuple of arrays"):
+        nn.evaluate(TwoInputs(), y, (image, row))

@@ -278,7 +278,8 @@ def test_callbacks_and_a_schedule_are_not_left_out(tmp_path):
     model = network()
     optimizer = nn.Adam(nn.no_decay(model, 1e-3), lr=0.01)
     with pytest.raises(
-        ValueError, match=r"callbacks must be as in .*'Stop', 'EarlyStopping'\], to"
+        ValueError,
+        match=r"callbacks must be as in .*'Stop', .EarlyStopping\(monitor='loss'\).\], to",
     ):
         nn.fit(model, loader, optimizer=optimizer, clip=5.0, checkpoint=path, resume=True)
     callbacks = [Stop(), nn.EarlyStopping("loss")]
@@ -445,3 +446,32 @@ def test_a_channel_that_missed_batches_goes_on_with_its_own_share(tmp_path):
         layer(np.arange(40.0).reshape(20, 2))
     assert np.array_equal(one.running_mean, other.running_mean)
     assert one.nonfinite_batches.tolist() == other.nonfinite_batches.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "name"),
+    [
+        (lambda o: {"schedule": nn.CosineAnnealingLR(o, 4)},
+         lambda o: {"schedule": nn.CosineAnnealingLR(o, 40)}, "schedule"),
+        (lambda o: {"criterion": nn.CrossEntropyLoss()},
+         lambda o: {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1)}, "criterion"),
+        (lambda o: {"callbacks": [nn.EarlyStopping("loss")]},
+         lambda o: {"callbacks": [nn.EarlyStopping("accuracy")]}, "callbacks"),
+    ],
+)  # fmt: skip
+def test_what_would_make_another_training_is_an_error(tmp_path, first, then, name):
+    x, y = np.random.default_rng(0).standard_normal((8, 3)), np.arange(8) % 2
+    path = tmp_path / "run.npz"
+
+    def fit(options, **more):
+        model = nn.Linear(3, 2, rng=0, dtype=np.float64)
+        optimizer = nn.SGD(model.parameters(), lr=0.1)
+        return nn.fit(
+            model, (x, y), optimizer=optimizer, rng=0, progress=False, checkpoint=path,
+            **options(optimizer), **more,
+        )  # fmt: skip
+
+    fit(first, epochs=1)
+    with pytest.raises(ValueError, match=f"{name} must be as in .*run.npz"):
+        fit(then, epochs=2, resume=True)
+    assert len(fit(first, epochs=2, resume=True)) == 2

@@ -35,6 +35,8 @@ def inputs(name: str, x: Any) -> Any:
     if isinstance(x, Mapping):
         x = {key: array(f"{name}[{key!r}]", value) for key, value in x.items()}
         parts = {f"{name}[{key!r}]": value for key, value in x.items()}
+    elif isinstance(x, list) and any(is_plain(each) for each in x):
+        raise TypeError(f"several arrays of {name} must be in a tuple or a dict, got a list")
     elif isinstance(x, tuple):
         parts = {f"{name}[{i}]": plain_array(f"{name}[{i}]", value) for i, value in enumerate(x)}
     else:
@@ -69,6 +71,8 @@ def samples_and_targets(
     first = _first_array(x)
     if not may_be_empty:
         not_empty("x", first)
+    if isinstance(y, (tuple, list)) and any(is_plain(each) and each.ndim for each in y):
+        raise TypeError(f"y must be one array, got a {type(y).__name__} of arrays")
     y = array("y", y)
     rank_at_least("y", y, 1)
     as_many_targets("y", first, y)
@@ -189,6 +193,15 @@ def classes_in_range(name: str, y: Array, classes: int, ignore_index: int) -> No
 def sample_shape(name: str, got: object, expected: object) -> None:
     if got != expected:
         raise ValueError(f"{name} must have samples of shape {expected}, as train, got {got}")
+
+
+def shards_agree(rng: object, shuffle: bool, size: int) -> None:
+    """Check that all shards of a loader have the same order."""
+    if size > 1 and shuffle and rng is None:
+        raise ValueError(
+            "rng must be a seed where there are several shards, and the same one on every rank: "
+            "their parts would overlap, got None"
+        )
 
 
 def no_loader_rng(rng: object) -> None:
@@ -361,7 +374,7 @@ def saveable(path: str, value: object) -> None:
 
 def present_in_file(path: object, name: str, kept: object) -> None:
     if kept is None:
-        raise ValueError(f"{path} is not a usable checkpoint: it has no {name}")
+        raise ValueError(f"{path} has no {name}: the saved training had none, so leave it out")
 
 
 def same_kind(name: str, saved: object, value: object) -> None:

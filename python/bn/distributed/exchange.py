@@ -209,7 +209,10 @@ class Exchange:
     def _description(self, header: Header) -> str:
         if header.version != VERSION_CODE:
             return "a call of another version of bn"
-        name = self._progress.names.get(header.place, "a layer that this rank has not")
+        other = "a layer that this rank has not"
+        if header.phase == Phase.TRAINING:
+            other = "another part of a training"
+        name = self._progress.names.get(header.place, other)
         dtype = np.dtype(header.dtype.decode()).name
         unit = "values" if header.phase == Phase.TRAINING else "channels"
         what = _what(Phase(header.phase), name)

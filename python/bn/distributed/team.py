@@ -125,11 +125,15 @@ class Team:
 
     def check_same(self, name: str, what: str, digest: bytes) -> None:
         """Raise `SyncError` on all ranks unless they have the same checksum of something."""
-        rows = self.gather(name, np.frombuffer(digest, np.uint8))
-        others = [rank for rank, row in enumerate(rows) if (row != rows[0]).any()]
+        others = self.differ(name, digest)
         if others:
             self.agreed = True
             raise SyncError(_check.ranks_differ(what, others))
+
+    def differ(self, name: str, digest: bytes) -> list[int]:
+        """The ranks whose checksum is not that of rank 0."""
+        rows = self.gather(name, np.frombuffer(digest, np.uint8))
+        return [rank for rank, row in enumerate(rows) if (row != rows[0]).any()]
 
     @contextmanager
     def telling(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from bn.distributed.team import Team, team_of
 from bn.inputs import Inputs, call_with, taken
 from bn.module import Module
 from bn.nn.cross_entropy import CrossEntropyLoss
-from bn.nn.init import Rng
+from bn.nn.init import Rng, generator
 from bn.nn.one_cycle import OneCycleLR
 from bn.nn.optim import Adam
 from bn.nn.optimizer import Optimizer
@@ -255,7 +255,7 @@ def _loader(
     samples = Samples(*data)
     return BatchLoader(
         samples.x, samples.y, batch_size,
-        sample_weight=samples.weight, shuffle=shuffle, shard=shard, rng=rng,
+        sample_weight=samples.weight, shuffle=shuffle, shard=shard, rng=generator(rng),
     )  # fmt: skip
 
 

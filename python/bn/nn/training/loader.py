@@ -108,6 +108,7 @@ class BatchLoader:
         self.batch_size, self.shuffle, self.drop_last = batch_size, shuffle, drop_last
         self.augment = augment
         self.shard = _check.shard(shard)
+        _check.shards_agree(rng, shuffle, self.shard[1])
         self.rng = generator(rng)
         self._seed = 0  # of this epoch's augmentation, if there are several shards
         self._order: Array | None = None  # of this epoch

@@ -15,13 +15,14 @@ from bn import _check
 from bn.module import Module
 from bn.nn.clipping import clip_grad_norm
 from bn.nn.optimizer import Optimizer
+from bn.nn.reduction import Loss
 from bn.nn.training.callbacks import Callback, TrainingState
 from bn.nn.training.display import Display, showing
 from bn.nn.training.evaluating import measured
 from bn.nn.training.finite import first_bad_array
 from bn.nn.training.history import History
 from bn.nn.training.interrupt import Stop, stop_on_interrupt
-from bn.nn.training.loader import Batch, Samples
+from bn.nn.training.loader import Batch, BatchLoader, Samples
 from bn.nn.training.metrics import Metric, Totals, fitting
 from bn.nn.training.ranks import ManyRanks, OneRank
 from bn.nn.training.resuming import generators_of, load_training, save_training
@@ -59,8 +60,24 @@ class Setting:
             "clip": self.clip,
             "schedule_every": self.schedule_every,
             "metrics": list(self.metrics),
-            "callbacks": [type(each).__name__ for each in self.callbacks],
-            "schedule": None if self.schedule is None else type(self.schedule).__name__,
+            "callbacks": [
+                described(each, ("monitor",) if each.monitor else ()) for each in self.callbacks
+            ],
+            "criterion": repr(self.criterion) if isinstance(self.criterion, Loss) else None,
+            "schedule": described(self.schedule, getattr(self.schedule, "option_names", ())),
+        }
+
+    def shared(self) -> dict[str, Any]:
+        """What must be the same on all ranks; callbacks need not be."""
+        loaders = [each for each in (self.train, self.validation) if isinstance(each, BatchLoader)]
+        return {
+            **{name: value for name, value in self.fixed().items() if name != "callbacks"},
+            "epochs": self.epochs,
+            "save_every": self.save_every,
+            "checkpoint": self.checkpoint is not None,
+            "validation": self.validation is not None,
+            "number of samples": [len(loader.y) for loader in loaders],
+            "sample_weight": [loader.sample_weight is not None for loader in loaders],
         }
 
 
@@ -253,7 +270,10 @@ class Loop:
     def interrupt(self) -> None:
         if self.stop.requested:
             self.setting.ranks.stand_together()
-            raise KeyboardInterrupt
+            path = self.setting.checkpoint
+            raise KeyboardInterrupt(
+                *([] if path is None else [f"{os.fspath(path)} has what resume=True goes on with"])
+            )
 
     def elapsed(self) -> float:
         return self.seconds + time.perf_counter() - self.begun
@@ -305,6 +325,7 @@ class Loop:
         """
         s = self.setting
         self.begun = time.perf_counter()
+        s.ranks.check_settings(s.shared())
         if s.checkpoint is None:
             return
         exists = s.ranks.first and resume and Path(s.checkpoint).exists()
@@ -334,6 +355,20 @@ class Loop:
         s.ranks.load_state_dict(found["ranks"])
         if found["metrics"] is not None:
             self.metrics = {name: s.metrics[name] for name in found["metrics"]}
+
+
+def described(value: Any, names: Iterable[str]) -> str | None:
+    """The class and some attributes of an object, those of objects in lists too."""
+    if value is None:
+        return None
+    options = []
+    for name in names:
+        option = getattr(value, name)
+        if isinstance(option, list):
+            option = [described(each, getattr(each, "option_names", ())) for each in option]
+        options.append(f"{name}={option!r}")
+    name = type(value).__name__
+    return f"{name}({', '.join(options)})" if options else name
 
 
 def takes_argument(function: Callable[..., Any]) -> bool:

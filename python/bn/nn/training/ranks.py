@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,9 @@ class OneRank:
 
     def check_alike(self) -> None:
         """Check that all ranks have the same parameters and running statistics."""
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Check that all ranks train in the same way."""
 
     def cause(self, model: Module, batches: Sequence[Samples], before: Mapping[Any, Any]) -> str:
         """Where the first number that is not finite comes from."""
@@ -205,6 +209,14 @@ class ManyRanks:
         """Which flags are set on some rank."""
         return self.team.any("whether to stop", flags)
 
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Check that all ranks train in the same way."""
+        team = self.team
+        team.check_same("names of settings", "the same settings", checksum(sorted(settings)))
+        if team.differ("settings", checksum(sorted(settings.items()))):
+            for name, value in sorted(settings.items()):
+                team.check_same(f"the setting {name}", f"the same {name}", checksum(value))
+
     def check_alike(self) -> None:
         """Check that all ranks have the same parameters and running statistics."""
         digest = digest_of(list(self.model.named_state()), values=True)
@@ -245,6 +257,11 @@ def alone(model: Module) -> Iterator[None]:
     finally:
         for layer, combine in before:
             layer.combine = combine
+
+
+def checksum(value: object) -> bytes:
+    """That of a value which its repr tells."""
+    return blake2b(repr(value).encode(), digest_size=16).digest()
 
 
 def _check_layers(model: Module) -> None:
