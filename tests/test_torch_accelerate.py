@@ -10,6 +10,12 @@ pytestmark = pytest.mark.parity
 NAMES = ["ResNet", "TutorialCNN", "sequential"]
 
 
+@pytest.fixture(autouse=True)
+def seeded(torch):
+    """Random tensors are the same each time."""
+    torch.manual_seed(0)
+
+
 def made(torch, models, name):
     torch.manual_seed(0)
     return getattr(models, name)().double()

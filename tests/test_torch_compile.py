@@ -25,6 +25,12 @@ def fresh(torch):
     torch._dynamo.reset()
 
 
+@pytest.fixture(autouse=True)
+def seeded(torch):
+    """Random tensors are the same each time."""
+    torch.manual_seed(0)
+
+
 def results(torch, module, *inputs):
     inputs = [x.clone().requires_grad_() for x in inputs]
     y = module(*inputs)

@@ -12,6 +12,12 @@ from bn import nn
 pytestmark = pytest.mark.parity
 
 
+@pytest.fixture(autouse=True)
+def seeded(torch):
+    """Random tensors are the same each time."""
+    torch.manual_seed(0)
+
+
 def made(torch, models, name):
     torch.manual_seed(0)
     model = getattr(models, name)()

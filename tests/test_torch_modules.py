@@ -16,6 +16,12 @@ pytestmark = pytest.mark.parity
 LIMITS = {"float64": 1e-10, "float32": 2e-5, "float16": 0.02, "bfloat16": 0.1}
 
 
+@pytest.fixture(autouse=True)
+def seeded(torch):
+    """Random tensors are the same each time."""
+    torch.manual_seed(0)
+
+
 def random_values(torch, module):
     """Give parameters and running statistics values that show a mistake."""
     with torch.no_grad():

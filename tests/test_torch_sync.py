@@ -8,6 +8,12 @@ import pytest
 pytestmark = pytest.mark.parity
 
 
+@pytest.fixture(autouse=True)
+def seeded(torch):
+    """Random tensors are the same each time."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module")
 def ranks(ours):
     return importlib.import_module("torch_ranks")
