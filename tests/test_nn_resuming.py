@@ -283,7 +283,7 @@ def test_callbacks_and_a_schedule_are_not_left_out(tmp_path):
     ):
         nn.fit(model, loader, optimizer=optimizer, clip=5.0, checkpoint=path, resume=True)
     callbacks = [Stop(), nn.EarlyStopping("loss")]
-    with pytest.raises(ValueError, match=r"schedule must be as in .*, 'CosineAnnealingLR', to go"):
+    with pytest.raises(ValueError, match=r"schedule must be as in .*, 'CosineAnnealingLR\(T_max=3"):
         nn.fit(
             model, loader, optimizer=optimizer, clip=5.0, checkpoint=path, resume=True,
             callbacks=callbacks,

@@ -72,6 +72,8 @@ def traced(module: torch.nn.Module) -> fx.Graph:
         graph, again = Tracer().trace(module), Tracer().trace(module)
     except Exception as error:
         raise Untraceable(f"torch.fx cannot trace it ({first_line(error)})") from error
+    for node in (*graph.nodes, *again.nodes):
+        node.type = None  # annotations are names that the code would need
     if source_of(graph) != source_of(again):
         raise Untraceable("its forward pass is random")
     return graph
