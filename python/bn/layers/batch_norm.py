@@ -14,7 +14,7 @@ from bn._core import core
 from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.fused import backward_batch, normalize_batch
 from bn.layers.checked_attribute import Checked, changed, part_of, set_defaults
-from bn.layers.combining import Combine, combine_of_block
+from bn.layers.combining import Combine, combiner
 from bn.layers.convention import Convention
 from bn.layers.correction import Correction
 from bn.layers.running_stats import RunningStats, updates_allowed, warn
@@ -356,7 +356,8 @@ class BatchNorm(Module):
     def _begin(self, x: Array, axis: int, training: bool, weights: Array | None) -> bool:
         """Get ready for a batch; whether its statistics normalize it."""
         uses_batch = self.uses_batch_stats(training)
-        if uses_batch and weights is None and self.combining() is None:
+        single = uses_batch and weights is None and x.size == x.shape[axis]
+        if single and self.combining() is None:  # otherwise other parts may have more
             _check.enough_values(x, axis)
         self.build_channels(x.shape[axis])
         self.running.settle()
@@ -427,7 +428,10 @@ class BatchNorm(Module):
 
     def combining(self) -> Combine | None:
         """What combines the statistics of a call: the layer's own `combine`, or a block's."""
-        return combine_of_block(self) if self.combine is None else self.combine
+        if self.combine is not None:
+            return self.combine
+        held = combiner.get()
+        return None if held is None else held[0](self)
 
     def statistics(self, x: Array, axis: int, weights: Array | None = None) -> Stats:
         """The statistics of a batch, of which x may be a part.

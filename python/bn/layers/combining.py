@@ -14,9 +14,3 @@ Combiner = Callable[["BatchNorm"], Combine]
 
 # What makes the combine of a layer within the block, and what the variable held before the block.
 combiner: ContextVar[tuple[Combiner, object] | None] = ContextVar("bn_combiner", default=None)
-
-
-def combine_of_block(layer: BatchNorm) -> Combine | None:
-    """The combine that a layer without one of its own has in the block around; None outside."""
-    held = combiner.get()
-    return None if held is None else held[0](layer)
