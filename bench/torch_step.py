@@ -50,7 +50,7 @@ class Work:
 
     def start(self, number: int) -> Start:
         """Make a case, and take the first steps."""
-        from torch_models import CASES
+        from torch_cases import CASES
 
         torch, case = self.torch, CASES[number]
         form = torch.channels_last if self.name.endswith("cl") else torch.contiguous_format
@@ -105,7 +105,7 @@ class Work:
 
 def run(number: int, options: argparse.Namespace) -> dict[str, Any]:
     """Check and time one case in new processes."""
-    from torch_models import CASES
+    from torch_cases import CASES
 
     everybody = [
         Contestant(name, name, partial(Work, name, options.threads), options.threads)
@@ -166,7 +166,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     """Run, print, and write the file."""
-    from torch_models import CASES
+    from torch_cases import CASES
 
     options, usage = arguments(argv), machine.Usage()
     cases = []

@@ -45,10 +45,10 @@ def test_other_losses_than_those_of_pytorch_are_a_problem():
 @pytest.mark.parity
 def test_each_case_can_be_timed():
     pytest.importorskip("torch")
-    import torch_models
+    import torch_cases
     from torch_step import Work
 
-    number = [case.title for case in torch_models.CASES].index("BN, (1, 16, 4, 4)")
+    number = [case.title for case in torch_cases.CASES].index("BN, (1, 16, 4, 4)")
     plain, ours = (Work(name, 2) for name in ("PyTorch", "bn.torch cl"))
     losses = plain.start(number).losses
     assert len(losses) == 20
