@@ -98,7 +98,7 @@ class Team:
             flat = array.reshape(-1).copy() if self.first else np.zeros(array.size, array.dtype)
             for part in _buffers(flat):
                 part[:] = self.gather(name, part)[0]
-            array[...] = flat.reshape(array.shape)
+            put_back(flat, [array])
 
     def state_of_first(self, name: str, state: Any) -> Any:
         """What rank 0 has of a state that JSON can represent."""
@@ -119,9 +119,7 @@ class Team:
             flat = np.concatenate([array.ravel() for array in alike])
             for part in _buffers(flat):
                 part[:] = self.sum(name, part)
-            ends = np.cumsum([array.size for array in alike])[:-1]
-            for array, values in zip(alike, np.split(flat, ends), strict=True):
-                array[...] = values.reshape(array.shape)
+            put_back(flat, alike)
 
     def check_same(self, name: str, what: str, digest: bytes) -> None:
         """Raise `SyncError` on all ranks unless they have the same checksum of something."""
@@ -159,6 +157,13 @@ def team_of(comm: Any, timeout: float) -> Iterator[Team | None]:
     team = Team(comm, timeout)
     with team.telling():
         yield team
+
+
+def put_back(flat: Array, arrays: Sequence[Array]) -> None:
+    """Write the values that several arrays have one after the other into each of them."""
+    ends = np.cumsum([array.size for array in arrays])[:-1]
+    for array, values in zip(arrays, np.split(flat, ends), strict=True):
+        array[...] = values.reshape(array.shape)
 
 
 def _buffers(flat: Array) -> Iterator[Array]:

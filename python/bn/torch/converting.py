@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from bn import _check, layers, nn
 from bn.module import Module
-from bn.nn.steps import Name, Step, Steps
+from bn.nn.forward_as_data import Name, Step, Steps
 from bn.torch.accelerate import OURS, restore
 from bn.torch.tracing import Untraceable, traced
 

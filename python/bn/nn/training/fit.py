@@ -17,7 +17,7 @@ from bn.nn.optim import Adam
 from bn.nn.optimizer import Optimizer
 from bn.nn.training.callbacks import Callback
 from bn.nn.training.history import History
-from bn.nn.training.loader import Batch, BatchLoader, Samples
+from bn.nn.training.loader import Batch, BatchLoader, Samples, Shard
 from bn.nn.training.loop import Loop, Setting
 from bn.nn.training.metrics import Metrics, named
 from bn.nn.training.ranks import ManyRanks, OneRank
@@ -139,10 +139,10 @@ def fit(
     `state_dict` and `load_state_dict`.
 
     What decides the bits must be as it was at the beginning, or it is an error: the size of the
-    batches, `accumulate`, `clip`, `schedule_every`, the metrics, the classes of the schedule and
-    the callbacks, and the options that the optimizer was made with, such as its learning rate. To
-    go on with another rate, read the model alone by ``load_training(checkpoint, model)``, and begin
-    a new training with it.
+    batches, `accumulate`, `clip`, `schedule_every`, the metrics, the criterion, the classes of the
+    callbacks and what they monitor, and the options that optimizer and schedule were made with,
+    such as the learning rate. To go on with another rate, read the model alone by
+    ``load_training(checkpoint, model)``, and begin a new training with it.
 
     With `accumulate`, a model without batch normalization needs the memory of one part only. One
     with it needs the memory of the whole batch, since each normalization needs the statistics of
@@ -150,7 +150,8 @@ def fit(
     large batch are refused: batch renormalization, ghost batches, regularizers of batch
     normalization, running statistics of instance normalization. Dropout draws for each part.
 
-    With `comm`, all ranks call `fit` with the same arguments. The model, the order of the samples
+    With `comm`, all ranks call `fit` with the same arguments; settings that differ are an error on
+    all of them. The model, the order of the samples
     and the seeds are those of rank 0. A batch of `batch_size` samples is divided among the ranks,
     and makes the step that it would make in one process: statistics, loss, metrics and gradients
     are those of all parts together, and every rank ends with the same bits. An iterable of one's
@@ -239,9 +240,7 @@ def _check_files(checkpoint: Any, resume: bool, save_every: int | None, rank: in
         _check.no_other_training(checkpoint)
 
 
-def _train_batches(
-    train: Data, batch_size: int, rng: Rng, shard: tuple[int, int]
-) -> Iterable[Batch]:
+def _train_batches(train: Data, batch_size: int, rng: Rng, shard: Shard) -> Iterable[Batch]:
     if _check.is_samples(train):
         return _loader(train, batch_size, shard, rng=rng)
     _check.no_loader_rng(rng)
@@ -249,7 +248,7 @@ def _train_batches(
 
 
 def _loader(
-    data: Any, batch_size: int, shard: tuple[int, int], *, shuffle: bool = True, rng: Rng = None
+    data: Any, batch_size: int, shard: Shard, *, shuffle: bool = True, rng: Rng = None
 ) -> BatchLoader:
     """The batches of (x, y) or (x, y, sample_weight)."""
     samples = Samples(*data)
@@ -259,7 +258,7 @@ def _loader(
     )  # fmt: skip
 
 
-def _sharded(batches: Any, shard: tuple[int, int]) -> Iterable[Batch]:
+def _sharded(batches: Any, shard: Shard) -> Iterable[Batch]:
     """A loader of whole batches as one of this rank's parts; other iterables have these already."""
     if isinstance(batches, BatchLoader) and batches.shard == (0, 1) != shard:
         return batches.sharded(*shard)
@@ -268,7 +267,7 @@ def _sharded(batches: Any, shard: tuple[int, int]) -> Iterable[Batch]:
 
 
 def _validation_batches(
-    validation: Data | None, shape: Shape | None, batch_size: int, shard: tuple[int, int]
+    validation: Data | None, shape: Shape | None, batch_size: int, shard: Shard
 ) -> Iterable[Batch] | None:
     if validation is None:
         return None

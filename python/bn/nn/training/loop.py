@@ -271,9 +271,9 @@ class Loop:
         if self.stop.requested:
             self.setting.ranks.stand_together()
             path = self.setting.checkpoint
-            raise KeyboardInterrupt(
-                *([] if path is None else [f"{os.fspath(path)} has what resume=True goes on with"])
-            )
+            if path is None:
+                raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"{os.fspath(path)} has what resume=True goes on with")
 
     def elapsed(self) -> float:
         return self.seconds + time.perf_counter() - self.begun

@@ -13,15 +13,23 @@ import numpy as np
 from bn import _check
 from bn._core import core
 from bn.distributed.synchronize import ranks_taken, synchronize
-from bn.distributed.team import Team, digest_of
-from bn.layers.batch_norm import BatchNorm, batch_norms
-from bn.layers.ghost import GhostBatchNorm
+from bn.distributed.team import Team, digest_of, put_back
+from bn.layers.batch_norm import batch_norms
 from bn.module import Module
 from bn.nn.training.finite import cause
 from bn.nn.training.loader import BatchLoader, Samples
 from bn.nn.training.metrics import Totals
 from bn.nn.training.resuming import generators_of
-from bn.nn.training.steps import NotFinite, Step, Task, backward, forward, gradients_of, loss_of
+from bn.nn.training.steps import (
+    NotFinite,
+    Step,
+    Task,
+    backward,
+    bound_to_batches,
+    forward,
+    gradients_of,
+    loss_of,
+)
 from bn.nn.training.tree import put_together, taken_apart
 from bn.types import Array
 
@@ -93,7 +101,8 @@ class ManyRanks:
     def __init__(self, team: Team, model: Module) -> None:
         self.team, self.model = team, model
         self.rank, self.size, self.first = team.rank, team.size, team.first
-        _check_layers(model)
+        for place, layer, reason in bound_to_batches(model):
+            _check.trains_in_parts(place, layer, reason)
         self._generators = list(dict.fromkeys(each for _, each in generators_of(model)))
         structure = digest_of(list(model.named_state()), values=False)
         team.check_same("the model's structure", "the same model", structure)
@@ -189,10 +198,7 @@ class ManyRanks:
             return
         own = np.concatenate([array.ravel() for array in self._of_groups]).astype(np.float64)
         rows = self.team.gather("running statistics", own)
-        means = rows[0] + (rows - rows[0]).mean(axis=0)
-        ends = np.cumsum([array.size for array in self._of_groups])[:-1]
-        for array, values in zip(self._of_groups, np.split(means, ends), strict=True):
-            array[...] = values.reshape(array.shape)
+        put_back(rows[0] + (rows - rows[0]).mean(axis=0), self._of_groups)
 
     def merged(self, totals: Totals) -> Totals:
         """The totals of all ranks."""
@@ -262,17 +268,3 @@ def alone(model: Module) -> Iterator[None]:
 def checksum(value: object) -> bytes:
     """That of a value which its repr tells."""
     return blake2b(repr(value).encode(), digest_size=16).digest()
-
-
-def _check_layers(model: Module) -> None:
-    """Refuse layers whose results for parts of a batch are not those of the batch."""
-    for path, layer in model.named_modules():
-        place = path or "the top"
-        if isinstance(layer, GhostBatchNorm):
-            _check.trains_in_parts(place, layer, "whose ghost batches are parts of a whole batch")
-        elif isinstance(layer, BatchNorm):
-            regularizers = ("gamma_regularizer", "beta_regularizer")
-            if any(getattr(layer, name, None) is not None for name in regularizers):
-                _check.trains_in_parts(place, layer, "whose regularizer would count for each rank")
-        elif list(layer.own_buffers()):
-            _check.trains_in_parts(place, layer, "whose buffers change with each part of a batch")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -96,20 +96,27 @@ def gradients_of(model: Module, criterion: Any, accumulate: int) -> Gradients:
 
 def check_accumulation(model: Module) -> None:
     """Refuse layers whose results for parts of a batch are not those of the batch."""
+    for place, layer, reason in bound_to_batches(model):
+        _check.accumulates(place, layer, reason)
+    for path, layer in batch_norms(model):
+        if layer.combining() is not None:
+            _check.accumulates(path, layer, "whose combine is in use")
+        if layer.corrects:
+            _check.accumulates(path, layer, "whose output depends on running statistics")
+
+
+def bound_to_batches(model: Module) -> Iterator[tuple[str, Module, str]]:
+    """(path, layer, reason) of layers that parts of a batch cannot be given to, merged or not."""
     for path, layer in model.named_modules():
         place = path or "the model"
         if isinstance(layer, GhostBatchNorm):
-            _check.accumulates(place, layer, "whose ghost batches are parts of a whole batch")
+            yield place, layer, "whose ghost batches are parts of a whole batch"
         elif isinstance(layer, BatchNorm):
-            if layer.combining() is not None:
-                _check.accumulates(place, layer, "whose combine is in use")
-            if layer.corrects:
-                _check.accumulates(place, layer, "whose output depends on running statistics")
             regularizers = ("gamma_regularizer", "beta_regularizer")
             if any(getattr(layer, name, None) is not None for name in regularizers):
-                _check.accumulates(place, layer, "whose regularizer would count for each part")
+                yield place, layer, "whose regularizer would count for each part"
         elif list(layer.own_buffers()):
-            _check.accumulates(place, layer, "whose buffers change with each part of a batch")
+            yield place, layer, "whose buffers change with each part of a batch"
 
 
 def _meeting_places(model: Module) -> list[tuple[str, BatchNorm]]:
