@@ -31,7 +31,7 @@ def call_with(model: Module, x: Inputs) -> Any:
     ----------
     model : Module
     x : ndarray, tuple or mapping
-        As `bn._check.inputs` returns it.
+        Of arrays that were checked.
 
     Examples
     --------

@@ -16,7 +16,8 @@ from bn.functional import merge
 from bn.statistics import Stats
 from bn.types import Array
 
-VALUES = 2**20  # of a buffer: more take no less time for each value, and memory for all ranks
+# Values in a buffer. Larger ones save no time, and a rank has to hold the buffers of all ranks.
+VALUES = 2**20
 TEXT = 1000  # bytes of what a rank says
 
 

@@ -52,7 +52,7 @@ class BatchLoader:
     y : array_like, shape (N, ...)
     batch_size : int
     sample_weight : array_like, optional, shape (N, ...)
-        Of which each batch has its part as a third array, for the loss.
+        Weights for the loss. Each batch has those of its samples as a third array.
     shuffle : bool
         Whether each epoch has an order of its own. Without it batches are views of x and y.
     drop_last : bool

@@ -266,5 +266,5 @@ def alone(model: Module) -> Iterator[None]:
 
 
 def checksum(value: object) -> bytes:
-    """That of a value which its repr tells."""
+    """A checksum of a value's repr."""
     return blake2b(repr(value).encode(), digest_size=16).digest()

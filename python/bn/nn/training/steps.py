@@ -106,7 +106,7 @@ def check_accumulation(model: Module) -> None:
 
 
 def bound_to_batches(model: Module) -> Iterator[tuple[str, Module, str]]:
-    """(path, layer, reason) of layers that parts of a batch cannot be given to, merged or not."""
+    """(path, layer, reason) of layers whose results need the whole batch in one place."""
     for path, layer in model.named_modules():
         place = path or "the model"
         if isinstance(layer, GhostBatchNorm):
