@@ -20,7 +20,7 @@ def everything(x, dy, axis):
     in_one_pass = [s.mean, s.m2, y, sums.dy, sums.dy_xmu, dx]
     assert [a.tobytes() for a in in_one_pass] == [a.tobytes() for a in arrays]
 
-    for residual, activation in [(None, "leaky_relu"), (dy, "relu")]:
+    for residual, activation in [(None, "leaky_relu"), (dy, "relu"), (dy, "relu6")]:
         options = {"axis": axis, "activation": activation}
         y, s = bn.normalize_batch(x, weight, bias, residual=residual, **options)
         g = np.empty_like(x)

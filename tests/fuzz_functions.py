@@ -242,7 +242,8 @@ def position_weights(draw):
 def activated(z, activation, slope):
     if activation is None:
         return z
-    return np.where(z < 0, z * slope if activation == "leaky_relu" else 0, z)
+    y = np.where(z < 0, z * slope if activation == "leaky_relu" else 0, z)
+    return np.minimum(y, 6) if activation == "relu6" else y
 
 
 def writeable(*arrays):
@@ -254,7 +255,7 @@ def epilogue(draw, x):
     options = {
         "out": draw.pick([None, *writeable(x, x[:], one_further(x))]),
         "residual": draw.optional(draw.like(x, FINITE)),
-        "activation": draw.pick([None, "relu", "leaky_relu"]),
+        "activation": draw.pick([None, "relu", "leaky_relu", "relu6"]),
         "negative_slope": draw.pick([0.01, 0.5, 2, np.float32(0.25)]),
     }
     if draw.pick(range(3)) == 0:
@@ -518,12 +519,13 @@ def backward_batch(draw):
     weight, eps = draw.optional(draw.vector(x.shape[axis])), draw.pick([1e-5, 1e-3, 1])
     count = np.full(x.shape[axis], float(x.size // x.shape[axis]))
     batch, old, old_x = bn.Stats(count, mean, var * count), np.array(dy), np.array(x)
-    activation, y = draw.pick([None, "relu"]), draw.array(x.shape, x.dtype, FINITE)
+    activation, y = draw.pick([None, "relu", "relu6"]), draw.array(x.shape, x.dtype, FINITE)
     outputs = [None, np.zeros(x.shape, x.dtype), *writeable(dy, x, one_further(dy))]
     out, dresidual = draw.pick(outputs), draw.pick(outputs)
     if out is not None and dresidual is not None and np.may_share_memory(out, dresidual):
         out = None
-    g = old if activation is None else np.where(wide(y) > 0, old, np.zeros((), x.dtype))
+    passes = (wide(y) > 0) & (wide(y) < (6 if activation == "relu6" else np.inf))
+    g = old if activation is None else np.where(passes, old, np.zeros((), x.dtype))
 
     def check(found):
         dx, sums = found

@@ -747,7 +747,7 @@ def network(draw):
         bn.BatchNorm2d(channels),
     ]
     block = draw.pick([body, [nn.Residual(nn.Sequential(*body))]])
-    after = draw.pick([[nn.ReLU()], [nn.LeakyReLU()], [nn.Tanh()], []])
+    after = draw.pick([[nn.ReLU()], [nn.ReLU6()], [nn.LeakyReLU()], [nn.Tanh()], []])
     pool = draw.pick([nn.MaxPool2d(2), nn.AvgPool2d(2), nn.MaxPool2d(3, 2, 1)])
     head = [nn.AdaptiveAvgPool2d(), nn.Flatten(), nn.Linear(channels, 3, rng=3, dtype=dtype)]
     return nn.Sequential(conv, bn.BatchNorm2d(channels), nn.ReLU(), *block, *after, pool, *head)

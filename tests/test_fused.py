@@ -14,8 +14,10 @@ CASES = [
     ({"activation": "relu"}, True),
     ({"activation": "leaky_relu", "negative_slope": 0.2}, False),
     ({"activation": "leaky_relu", "negative_slope": 0.2}, True),
+    ({"activation": "relu6"}, False),
+    ({"activation": "relu6"}, True),
 ]
-IDS = ["none", "add", "relu", "add relu", "leaky", "add leaky"]
+IDS = ["none", "add", "relu", "add relu", "leaky", "add leaky", "relu6", "add relu6"]
 
 
 def slope_of(options):
@@ -26,16 +28,19 @@ def slope_of(options):
 
 def activated(z, options):
     slope = np.array(slope_of(options), z.dtype)
-    return np.where(z < 0, z * slope, z)
+    y = np.where(z < 0, z * slope, z)
+    return np.minimum(y, 6) if options.get("activation") == "relu6" else y
 
 
 def masked(dy, y, options):
     slope = np.array(slope_of(options), dy.dtype)
-    return np.where(y > 0, dy, dy * slope) if options else dy
+    g = np.where(y > 0, dy, dy * slope) if options else dy
+    return np.where(y < 6, g, 0) if options.get("activation") == "relu6" else g
 
 
 def affine(channels, dtype):
-    return np.linspace(-2, 2, channels).astype(dtype), np.linspace(1, -1, channels).astype(dtype)
+    """Weights and biases with which some values are above the 6 of ReLU6."""
+    return np.linspace(-5, 5, channels).astype(dtype), np.linspace(2, -2, channels).astype(dtype)
 
 
 def check(x, dy, residual, axis, options):
@@ -201,10 +206,11 @@ def test_the_gradient_of_fused_operations_is_that_of_the_whole_chain(rng):
         np.testing.assert_allclose(gradient.ravel(), expected, rtol=1e-6, atol=1e-8)
 
 
-def test_a_fused_relu_keeps_nan_and_stops_infinity_below_zero():
+@pytest.mark.parametrize(("activation", "largest"), [("relu", np.inf), ("relu6", 6)])
+def test_a_fused_relu_keeps_nan_and_stops_infinity_below_zero(activation, largest):
     x = np.array([[np.nan], [-np.inf], [np.inf], [-1.0]])
-    y = bn.normalize(x, np.zeros(1), np.ones(1), eps=0.0, activation="relu")
-    np.testing.assert_array_equal(y.ravel(), [np.nan, 0, np.inf, 0])
+    y = bn.normalize(x, np.zeros(1), np.ones(1), eps=0.0, activation=activation)
+    np.testing.assert_array_equal(y.ravel(), [np.nan, 0, largest, 0])
 
 
 X, ONE = np.ones((4, 3)), np.ones(3)
@@ -215,7 +221,7 @@ X, ONE = np.ones((4, 3)), np.ones(3)
     [
         (
             lambda: bn.normalize(X, ONE, ONE, activation="tanh"),
-            "activation must be one of None, 'relu', 'leaky_relu', got 'tanh'",
+            "activation must be one of None, 'relu', 'leaky_relu', 'relu6', got 'tanh'",
         ),
         (
             lambda: bn.normalize(X, ONE, ONE, activation="leaky_relu", negative_slope=0),

@@ -54,7 +54,7 @@ def assert_fusion(make, x, expected, training=True, steps=1):
 # ---- batch normalization ----
 
 NORM_RELU = "BatchNorm2d ReLU"
-ACTIVATIONS = [nn.ReLU, nn.LeakyReLU, lambda: nn.LeakyReLU(0.3)]
+ACTIVATIONS = [nn.ReLU, nn.ReLU6, nn.LeakyReLU, lambda: nn.LeakyReLU(0.3)]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -116,13 +116,13 @@ def test_a_pooling_without_an_activation_and_channels_last_arrays():
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.Identity])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Identity])
 def test_a_normalization_takes_the_addition_behind_it(training, activation):
     def make():
         body = nn.Sequential(conv(8, 8, bias=False), bn.BatchNorm2d(8))
         return nn.Sequential(conv(3, 8), nn.ReLU(), nn.Residual(body), activation())
 
-    last = {nn.ReLU: " ReLU", nn.LeakyReLU: " LeakyReLU", nn.Identity: ""}[activation]
+    last = "" if activation is nn.Identity else f" {activation.__name__}"
     x = normal(2, 3, 6, 6, dtype=np.float32, seed=1)
     assert_fusion(make, x, ["Conv2d ReLU", f"BatchNorm2d add{last}"], training)
 
@@ -137,11 +137,11 @@ def test_of_two_normalizations_that_are_added_one_takes_the_other():
     assert_fusion(make, x, ["BatchNorm2d add ReLU"])
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.LeakyReLU])
 def test_halves_are_refused_by_activations_in_a_model_too(activation):
     model = nn.Sequential(bn.BatchNorm2d(4), activation())
     x = normal(2, 4, 3, 3, dtype=np.float32, seed=1).astype(np.float16)
-    with pytest.raises(TypeError, match=r"in 1: x of .*ReLU must be float32 or float64"):
+    with pytest.raises(TypeError, match=r"in 1: x of .*ReLU6? must be float32 or float64"):
         model(x)
 
 

@@ -280,7 +280,7 @@ def test_instance_norm_is_batch_norm_of_each_sample():
 # ---- fused ----
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6, nn.LeakyReLU])
 @pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize(
     ("make", "shape"),

@@ -86,6 +86,32 @@ def test_functions_in_the_place_of_layers_are_fused(torch, ours, models):
     assert ours.accelerate(made(torch, models, "TutorialCNN")).fused == ["norm"]
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_relu6_in_the_pass_has_the_results_and_gradients_of_two_layers(torch, ours, training):
+    plain = torch.nn.Sequential(torch.nn.BatchNorm2d(4), torch.nn.ReLU6()).double()
+    torch.nn.init.constant_(plain[0].weight, 10)  # so that many values are above 6
+    model = copy.deepcopy(plain)
+    report = ours.accelerate(model)
+    assert report.changes[0].done == "swapped, with ReLU6"
+    x = torch.randn(3, 4, 5, 5, dtype=torch.float64, requires_grad=True)
+    found = []
+    for each in (model.train(training), plain.train(training)):
+        y = each(x)
+        inputs = (x, *each.parameters())
+        once = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+        found.append([y, *once, *torch.autograd.grad(once[0].square().sum(), inputs[:2])])
+    assert 0.1 < (found[0][0] == 6).double().mean() < 0.6
+    for ours_, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours_, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_relu6_with_other_bounds_stays_a_layer_of_its_own(torch, ours):
+    model = torch.nn.Sequential(torch.nn.BatchNorm1d(2), torch.nn.ReLU6())
+    model[1].max_val = 0.5
+    assert ours.accelerate(model).fused == []
+    assert model(torch.randn(8, 2)).max() == 0.5
+
+
 def test_what_a_fused_block_calls_is_one_pass(torch, ours, models):
     model = made(torch, models, "ResNet")
     ours.accelerate(model)
@@ -95,7 +121,7 @@ def test_what_a_fused_block_calls_is_one_pass(torch, ours, models):
 
 def test_a_sequential_is_fused_however_it_changes_later(torch, ours, models):
     model = made(torch, models, "sequential")
-    assert ours.accelerate(model).fused == ["1"]
+    assert ours.accelerate(model).fused == ["1", "4"]
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     model.append(torch.nn.Flatten())
     assert model(x).ndim == 2

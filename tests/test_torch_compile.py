@@ -81,7 +81,7 @@ def test_the_schema_names_the_running_statistics_as_changed(torch, ours):
 def test_the_operator_keeps_what_its_schema_promises(torch, ours, training):
     x = torch.randn(2, 3, 4, 4)
     running = (torch.zeros(3), torch.ones(3))
-    arguments = (x, None, torch.ones(3), torch.zeros(3), *running, training, 0.1, 1e-5, True)
+    arguments = (x, None, torch.ones(3), torch.zeros(3), *running, training, 0.1, 1e-5, "relu")
     checks = ("test_schema", "test_faketensor")
     torch.library.opcheck(torch.ops.bn.batch_norm.default, arguments, test_utils=checks)
 
@@ -90,7 +90,7 @@ def test_strides_are_those_that_compiled_code_was_promised(torch, ours):
     permuted, spread = torch.randn(2, 6, 5, 4).transpose(2, 3), torch.randn(2, 6, 1, 1)
     for x in (permuted, spread.expand(2, 6, 4, 5), torch.randn(2, 12, 4, 5)[:, ::2]):
         for operator, arguments in (
-            (torch.ops.bn.batch_norm, (x, None, None, None, None, None, True, 0.1, 1e-5, True)),
+            (torch.ops.bn.batch_norm, (x, None, None, None, None, None, True, 0.1, 1e-5, "relu")),
             (torch.ops.bn.group_norm, (x, 2, None, None, 1e-5)),
             (torch.ops.bn.layer_norm, (x, x.shape[2:], None, None, 1e-5)),
         ):

@@ -112,6 +112,16 @@ def relu_dx(cnp.ndarray dy, cnp.ndarray y):
     return combined(kernels_of(y).elementwise.relu_dx, dy, y)
 
 
+def relu6(cnp.ndarray x):
+    """relu(x) where it is below 6, else 6; NaN where x is."""
+    return mapped(kernels_of(x).elementwise.relu6, x, NULL)
+
+
+def relu6_dx(cnp.ndarray dy, cnp.ndarray y):
+    """dy where y is between 0 and 6 or NaN, else 0; in y's order in memory."""
+    return combined(kernels_of(y).elementwise.relu6_dx, dy, y)
+
+
 def leaky_relu(cnp.ndarray a, cnp.ndarray x, double slope):
     """a where x is positive, else slope * a; in x's order in memory."""
     return combined(kernels_of(x).elementwise.leaky_relu, a, x, &slope)

@@ -10,7 +10,7 @@ cdef extern from "kernels/kernels.h" nogil:
     ctypedef void (*bn_elementwise_kernel)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end,
                                            const void *options)
     ctypedef struct bn_elementwise_kernels:
-        bn_elementwise_kernel relu, relu_dx, leaky_relu, sigmoid_dx, tanh_dx, add
+        bn_elementwise_kernel relu, relu_dx, relu6, relu6_dx, leaky_relu, sigmoid_dx, tanh_dx, add
         bn_elementwise_kernel gelu, gelu_dx, gelu_tanh, gelu_tanh_dx, silu, silu_dx, elu, elu_dx
         bn_elementwise_kernel softplus, softplus_dx, hardswish, hardswish_dx, prelu, logistic_loss
         bn_elementwise_kernel dropout, masked, sgd, sgd_momentum, adam, rmsprop

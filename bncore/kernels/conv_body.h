@@ -31,11 +31,9 @@ ALWAYS_INLINE NAME(vec) NAME(factor)(const int depthwise, const real *run, ptrdi
 
 /* ---- y, and dx ---- */
 
-ALWAYS_INLINE NAME(vec) NAME(activated)(NAME(vec) z, const bn_conv_end *end)
+ALWAYS_INLINE NAME(vec) NAME(ended)(NAME(vec) z, const bn_conv_end *end)
 {
-    if (end->activation == BN_RELU) return SELECT(z < 0, NAME(splat)(0), z);
-    if (end->activation == BN_LEAKY_RELU) return SELECT(z < 0, z * (real)end->negative_slope, z);
-    return z;
+    return NAME(activated)(z, end->activation, (real)end->negative_slope);
 }
 
 /* Store the tile's sums, or add them to what was stored for the terms before. Several pointers of a tile
@@ -51,7 +49,7 @@ ALWAYS_INLINE void NAME(conv_store)(const int vectors, NAME(vec) sum[][CONV_VECT
     if (end && end->activation) {
         UNROLL
         for (int p = 0; p < CONV_PIXELS; p++)
-            for (int v = 0; v < vectors; v++) sum[p][v] = NAME(activated)(sum[p][v], end);
+            for (int v = 0; v < vectors; v++) sum[p][v] = NAME(ended)(sum[p][v], end);
     }
     UNROLL
     for (int p = 0; p < CONV_PIXELS; p++)

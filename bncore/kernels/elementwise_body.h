@@ -28,6 +28,28 @@ static void NAME(relu_dx)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, c
     }
 }
 
+static void NAME(relu6)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, const void *options)
+{
+    (void)options;
+    real *restrict y = tensor[0];
+    const real *restrict x = tensor[1];
+    for (ptrdiff_t i = begin; i < end; i++) {
+        const real z = x[i] <= 0 ? 0 : x[i];
+        y[i] = z > 6 ? 6 : z;
+    }
+}
+
+static void NAME(relu6_dx)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, const void *options)
+{
+    (void)options;
+    real *restrict dx = tensor[0];
+    const real *restrict dy = tensor[1], *restrict y = tensor[2];
+    for (ptrdiff_t i = begin; i < end; i++) {
+        const real g = dy[i];
+        dx[i] = (y[i] <= 0) | (y[i] >= 6) ? 0 : g;
+    }
+}
+
 static void NAME(leaky_relu)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, const void *options)
 {
     const real slope = (real)*(const double *)options;
@@ -247,6 +269,8 @@ static void NAME(rmsprop)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, c
 static const bn_elementwise_kernels NAME(elementwise_table) = {
     .relu = NAME(relu),
     .relu_dx = NAME(relu_dx),
+    .relu6 = NAME(relu6),
+    .relu6_dx = NAME(relu6_dx),
     .leaky_relu = NAME(leaky_relu),
     .sigmoid_dx = NAME(sigmoid_dx),
     .tanh_dx = NAME(tanh_dx),

@@ -46,7 +46,7 @@ typedef struct {
 } bn_extent;
 
 /* What follows the normalization in the same pass, and how outputs are written. */
-typedef enum { BN_NO_ACTIVATION, BN_RELU, BN_LEAKY_RELU } bn_activation;
+typedef enum { BN_NO_ACTIVATION, BN_RELU, BN_LEAKY_RELU, BN_RELU6 } bn_activation;
 typedef struct {
     bn_activation activation;
     double negative_slope; /* of the leaky ReLU */
@@ -300,6 +300,8 @@ typedef void (*bn_elementwise_kernel)(void *const *tensor, ptrdiff_t begin, ptrd
 typedef struct {
     bn_elementwise_kernel relu;         /* y, x: y = x where x > 0 or x is NaN, else 0 */
     bn_elementwise_kernel relu_dx;      /* dx, dy, y: the gradient passes where y is NaN, too */
+    bn_elementwise_kernel relu6;        /* y, x: y = relu(x) where it is below 6, else 6 */
+    bn_elementwise_kernel relu6_dx;     /* dx, dy, y: the gradient passes where y is NaN, too */
     bn_elementwise_kernel leaky_relu;   /* y, a, x; double *slope: y = a where x > 0, else slope * a */
     bn_elementwise_kernel sigmoid_dx;   /* dx, dy, y */
     bn_elementwise_kernel tanh_dx;      /* dx, dy, y */

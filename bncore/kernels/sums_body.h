@@ -404,6 +404,7 @@ static void NAME(reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k,
     case BN_NO_ACTIVATION: FOR_STEP(SUM, BN_NO_ACTIVATION, 0, e.channels_last); break;
     case BN_RELU: FOR_EXTRA_AND_STEP(SUM, BN_RELU, has_y, e.channels_last); break;
     case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(SUM, BN_LEAKY_RELU, has_y, e.channels_last); break;
+    case BN_RELU6: FOR_EXTRA_AND_STEP(SUM, BN_RELU6, has_y, e.channels_last); break;
     }
 #undef SUM
 }

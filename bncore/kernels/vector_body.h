@@ -36,11 +36,26 @@ ALWAYS_INLINE NAME(vec) NAME(keep_first)(NAME(vec) v, ptrdiff_t n)
     return v * NAME(load)(ones_then_zeros + 16 - n);
 }
 
-/* g * activation'(z). Where z is NaN, the gradient passes a ReLU, as in PyTorch. */
+/* activation(z), where `slope` is that of the leaky ReLU below 0. NaN stays NaN. With conditions in the
+   place of the switch, GCC 12 has an internal error where the activation is no constant. */
+ALWAYS_INLINE NAME(vec) NAME(activated)(NAME(vec) z, bn_activation activation, real slope)
+{
+    switch (activation) {
+    case BN_NO_ACTIVATION: return z;
+    case BN_RELU: return ZERO_WHERE(z < 0, z);
+    case BN_LEAKY_RELU: return SELECT(z < 0, z * slope, z);
+    case BN_RELU6: return SELECT(z > 6, NAME(splat)(6), ZERO_WHERE(z < 0, z));
+    }
+    return z;
+}
+
+/* g * activation'(z), where z may be activation(z) as well. Where z is NaN, the gradient passes a ReLU, as
+   in PyTorch. */
 ALWAYS_INLINE NAME(vec) NAME(gate)(NAME(vec) g, NAME(vec) z, bn_activation activation, real slope)
 {
-    if (activation == BN_RELU) return ZERO_WHERE(z <= 0, g);
-    return SELECT(z > 0, g, g * slope);
+    if (activation == BN_LEAKY_RELU) return SELECT(z > 0, g, g * slope);
+    if (activation == BN_RELU6) return ZERO_WHERE((z <= 0) | (z >= 6), g);
+    return ZERO_WHERE(z <= 0, g);
 }
 
 /* ---- data ---- */

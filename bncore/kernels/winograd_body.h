@@ -66,7 +66,7 @@ ALWAYS_INLINE void NAME(winograd_tile)(real *y, ptrdiff_t row, ptrdiff_t column,
             NAME(vec) z = c == 0 ? a[r][0] + a[r][1] + a[r][2] : a[r][1] - a[r][2] - a[r][3];
             z += bias;
             if (end->add) z += NAME(load)(to);
-            NAME(store)(to, NAME(activated)(z, end));
+            NAME(store)(to, NAME(ended)(z, end));
         }
 }
 

@@ -62,9 +62,7 @@ ALWAYS_INLINE void NAME(apply_vec)(const loop_kind kind, NAME(cursor) at, ptrdif
     NAME(vec) z = NAME(z_of)(kind, xm, k.scale, k.shift, at);
     if (!kind.backward) {
         if (kind.extra) z += NAME(read)(at.extra, n);
-        if (kind.activation == BN_RELU) z = SELECT(z < 0, NAME(splat)(0), z);
-        if (kind.activation == BN_LEAKY_RELU) z = SELECT(z < 0, z * negative_slope, z);
-        NAME(write)(at.out, z, n);
+        NAME(write)(at.out, NAME(activated)(z, kind.activation, negative_slope), n);
     } else {
         NAME(vec) g = NAME(read)(at.dy, n);
         if (kind.extra) z = NAME(read)(at.extra, n);
@@ -148,6 +146,7 @@ static void NAME(normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
     case BN_NO_ACTIVATION: FOR_EXTRA_AND_STEP(APPLY, BN_NO_ACTIVATION, adds, e.channels_last); break;
     case BN_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_RELU, adds, e.channels_last); break;
     case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_LEAKY_RELU, adds, e.channels_last); break;
+    case BN_RELU6: FOR_EXTRA_AND_STEP(APPLY, BN_RELU6, adds, e.channels_last); break;
     }
 #undef APPLY
 }
@@ -180,6 +179,7 @@ static void NAME(gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
     case BN_NO_ACTIVATION: FOR_STEP(APPLY, BN_NO_ACTIVATION, 0, e.channels_last); break;
     case BN_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_RELU, has_y, e.channels_last); break;
     case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_LEAKY_RELU, has_y, e.channels_last); break;
+    case BN_RELU6: FOR_EXTRA_AND_STEP(APPLY, BN_RELU6, has_y, e.channels_last); break;
     }
 #undef APPLY
 }

@@ -21,8 +21,8 @@ from bn.overlap import delivered, usable_output
 from bn.statistics import BackwardSums, Stats, commit_moments, trusted
 from bn.types import Array
 
-Activation = Literal["relu", "leaky_relu"]
-ACTIVATIONS = (None, "relu", "leaky_relu")  # in the kernels' order
+Activation = Literal["relu", "leaky_relu", "relu6"]
+ACTIVATIONS = (None, "relu", "leaky_relu", "relu6")  # in the kernels' order
 
 
 def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
@@ -206,7 +206,7 @@ def normalize(
         Where to put y; it may be x. Same shape and dtype as x.
     residual : ndarray, optional
         Added before the activation. Same shape and dtype as x.
-    activation : {"relu", "leaky_relu"}, optional
+    activation : {"relu", "leaky_relu", "relu6"}, optional
         Applied to the result.
     negative_slope : float, default 0.01
         Of "leaky_relu"; above 0.

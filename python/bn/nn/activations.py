@@ -68,25 +68,21 @@ class ReLU6(Elementwise):
     (array([0., 3., 6., 6.]), array([0., 1., 0., 0.]))
     """
 
+    fuses = True
     kept_names = ("the output",)
+
+    def epilogue(self) -> Activation:
+        return Activation("relu6")
 
     def forward(self, x: Array) -> Array:
         _check.floating("x of ReLU6", x)
-        y = elementwise(_relu6, x)
+        y = core.relu6(x)
         self.keep(y, y)
         return y
 
     def backward(self, dy: Array) -> Array:
         (y,) = self.take(dy)
-        return core.relu_dx(core.relu_dx(dy, y), elementwise(_below_6, y))
-
-
-def _relu6(x: Array, out: Array) -> None:
-    np.minimum(np.maximum(x, 0, out=out), 6, out=out)
-
-
-def _below_6(y: Array, out: Array) -> None:
-    np.subtract(6, y, out=out)
+        return core.relu6_dx(dy, y)
 
 
 class LeakyReLU(Elementwise):

@@ -27,7 +27,7 @@ class Activation(NamedTuple):
 
     Attributes
     ----------
-    name : {"relu", "leaky_relu"}
+    name : {"relu", "leaky_relu", "relu6"}
     negative_slope : float
         Of the leaky one; above 0.
     """
@@ -207,9 +207,9 @@ class Joinable(Waiting):
         if self.activation is None:
             return dy
         assert self.y is not None
-        if self.activation.name == "relu":
-            return core.relu_dx(dy, self.y)
-        return core.leaky_relu(dy, self.y, self.activation.negative_slope)
+        if self.activation.name == "leaky_relu":
+            return core.leaky_relu(dy, self.y, self.activation.negative_slope)
+        return (core.relu_dx if self.activation.name == "relu" else core.relu6_dx)(dy, self.y)
 
     def before_pooling(self, g: Array, dx: Array) -> Array:
         """The gradient of what was pooled, into dx."""

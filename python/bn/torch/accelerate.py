@@ -16,13 +16,13 @@ from bn import _check
 from bn.table import aligned
 from bn.torch import modules
 from bn.torch.fusing import (
-    batch_norm_add_relu,
-    batch_norm_relu,
+    activation_of,
+    batch_norm_activation,
+    batch_norm_add_activation,
     in_sequence,
     is_batch_norm,
-    is_relu,
 )
-from bn.torch.graphs import fuse
+from bn.torch.graphs import NAMES, fuse
 from bn.torch.tracing import Untraceable, source_of, traced
 
 SWAPS = {
@@ -72,7 +72,7 @@ class Acceleration:
     Parameters
     ----------
     changes : tuple of Change
-        One for each layer that is a normalization, or contains one with a ReLU behind it.
+        One for each layer that is a normalization.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Acceleration:
 
     @property
     def fused(self) -> list[str]:
-        """The names of the swapped layers that add or apply ReLU in their pass."""
+        """The names of the swapped layers that add, or apply ReLU or ReLU6, in their pass."""
         return [each.name for each in self.changes if each.done.startswith("swapped, with")]
 
     @property
@@ -166,7 +166,7 @@ def function_of(source: str) -> Any:
 def namespace() -> dict[str, Any]:
     """The global names that the code of a graph may use."""
     graph = fx.Graph()
-    for function in (batch_norm_relu, batch_norm_add_relu):
+    for function in (batch_norm_activation, batch_norm_add_activation):
         graph.call_function(function)
     names: dict[str, Any] = graph.python_code("self").globals
     return names
@@ -175,10 +175,10 @@ def namespace() -> dict[str, Any]:
 def accelerate(model: torch.nn.Module) -> Acceleration:
     """Let the normalizations of a model run on `bn`'s core, in place.
 
-    A batch normalization, and a residual addition and a ReLU behind it, become one pass where the
-    forward pass of the block around them is certain to do the same in each call. Parameters,
-    buffers, names, modes and hooks stay the same objects, so optimizers, files of states and
-    ``torch.compile`` go on as before.
+    A batch normalization, and a residual addition and a ReLU or ReLU6 behind it, become one pass
+    where the forward pass of the block around them is certain to do the same in each call.
+    Parameters, buffers, names, modes and hooks stay the same objects, so optimizers, files of
+    states and ``torch.compile`` go on as before.
 
     Parameters
     ----------
@@ -276,7 +276,8 @@ def fused_in(module: torch.nn.Module) -> dict[torch.nn.Module, str]:
         raise Untraceable("its forward is a graph already")
     if type(module).forward is torch.nn.Sequential.forward and "forward" not in vars(module):
         pairs = itertools.pairwise(module)
-        found = {a: "ReLU" for a, b in pairs if is_batch_norm(a) and is_relu(b)}
+        after = {a: activation_of(b) for a, b in pairs if is_batch_norm(a)}
+        found = {a: NAMES[name] for a, name in after.items() if name is not None}
         if found:
             swap(module)
         return found

@@ -74,12 +74,12 @@ class BatchNormalization(torch.autograd.Function):
         bias: torch.Tensor | None,
         settings: tuple[Any, ...],
     ) -> Any:
-        _, _, training, _, eps, relu = settings
+        _, _, training, _, eps, activation = settings
         y, *moments = implementation().batch_norm(x, residual, weight, bias, *settings)
-        needed = relu and (residual is not None or not training)
+        needed = activation and (residual is not None or not training)
         ctx.save_for_backward(x, weight, bias, y if needed else None)
         ctx.moments, ctx.training, ctx.eps = moments, training, eps
-        ctx.relu, ctx.added = relu, residual is not None
+        ctx.activation, ctx.added = activation, residual is not None
         return y
 
     @staticmethod
@@ -88,11 +88,13 @@ class BatchNormalization(torch.autograd.Function):
         mean, var = ctx.moments
         settings = (mean, var, ctx.training, ctx.eps)
         if torch.is_grad_enabled():  # for a second order
-            g = dy * active(x, weight, bias, y, mean, var, ctx.eps) if ctx.relu else dy
+            g = dy
+            if ctx.activation:
+                g = dy * active(x, weight, bias, y, mean, var, ctx.eps, ctx.activation)
             dx, dweight, dbias = BatchNormalizationGradient.apply(g, x, weight, settings)
         else:
             dx, g, dweight, dbias = implementation().batch_norm_backward(
-                dy, x, weight, bias, y, *settings, ctx.relu, ctx.added
+                dy, x, weight, bias, y, *settings, ctx.activation, ctx.added
             )
         dresidual = g if ctx.added else None
         return dx, dresidual, as_parameter(dweight, weight), as_parameter(dbias, bias), None
@@ -114,7 +116,7 @@ class BatchNormalizationGradient(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         mean, var, training, eps = settings
         dx, _, dweight, dbias = passes.batch_norm_backward(
-            g, x, weight, None, None, mean, var, training, eps, False, False
+            g, x, weight, None, None, mean, var, training, eps, None, False
         )
         return dx, dweight, dbias
 
@@ -134,13 +136,14 @@ def active(
     mean: Doubles,
     var: Doubles,
     eps: float,
+    activation: str,
 ) -> torch.Tensor:
-    """Where ReLU lets a gradient through."""
+    """Where a ReLU or ReLU6 lets a gradient through."""
     with torch.no_grad():
         if y is None:
             moments = (torch.from_numpy(mean), torch.from_numpy(var))
-            y = passes.batch_norm(x, None, weight, bias, *moments, False, 0.0, eps, True)[0]
-        return y > 0
+            y = passes.batch_norm(x, None, weight, bias, *moments, False, 0.0, eps, activation)[0]
+        return (y > 0) & (y < 6) if activation == "relu6" else y > 0
 
 
 def takes_batch(
@@ -171,21 +174,21 @@ def normalize(
     training: bool,
     momentum: float,
     eps: float,
-    relu: bool,
+    activation: str | None,
 ) -> torch.Tensor:
-    """``batch_norm(x)``, then ``+ residual`` and ReLU, where asked for: in one pass if possible."""
+    """``activation(batch_norm(x) + residual)``, where asked for: in one pass if possible."""
     vectors, running = (weight, bias), (running_mean, running_var)
     if not takes_batch(x, vectors, running, training):
         y = torch.nn.functional.batch_norm(x, *running, *vectors, training, momentum, eps)
     elif residual is not None and not alike(residual, x):
         y = batch_norm(x, *running, *vectors, training, momentum, eps)
     else:
-        settings = (*running, training, momentum, eps, relu)
+        settings = (*running, training, momentum, eps, activation)
         if differentiates(x, residual, weight, bias):
             return BatchNormalization.apply(x, residual, weight, bias, settings)
         return implementation().batch_norm(x, residual, weight, bias, *settings)[0]
     y = y if residual is None else y + residual
-    return torch.relu(y) if relu else y
+    return y if activation is None else getattr(torch.nn.functional, activation)(y)
 
 
 def batch_norm(
@@ -246,7 +249,7 @@ def batch_norm(
     (tensor([0.2000]), tensor([1.1000]))
     """
     running = (running_mean, running_var)
-    return normalize(x, None, weight, bias, *running, training, momentum, eps, False)
+    return normalize(x, None, weight, bias, *running, training, momentum, eps, None)
 
 
 # ---- layer and group normalization ----

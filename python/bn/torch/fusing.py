@@ -1,4 +1,4 @@
-"""What accelerated models call: a batch normalization, an addition and a ReLU in one pass.
+"""What accelerated models call: a batch normalization, an addition and an activation in one pass.
 
 Whether it may be one pass is looked at in each call, so that what was changed in a model afterwards
 (another layer, a hook) counts.
@@ -14,6 +14,7 @@ from torch.nn.modules.module import _has_any_global_hook as hooked_everywhere
 from bn.torch.arrays import alike, taken
 from bn.torch.modules import Batches
 
+ACTIVATIONS = {torch.nn.ReLU: "relu", torch.nn.ReLU6: "relu6"}
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
@@ -27,10 +28,20 @@ def is_batch_norm(module: object) -> bool:
     return isinstance(module, Batches) and has_forward(module, Batches) and not watched(module)
 
 
-def is_relu(module: object) -> bool:
-    """Whether a layer is a ReLU that may be left out when its work is done."""
-    plain = type(module) is torch.nn.ReLU and has_forward(module, torch.nn.ReLU)
-    return plain and not watched(module)
+def activation_of(after: object) -> str | None:
+    """The name of an activation that a batch normalization may apply in its pass; None for others.
+
+    It is that of a layer, which may be left out when its work is done, or the name of a function.
+    """
+    if isinstance(after, str):
+        return after
+    if not isinstance(after, torch.nn.Module) or watched(after):
+        return None
+    kind = type(after)
+    if kind not in ACTIVATIONS or not has_forward(after, kind):
+        return None
+    changed = isinstance(after, torch.nn.ReLU6) and (after.min_val, after.max_val) != (0.0, 6.0)
+    return None if changed else ACTIVATIONS[kind]
 
 
 def has_forward(module: Any, kind: Any) -> bool:
@@ -38,33 +49,42 @@ def has_forward(module: Any, kind: Any) -> bool:
     return getattr(module.forward, "__func__", None) is kind.forward
 
 
-def batch_norm_relu(
-    norm: torch.nn.Module, relu: torch.nn.Module | None, x: torch.Tensor
+def activated(after: torch.nn.Module | str, y: torch.Tensor) -> torch.Tensor:
+    """What an activation makes of y."""
+    if isinstance(after, str):
+        result: torch.Tensor = getattr(torch.nn.functional, after)(y)
+        return result
+    return after(y)
+
+
+def batch_norm_activation(
+    norm: torch.nn.Module, after: torch.nn.Module | str, x: torch.Tensor
 ) -> torch.Tensor:
-    """``relu(norm(x))``; without a ReLU layer, PyTorch's function."""
-    if is_batch_norm(norm) and (relu is None or is_relu(relu)):
-        return norm.then(x, relu=True)
-    y = norm(x)
-    return torch.relu(y) if relu is None else relu(y)
+    """``after(norm(x))``, where `after` is a layer or the name of one of PyTorch's functions."""
+    activation = activation_of(after)
+    if activation is not None and is_batch_norm(norm):
+        return norm.then(x, activation=activation)
+    return activated(after, norm(x))
 
 
-def batch_norm_add_relu(
+def batch_norm_add_activation(
     norm: torch.nn.Module,
-    relu: torch.nn.Module | None,
+    after: torch.nn.Module | str,
     x: torch.Tensor,
     residual: torch.Tensor,
     in_place: bool,
 ) -> torch.Tensor:
-    """``relu(norm(x) + residual)``; without a ReLU layer, PyTorch's function."""
-    one_pass = is_batch_norm(norm) and (relu is None or is_relu(relu))
+    """``after(norm(x) + residual)``, where `after` is a layer or the name of a function."""
+    activation = activation_of(after)
+    one_pass = activation is not None and is_batch_norm(norm)
     if one_pass and taken(x) and alike(residual, x):
-        return norm.then(x, residual, relu=True)
+        return norm.then(x, residual, activation)
     y = norm(x)
     if in_place:
         y += residual  # with the dtype of y, whatever the residual has
     else:
         y = y + residual
-    return torch.relu(y) if relu is None else relu(y)
+    return activated(after, y)
 
 
 def in_sequence(self: torch.nn.Sequential, x: torch.Tensor) -> torch.Tensor:
@@ -73,8 +93,9 @@ def in_sequence(self: torch.nn.Sequential, x: torch.Tensor) -> torch.Tensor:
     done = 0
     while done < len(layers):
         layer, *following = layers[done : done + 2]
-        if following and is_relu(following[0]) and is_batch_norm(layer):
-            x = layer.then(x, relu=True)
+        activation = activation_of(following[0]) if following else None
+        if activation is not None and is_batch_norm(layer):
+            x = layer.then(x, activation=activation)
             done += 2
         else:
             x = layer(x)

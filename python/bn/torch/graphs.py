@@ -1,4 +1,4 @@
-"""Batch normalizations with a ReLU behind them, found in the graph of a forward pass."""
+"""Batch normalizations with an activation behind them, found in the graph of a forward pass."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import Any
 import torch
 from torch import fx
 
-from bn.torch.fusing import batch_norm_add_relu, batch_norm_relu, is_batch_norm, is_relu
+from bn.torch.fusing import (
+    activation_of,
+    batch_norm_activation,
+    batch_norm_add_activation,
+    is_batch_norm,
+)
 
 RELUS = (torch.relu, torch.relu_, torch.nn.functional.relu, torch.nn.functional.relu_)
-RELU_METHODS = ("relu", "relu_")
+FUNCTIONS = {**dict.fromkeys(RELUS, "relu"), torch.nn.functional.relu6: "relu6"}
+METHODS = {"relu": "relu", "relu_": "relu"}
+NAMES = {"relu": "ReLU", "relu6": "ReLU6"}
 ADDITIONS = (operator.add, operator.iadd, torch.add)
 ADDITION_METHODS = ("add", "add_")
 IN_PLACE = (operator.iadd, "add_")
@@ -23,11 +30,15 @@ FRESH = (  # layers whose output shares memory with nothing
 
 @dataclass
 class Chain:
-    """Nodes that become one: a normalization, perhaps an addition, and a ReLU."""
+    """Nodes that become one: a normalization, perhaps an addition, and an activation.
+
+    `name` is the activation's.
+    """
 
     norm: fx.Node
     addition: fx.Node | None
-    relu: fx.Node
+    activation: fx.Node
+    name: str
 
 
 def fuse(module: torch.nn.Module, graph: fx.Graph) -> dict[str, str]:
@@ -50,29 +61,33 @@ def fuse(module: torch.nn.Module, graph: fx.Graph) -> dict[str, str]:
         chain = chain_from(module, node)
         if chain is not None:
             replace(module, graph, chain)
-            found[str(chain.norm.target)] = (
-                "ReLU" if chain.addition is None else "addition and ReLU"
-            )
+            addition = "" if chain.addition is None else "addition and "
+            found[str(chain.norm.target)] = addition + NAMES[chain.name]
     return found
 
 
 def chain_from(module: torch.nn.Module, norm: fx.Node) -> Chain | None:
     """The chain that begins with a node."""
-    if norm.op != "call_module" or len(norm.args) != 1 or norm.kwargs:
-        return None
-    if not is_batch_norm(module.get_submodule(norm.target)) or called_again(norm):
-        return None
-    following = only_user(norm)
+    following = only_user(norm) if normalizes(module, norm) else None
     if following is None:
         return None
-    if applies_relu(module, following):
-        chain = Chain(norm, None, following)
-        return chain if following is norm.next or is_fresh(module, norm.args[0]) else None
-    relu = only_user(following)
-    adds = adds_to(norm, following) and relu is following.next and applies_relu(module, relu)
-    if adds and (following is norm.next or is_fresh(module, norm.args[0])):
-        return Chain(norm, following, relu)
-    return None
+    if following is not norm.next and not is_fresh(module, norm.args[0]):
+        return None
+    name = applied(module, following)
+    if name is not None:
+        return Chain(norm, None, following, name)
+    last = only_user(following)
+    if last is None or last is not following.next or not adds_to(norm, following):
+        return None
+    name = applied(module, last)
+    return None if name is None else Chain(norm, following, last, name)
+
+
+def normalizes(module: torch.nn.Module, node: fx.Node) -> bool:
+    """Whether a node calls a batch normalization that the graph calls once."""
+    if node.op != "call_module" or len(node.args) != 1 or node.kwargs:
+        return False
+    return is_batch_norm(module.get_submodule(node.target)) and not called_again(node)
 
 
 def called_again(node: fx.Node) -> bool:
@@ -87,12 +102,13 @@ def only_user(node: fx.Node) -> fx.Node | None:
     return users[0] if once and users[0].args.count(node) <= 1 else None
 
 
-def applies_relu(module: torch.nn.Module, node: fx.Node) -> bool:
+def applied(module: torch.nn.Module, node: fx.Node) -> str | None:
+    """The name of the activation that a node applies, if it does."""
     if node.op == "call_module":
-        return is_relu(module.get_submodule(node.target))
-    function = node.op == "call_function" and node.target in RELUS
-    method = node.op == "call_method" and node.target in RELU_METHODS
-    return (function or method) and len(node.args) == 1 and set(node.kwargs) <= {"inplace"}
+        return activation_of(module.get_submodule(node.target))
+    alone = len(node.args) == 1 and set(node.kwargs) <= {"inplace"}
+    names: dict[Any, str] = {"call_function": FUNCTIONS, "call_method": METHODS}.get(node.op, {})
+    return names.get(node.target) if alone else None
 
 
 def adds_to(norm: fx.Node, node: fx.Node) -> bool:
@@ -112,21 +128,21 @@ def is_fresh(module: torch.nn.Module, x: Any) -> bool:
 
 
 def replace(module: torch.nn.Module, graph: fx.Graph, chain: Chain) -> None:
-    """Put one call in the place of a chain's ReLU."""
-    norm, addition, relu = chain.norm, chain.addition, chain.relu
-    with graph.inserting_before(relu):
+    """Put one call in the place of a chain's activation."""
+    norm, addition, last = chain.norm, chain.addition, chain.activation
+    with graph.inserting_before(last):
         layer = graph.create_node("get_attr", norm.target)
-        kept = None
-        if relu.op == "call_module":
-            kept = graph.create_node("get_attr", relu.target)
-        arguments: tuple[Any, ...] = (layer, kept, norm.args[0])
+        after: Any = chain.name
+        if last.op == "call_module":
+            after = graph.create_node("get_attr", last.target)
+        arguments: tuple[Any, ...] = (layer, after, norm.args[0])
         if addition is None:
-            one = graph.call_function(batch_norm_relu, arguments)
+            one = graph.call_function(batch_norm_activation, arguments)
         else:
             (residual,) = (each for each in addition.args if each is not norm)
             in_place = addition.target in IN_PLACE
-            one = graph.call_function(batch_norm_add_relu, (*arguments, residual, in_place))
-    relu.replace_all_uses_with(one)
-    for node in (relu, addition, norm):
+            one = graph.call_function(batch_norm_add_activation, (*arguments, residual, in_place))
+    last.replace_all_uses_with(one)
+    for node in (last, addition, norm):
         if node is not None:
             graph.erase_node(node)

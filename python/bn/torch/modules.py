@@ -16,15 +16,18 @@ class Batches(AnyBatchNorm):
         return self.then(x)
 
     def then(
-        self, x: torch.Tensor, residual: torch.Tensor | None = None, relu: bool = False
+        self,
+        x: torch.Tensor,
+        residual: torch.Tensor | None = None,
+        activation: str | None = None,
     ) -> torch.Tensor:
-        """Normalize x, add a residual and apply ReLU, where asked for: in one pass if possible.
+        """``activation(normalized x + residual)``, where asked for: in one pass if possible.
 
         Parameters
         ----------
         x : torch.Tensor
         residual : torch.Tensor, optional
-        relu : bool, default False
+        activation : {"relu", "relu6"}, optional
 
         Returns
         -------
@@ -33,7 +36,7 @@ class Batches(AnyBatchNorm):
         self._check_input_dim(x)
         running, training, momentum = self.statistics()
         vectors = (self.weight, self.bias)
-        return normalize(x, residual, *vectors, *running, training, momentum, self.eps, relu)
+        return normalize(x, residual, *vectors, *running, training, momentum, self.eps, activation)
 
     def statistics(
         self,
@@ -150,7 +153,7 @@ class BatchNormReLU2d(BatchNorm2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Normalize x, and apply ReLU."""
-        return self.then(x, relu=True)
+        return self.then(x, activation="relu")
 
 
 class BatchNormAddReLU2d(BatchNorm2d):
@@ -179,7 +182,7 @@ class BatchNormAddReLU2d(BatchNorm2d):
         self, x: torch.Tensor, residual: torch.Tensor
     ) -> torch.Tensor:
         """Normalize x, add the residual, and apply ReLU."""
-        return self.then(x, residual, relu=True)
+        return self.then(x, residual, "relu")
 
 
 class LayerNorm(torch.nn.LayerNorm):

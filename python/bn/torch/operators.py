@@ -17,9 +17,9 @@ LIBRARY = torch.library.Library("bn", "DEF")
 SCHEMAS = {
     "batch_norm": "(Tensor x, Tensor? residual, Tensor? weight, Tensor? bias, "
     "Tensor(a!)? running_mean, Tensor(b!)? running_var, bool training, float momentum, float eps, "
-    "bool relu) -> (Tensor, Tensor, Tensor)",
+    "str? activation) -> (Tensor, Tensor, Tensor)",
     "batch_norm_backward": "(Tensor dy, Tensor x, Tensor? weight, Tensor? bias, Tensor? y, "
-    "Tensor mean, Tensor var, bool training, float eps, bool relu, bool added) "
+    "Tensor mean, Tensor var, bool training, float eps, str? activation, bool added) "
     "-> (Tensor, Tensor, Tensor, Tensor)",
     "layer_norm": "(Tensor x, int[] normalized_shape, Tensor? weight, Tensor? bias, float eps) "
     "-> (Tensor, Tensor, Tensor)",

@@ -11,6 +11,7 @@ from numpy import float64
 
 from bn._core import core
 from bn.double_backward import batch_norm_double_backward
+from bn.functional import epilogue_of
 from bn.groups import Groups
 from bn.rows import Rows, stats_of
 from bn.sample_double_backward import group_norm_double_backward, layer_norm_double_backward
@@ -38,14 +39,22 @@ def batch_norm(
     training: bool,
     momentum: float,
     eps: float,
-    relu: bool,
+    activation: str | None,
 ) -> Normalized:
     """``y = (x - mean) / sqrt(var + eps) · weight + bias``, and mean and var as float64.
 
-    Then the residual is added, and ReLU applied. In training the running statistics change.
+    Then the residual is added, and the activation applied. In training the running statistics
+    change.
     """
     a, added = array_of(x), optional_array(residual)
-    parameters = (vector_of(weight), vector_of(bias), eps, None, added, relu, 0.0)
+    parameters = (
+        vector_of(weight),
+        vector_of(bias),
+        eps,
+        None,
+        added,
+        *epilogue_of(activation, 0.0),
+    )
     if training:
         y, count, mean, m2 = core.forward(a, 1, *parameters)
         if running_mean is not None and running_var is not None:
@@ -85,7 +94,7 @@ def batch_norm_backward(
     var: Doubles,
     training: bool,
     eps: float,
-    relu: bool,
+    activation: str | None,
     added: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The gradients of x, of the residual, of weight and of bias; the last two are float64.
@@ -96,16 +105,19 @@ def batch_norm_backward(
     a, scale, shift = array_of(x), vector_of(weight), vector_of(bias)
     g = dy
     if training:
-        activated = array_of(y) if relu and y is not None else None
+        activated = array_of(y) if activation and y is not None else None
         dresidual = core.empty_like(a) if added else None
         count = np.full(mean.size, a.size / mean.size)
         constants = (mean, var, scale, shift, eps, count, None, activated, dresidual)
-        dx, sum_dy, sum_dy_xmu = core.backward(array_of(dy), a, 1, *constants, relu, 0.0)
+        epilogue = epilogue_of(activation, 0.0)
+        dx, sum_dy, sum_dy_xmu = core.backward(array_of(dy), a, 1, *constants, *epilogue)
         if dresidual is not None:
             g = tensor_of(dresidual, x.dtype)
     else:
-        if relu:
+        if activation == "relu":
             g = torch.ops.aten.threshold_backward(dy, y, 0)
+        if activation == "relu6":
+            g = torch.ops.aten.hardtanh_backward(dy, y, 0, 6)
         zero, target = np.zeros(mean.size), core.empty_like(a)
         dx = core.normalize(array_of(g), 1, zero, var, scale, None, eps, target)
         sum_dy, sum_dy_xmu = core.reduce(array_of(g), a, 1, mean)
