@@ -53,6 +53,7 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "check_inputs": "a mode, which test_check_inputs tries in every layer",
     "SmallBatchWarning": "a warning",
     "SyncError": "an exception",
+    "test": "it has no arguments to speak of; test_installation tries it",
     "mpi": "a module, which test_mpi tries",
     "augment": "a module; its classes are in the table as augment.RandomFlip and so on",
     "plot_activations": "test_looking tries it; a figure takes a second",

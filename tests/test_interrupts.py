@@ -59,17 +59,18 @@ def test_an_interrupt_leaves_a_state_loaded_as_a_whole_or_not_at_all():
         assert same_state(found, old) or same_state(found, new), f"after {count} places"
 
 
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "use",
     [lambda model: bn.recalibrate(model, [X]), lambda model: bn.report(model, X)],
     ids=["recalibrate", "report"],
 )
-def test_an_interrupted_recalibration_or_report_leaves_a_model_whole(use):
+def test_an_interrupted_recalibration_or_report_leaves_a_model_whole(use, every):
     model = nn.Sequential(bn.BatchNorm1d(3), bn.BatchNorm1d(3)).eval()
     old = state(model)
     names = [list(vars(module)) for module in model.modules()]
     new = None
-    for count in wherever_a_signal_may_come(lambda: use(model)):
+    for count in wherever_a_signal_may_come(lambda: use(model), every=every):
         found = state(model)
         if new is None and not same_state(found, old):
             new = found

@@ -57,7 +57,7 @@ def test_threads_and_instruction_sets_do_not_change_a_bit_of_tensors_larger_than
 ):
     x, dy = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
     assert x.nbytes > 2**25
-    assert_same_bits(x, dy, axis, (2, 3))
+    assert_same_bits(x, dy, axis, (3,))
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((50, 2000), 1), ((50, 2000, 1, 3), 1)])

@@ -79,6 +79,7 @@ from bn.tools import (
     plot_running_stats,
     recalibrate,
     report,
+    test,
 )
 
 __all__ = [
@@ -154,6 +155,7 @@ __all__ = [
     "stats_of",
     "synchronize",
     "synchronized",
+    "test",
     "threads",
     "unfreeze",
     "watching",

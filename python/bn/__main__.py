@@ -1,4 +1,4 @@
-"""`python -m bn`: train a network, classify images with it, show what the build can do."""
+"""`python -m bn`: train a network, classify images with it, show and check the build."""
 
 import sys
 
