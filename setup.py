@@ -1,6 +1,7 @@
 """Build `bncore`, the compiled core: C kernels and their binding, with OpenMP where it is."""
 
 import os
+import shutil
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,17 @@ def sanitizer_flags():
     return [*SANITIZERS[asked], "-g1", "-fno-omit-frame-pointer", "-DBN_FAILING_ALLOCATIONS"]
 
 
+def msvc_flags(compiler):
+    """Take clang-cl where it is, because MSVC has no vector types; return its flags, or MSVC's."""
+    clang = shutil.which("clang-cl")
+    if clang is None:
+        return ["/O2", "/fp:precise", "/std:c11"]
+    compiler.initialize()
+    compiler.cc = clang
+    exact = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+    return ["/std:c11", *(f"/clang:{flag}" for flag in ("-O3", *exact))]
+
+
 class BuildExt(build_ext):
     """Flags for exact arithmetic, and OpenMP's if a program that uses it compiles and links."""
 
@@ -76,7 +88,7 @@ class BuildExt(build_ext):
         if self.compiler.compiler_type == "msvc":
             if sanitize:
                 raise SetupError("BN_SANITIZE needs GCC or Clang, got MSVC")
-            compile_flags = ["/O2", "/fp:precise", "/std:c11", *compile_flags]
+            compile_flags = [*msvc_flags(self.compiler), *compile_flags]
         else:
             exact = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
             # Python's own flags have -g, which spends more than a third of the compile time on

@@ -46,7 +46,7 @@ static void NAME(relu6_dx)(void *const *tensor, ptrdiff_t begin, ptrdiff_t end, 
     const real *restrict dy = tensor[1], *restrict y = tensor[2];
     for (ptrdiff_t i = begin; i < end; i++) {
         const real g = dy[i];
-        dx[i] = (y[i] <= 0) | (y[i] >= 6) ? 0 : g;
+        dx[i] = ((y[i] <= 0) | (y[i] >= 6)) ? 0 : g;
     }
 }
 

@@ -10,7 +10,7 @@ typedef int64_t NAME(number); /* as wide as a value, so that vectors of both hav
 #endif
 
 typedef NAME(number) NAME(numbers) VECTOR(VECTOR_BYTES);
-typedef NAME(number) NAME(numbers_unaligned) UNALIGNED(VECTOR_BYTES, NAME(number));
+typedef NAME(number) NAME(numbers_unaligned) UNALIGNED_VECTOR(VECTOR_BYTES, NAME(number));
 
 /* A value for each output of a line. */
 typedef struct {
@@ -146,7 +146,7 @@ ALWAYS_INLINE void NAME(max_line)(const ptrdiff_t step, const ptrdiff_t column, 
 /* ---- lines whose outputs lie side by side, vector by vector ---- */
 
 typedef uint8_t NAME(bytes) VECTOR(NAME(VEC));
-typedef uint8_t NAME(bytes_unaligned) UNALIGNED(NAME(VEC), uint8_t);
+typedef uint8_t NAME(bytes_unaligned) UNALIGNED_VECTOR(NAME(VEC), uint8_t);
 typedef uint16_t NAME(shorts) VECTOR(2 * NAME(VEC));
 typedef int32_t NAME(words) VECTOR(4 * NAME(VEC));
 

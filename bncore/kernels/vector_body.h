@@ -7,10 +7,10 @@ enum { NAME(VEC) = VECTOR_BYTES / sizeof(real) }; /* values in a vec */
 enum { NAME(VEC) = 1 };
 #endif
 typedef real NAME(vec) VECTOR(VECTOR_BYTES);
-typedef real NAME(vec_unaligned) UNALIGNED(VECTOR_BYTES, real);
+typedef real NAME(vec_unaligned) UNALIGNED_VECTOR(VECTOR_BYTES, real);
 typedef real NAME(narrow) VECTOR(WIDE * sizeof(real));
 typedef stored NAME(packed) VECTOR(NAME(VEC) * sizeof(stored));
-typedef stored NAME(packed_unaligned) UNALIGNED(NAME(VEC) * sizeof(stored), stored);
+typedef stored NAME(packed_unaligned) UNALIGNED_VECTOR(NAME(VEC) * sizeof(stored), stored);
 
 /* ---- doubles ---- */
 

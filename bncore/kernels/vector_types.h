@@ -3,7 +3,7 @@
 
 #if BN_VECTORS
 #define VECTOR(bytes) __attribute__((vector_size(bytes)))
-#define UNALIGNED(bytes, type)                                                                    \
+#define UNALIGNED_VECTOR(bytes, type)                                                                    \
     __attribute__((vector_size(bytes), aligned(sizeof(type)), may_alias))
 /* Each value as the same number in another type. */
 #define CONVERT(v, type) __builtin_convertvector(v, type)
@@ -16,7 +16,7 @@
 #else
 #define VECTOR(bytes)
 #define ZERO_WHERE(condition, a) ((condition) ? 0 : (a))
-#define UNALIGNED(bytes, type)
+#define UNALIGNED_VECTOR(bytes, type)
 #define CONVERT(v, type) ((type)(v))
 #define SELECT(condition, a, b) ((condition) ? (a) : (b))
 #endif
