@@ -1,4 +1,4 @@
-"""What describes the package to others agrees with the package: versions, requirements, commands."""
+"""What describes the package to others agrees with it: versions, requirements, commands."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_the_conda_recipe_needs_what_the_package_needs():
     recipe = text(".ci/conda/recipe.yaml").replace(" >=", ">=")
     host, run = recipe.partition("\n  host:\n")[2].partition("\n  run:\n")[::2]
     for requirement in re.findall(r'"(.*?)"', built[1]):
-        assert f"- {requirement}\n" in host
+        assert f"- {requirement}\n" in host + "\n"
     for requirement in (*re.findall(r'"(.*?)"', needed[1]), f"python{python[1]}"):
         assert f"- {requirement}\n" in run
 
