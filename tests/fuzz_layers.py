@@ -4,6 +4,7 @@ import accuracy
 import numpy as np
 import reference
 from fuzz_arrays import (
+    BAD_CHOICES,
     BAD_DTYPE,
     BAD_EPS,
     BAD_LIKE,
@@ -199,6 +200,33 @@ def recalibrated(draw):
     case = Case(call, {"batches": batches}, check, said=("x", "batch", "input"))
     bad = [[bad(batches[0])] for bad in (*BAD_TENSOR, lambda a: a[0])]
     return case.spoil(draw, batches=[None, 3, [], batches[0], *bad])
+
+
+@fuzzed("adapt")
+def adapted(draw):
+    batches = [draw.array((n, 7), np.float32, NORMAL) for n in (2, 5)]
+    options = {
+        "prior": draw.pick([0.0, 3, np.float32(1e6)]), "lr": draw.pick([0, 1e-3, 1]),
+        "method": draw.pick(["recalibrate", "tent"]),
+    }  # fmt: skip
+    model = bn.nn.Sequential(bn.BatchNorm1d(7))
+
+    def call(batches, **options):
+        return bn.adapt(model, batches, **options)[0]
+
+    def check(layer):
+        _, mean, _ = reference.moments(np.concatenate(batches), 1)
+        share = 7 / (7 + float(options["prior"]))
+        accuracy.below(layer.running_mean - share * mean, 1e-6, "mean")
+        assert (layer.weight.data == 1).all() or options["method"] == "tent"
+
+    case = Case(call, {"batches": batches, **options}, check, said=("x", "batch", "input"))
+    bad = [[bad(batches[0])] for bad in (*BAD_TENSOR, lambda a: a[0])]
+    return case.spoil(
+        draw,
+        batches=[None, 3, [], batches[0], *bad],
+        prior=[*BAD_NUMBERS, -1, None], lr=[*BAD_NUMBERS, -1, None], method=[*BAD_CHOICES, None],
+    )  # fmt: skip
 
 
 # ---- options ----

@@ -62,3 +62,30 @@ def some_layer_ran(layers: int, seen: int) -> None:
             f"recalibrate must see one of {layers} layers run, got none: are they used, and in the "
             "thread that called it?"
         )
+
+
+# ---- adaptation ----
+
+
+def read_again(name: str, value: object) -> None:
+    if iter(value) is value:  # type: ignore[call-overload]
+        raise TypeError(
+            f"{name} must be a list or a loader, which can be read twice, got an iterator: "
+            f"write list({name})"
+        )
+
+
+def some_affine(count: int) -> None:
+    if count == 0:
+        raise ValueError(
+            "method 'tent' must have weights and biases of batch normalizations to train, got none"
+        )
+
+
+def scores(value: object) -> None:
+    """Check what a model returned as scores of classes."""
+    if not isinstance(value, np.ndarray) or value.ndim != 2 or 0 in value.shape:
+        got = getattr(value, "shape", type(value).__name__)
+        raise ValueError(f"the model's outputs must have shape (N, C) for 'tent', got {got}")
+    if not np.isfinite(value).all():
+        raise ValueError("the model's outputs must be finite for 'tent', got NaN or infinity")

@@ -1,6 +1,7 @@
 """What works on whole models, and the check of an installation."""
 
 from bn.tools.activations import plot_activations
+from bn.tools.adaptation import adapt
 from bn.tools.compiling import compile
 from bn.tools.folding import Folded, fold, fold_arrays
 from bn.tools.installation import test
@@ -12,6 +13,7 @@ __all__ = [
     "Folded",
     "LayerReport",
     "Report",
+    "adapt",
     "compile",
     "fold",
     "fold_arrays",
