@@ -110,7 +110,8 @@ def _storm(signals, seconds):
         after = three_layers()
         after(X), after(X)
         try:
-            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, seconds))
+            # Again after a second, in case that the first one came where Python ignores it.
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-6, seconds), 1)
             while True:
                 model(X)
                 nn.Sequential.load_state_dict(model, before)
