@@ -22,6 +22,7 @@ LEVELS = [
     ["types"],
     ["_check"],
     [
+        "arrays",
         "config",
         "dask",
         "double_backward",

@@ -6,6 +6,7 @@ pipeline, `images` those of its layers of images and signals, `cli` those of the
 files, and the other files those of the module or folder of the same name.
 """
 
+from bn._check.arrays import *  # noqa: F403
 from bn._check.augment import *  # noqa: F403
 from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
@@ -18,6 +19,7 @@ from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403
 from bn._check.onnx import *  # noqa: F403
 from bn._check.optim import *  # noqa: F403
+from bn._check.packages import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
 from bn._check.samples import *  # noqa: F403
