@@ -52,6 +52,7 @@ LEVELS = [
     ["distributed"],
     ["nn"],
     ["streams", "tools", "torch"],
+    ["convert"],
     ["cli"],
     ["__main__"],
 ]

@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bn import _core as _core
-from bn import dask, memory, mpi, onnx
+from bn import convert, dask, memory, mpi, onnx
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.distributed import SyncError, synchronize, synchronized
@@ -123,6 +123,7 @@ __all__ = [
     "check_inputs",
     "commit",
     "compile",
+    "convert",
     "dask",
     "fold",
     "fold_arrays",

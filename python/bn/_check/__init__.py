@@ -10,6 +10,7 @@ from bn._check.arrays import *  # noqa: F403
 from bn._check.augment import *  # noqa: F403
 from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
+from bn._check.convert import *  # noqa: F403
 from bn._check.dask import *  # noqa: F403
 from bn._check.distributed import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403

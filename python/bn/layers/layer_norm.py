@@ -131,6 +131,7 @@ class RMSNorm(_LastAxes):
     """
 
     about_zero = True
+    eps: float | None  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -142,17 +143,18 @@ class RMSNorm(_LastAxes):
     ) -> None:
         super().__init__(0.0 if eps is None else eps, dtype)
         _check.flag("elementwise_affine", elementwise_affine)
-        self._eps_given = eps is not None
+        self.eps = eps
         self.normalized_shape = _check.normalized_shape(normalized_shape)
         self.elementwise_affine = elementwise_affine
         self.create(self.normalized_shape, elementwise_affine, False)
 
     def eps_for(self, x: Array) -> float:
-        return eps_of(self.eps if self._eps_given else None, x)
+        return eps_of(self.eps, x)
 
     def extra_repr(self) -> str:
-        eps = self.eps if self._eps_given else None
-        return f"{self.normalized_shape}, eps={eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
 
 
 class LayerNormalization(KerasSampleNorm):
