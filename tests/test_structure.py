@@ -53,6 +53,7 @@ LEVELS = [
     ["nn"],
     ["streams", "tools", "torch"],
     ["convert"],
+    ["explaining"],
     ["cli"],
     ["__main__"],
 ]

@@ -15,6 +15,7 @@ from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.distributed import SyncError, synchronize, synchronized
 from bn.double_backward import batch_norm_double_backward
+from bn.explaining import Cause, Explanation, explain_difference
 from bn.functional import (
     backward_apply,
     backward_reduce,
@@ -89,8 +90,10 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "BatchNormalization",
+    "Cause",
     "Compiled",
     "Convention",
+    "Explanation",
     "FeatureAxes",
     "Folded",
     "GhostBatchNorm",
@@ -125,6 +128,7 @@ __all__ = [
     "compile",
     "convert",
     "dask",
+    "explain_difference",
     "fold",
     "fold_arrays",
     "freeze",

@@ -23,6 +23,16 @@ def normalization(name: str, value: object, of: str, known: tuple[str, ...]) -> 
     return kind
 
 
+def own_class(layer: object, known: tuple[type, ...]) -> None:
+    """Check that a layer is of a framework's own class, as a subclass may compute anything."""
+    kind = type(layer)
+    if kind not in known:
+        raise TypeError(
+            f"layer must be of a class of the framework itself, got {kind.__module__}."
+            f"{kind.__qualname__}, which may compute something else"
+        )
+
+
 def not_exact(layer: object, side: str, reason: str) -> ValueError:
     """The error for a layer that the other side has not exactly."""
     return ValueError(

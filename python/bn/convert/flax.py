@@ -73,6 +73,9 @@ center=True, axis=-1)
     """
     _check.normalization("module", module, SIDE, ("BatchNorm",))
     _check.framework("bn.convert.from_flax", "flax", INSTALLED)
+    from flax import linen, nnx
+
+    _check.own_class(module, (linen.BatchNorm, nnx.BatchNorm))
     arrays = _arrays_of_nnx(module) if variables is None else _arrays_of_linen(variables)
     _refuse_what_bn_lacks(module, arrays)
     mean = arrays["running_mean"]

@@ -78,6 +78,9 @@ center=True, scale=True)
     """
     name = _check.normalization("layer", layer, SIDE, KNOWN)
     _check.framework("bn.convert.from_keras", "keras", "keras")
+    import keras
+
+    _check.own_class(layer, (getattr(keras.layers, name),))
     _refuse_what_bn_lacks(layer)
     state = {each.name: _array(each) for each in layer.weights}
     made = _rms_to_bn(layer, state) if name == "RMSNormalization" else _to_bn(layer, name, state)
@@ -264,8 +267,8 @@ def _penalties(layer: Any) -> dict[str, Any]:
 
 def _layer_norm(layer: Any, ndim: int | None) -> Any:
     if isinstance(layer, layers.LayerNormalization):
-        axes = list(layer.axis)
-        shape = _shape_with(axes, layer.lengths)
+        assert layer.lengths is not None  # it is built
+        axes, shape = list(layer.axis), _shape_with(layer.axis, layer.lengths)
     else:
         axes = list(range(-len(layer.normalized_shape), 0))
         shape = layer.normalized_shape
@@ -291,7 +294,7 @@ def _rms_norm(layer: Any, ndim: int | None) -> Any:
         raise _check.not_exact(layer, SIDE, "its eps is not a number above 0")
     axes = list(range(-len(layer.normalized_shape), 0))
     made = _made("RMSNormalization", layer, axis=axes, epsilon=layer.eps)
-    return _filled(made, layer.normalized_shape, {"scale": layer.weight.data})
+    return _filled(made, layer.normalized_shape, {"scale": layer.weight.data.copy()})
 
 
 SAMPLE_NORMS = {
@@ -312,8 +315,8 @@ def _affine(layer: Any) -> dict[str, Any]:
 
 
 def _renamed(layer: Module) -> dict[str, Array]:
-    """The arrays of a layer by Keras's names."""
-    return {NAMES.get(name, name): array for name, array in layer.named_state()}
+    """Copies of a layer's arrays by Keras's names; JAX would work on the arrays themselves."""
+    return {NAMES.get(name, name): array for name, array in layer.state_dict().items()}
 
 
 def _shape_of_rank(ndim: int, axis: int, channels: int) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -62,6 +62,10 @@ class Setting:
     var: Array | None
     count: int
     training: bool
+
+    def in_mode(self, training: bool) -> Setting:
+        """The same in another mode."""
+        return replace(self, training=training)
 
 
 def setting_of(layer: BatchNorm) -> Setting:

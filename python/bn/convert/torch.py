@@ -74,13 +74,18 @@ track_running_stats=True)
     """
     name = _check.normalization("layer", layer, "PyTorch", NORMS)
     _check.framework("bn.convert.from_torch", "torch", "'batchnorm[torch]'")
+    from torch import nn
+
+    from bn.torch.accelerate import OURS
     from bn.torch.converting import arrays_of, to_bn
 
+    _check.own_class(layer, (getattr(nn, name), *OURS))
     if name in INSTANCE_NORMS and layer.track_running_stats and layer.momentum is None:
         reason = "momentum=None leaves PyTorch's running statistics as they are"
         raise _check.not_exact(layer, "bn", reason)
     if name != "SyncBatchNorm":
-        return to_bn(layer)
+        converted: Module = to_bn(layer)
+        return converted
     state = {key: arrays_of(value) for key, value in layer.state_dict().items()}
     return _of_any_rank(layer, state)
 
@@ -167,7 +172,7 @@ def to_torch(
 def _in_torch_style(layer: Module, ndim: int | None, variance: Variance) -> Module:
     """The layer with PyTorch's names and conventions, still of `bn`."""
     if isinstance(layer, BatchNorm):
-        made: Any = _batch_norm(layer, ndim, variance)
+        made = _batch_norm(layer, ndim, variance)
     elif isinstance(layer, LayerNormalization):
         made = _layer_norm(layer, ndim)
     elif isinstance(layer, GroupNormalization):
