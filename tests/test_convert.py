@@ -29,8 +29,14 @@ def test_a_framework_that_is_missing_is_told_in_one_sentence(monkeypatch, functi
         function(layer)
 
 
-def test_no_framework_is_imported_with_bn():
-    code = "import sys, bn; assert not {'torch', 'keras', 'jax', 'flax'} & set(sys.modules)"
+def test_neither_a_framework_nor_what_speaks_of_it_is_imported_with_bn():
+    code = (
+        "import sys, bn\n"
+        "later = {'torch', 'keras', 'jax', 'flax', 'bn.convert', 'bn.explaining'}\n"
+        "assert not later & set(sys.modules)\n"
+        "assert bn.convert.from_torch and bn.explain_difference and bn.Explanation and bn.Cause\n"
+        "assert not {'torch', 'keras', 'jax', 'flax'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -242,6 +242,14 @@ def test_equal_models_have_no_difference():
     assert "no difference" in bn.explain_difference(model(), model(), X).conclusion
 
 
+def test_a_normalization_that_only_one_side_has_is_looked_for_behind_the_others():
+    a = nn.Sequential(nn.Linear(3, 4, rng=0), bn.BatchNorm1d(4))
+    b = nn.Sequential(*a, bn.BatchNorm1d(4, eps=0.5))
+    found = bn.explain_difference(a, b, X)
+    assert found.place == "behind 1 of a and 1 of b"
+    assert "a (1 calls) and b (2 calls) agree" in found.conclusion
+
+
 def test_a_layer_that_is_called_twice_has_the_statistics_of_each_call():
     class Twice(nn.Module):
         def __init__(self, momentum):

@@ -183,6 +183,13 @@ def test_regularizers_of_keras_are_kept(keras):
     assert convert.to_keras(ours, ndim=2).gamma_regularizer.get_config() == penalty.get_config()
 
 
+def test_a_frozen_layer_of_bn_is_not_trainable_in_keras(keras):
+    frozen = bn.freeze(bn.preset("keras", 4))
+    there = convert.to_keras(frozen, ndim=4)
+    assert there.trainable is False
+    alike(train_in_keras(there, batches(), True), train_in_bn(frozen, batches(), True))
+
+
 def test_a_layer_of_keras_that_is_not_built_stays_so(keras):
     ours = convert.from_keras(keras.layers.BatchNormalization(momentum=0.7))
     assert not ours.built and ours.momentum == 0.7
@@ -360,6 +367,7 @@ def test_what_keras_has_not_exactly_is_named(keras):
     to, layers = convert.to_keras, keras.layers
     refused(lambda: to(bn.BatchNorm2d(4, momentum=None)), "momentum=None")
     refused(lambda: to(bn.BatchNorm2d(4, track_running_stats=False)), "no running statistics")
+    refused(lambda: to(bn.freeze(bn.BatchNorm2d(4), use_batch_stats=True)), "it is frozen")
     refused(lambda: to(bn.RMSNorm(4)), "its eps is not a number above 0")
     refused(lambda: to(bn.RMSNorm(4, 1e-3, elementwise_affine=False)), "it has no weight")
     refused(lambda: to(bn.InstanceNorm2d(4, track_running_stats=True)), "running statistics")

@@ -10,12 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from bn import _core as _core
-from bn import convert, dask, memory, mpi, onnx
+from bn import dask, memory, mpi, onnx
 from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.distributed import SyncError, synchronize, synchronized
 from bn.double_backward import batch_norm_double_backward
-from bn.explaining import Cause, Explanation, explain_difference
 from bn.functional import (
     backward_apply,
     backward_reduce,
@@ -164,10 +163,22 @@ __all__ = [
     "watching",
 ]
 
-if not TYPE_CHECKING:  # type checkers would believe that there is every name
+LATER = {  # what is imported when somebody asks for it, and PyTorch with bn.torch
+    "Cause": "bn.explaining",
+    "Explanation": "bn.explaining",
+    "convert": "bn.convert",
+    "explain_difference": "bn.explaining",
+    "torch": "bn.torch",
+}
+
+if TYPE_CHECKING:
+    from bn import convert
+    from bn.explaining import Cause, Explanation, explain_difference
+else:  # type checkers would believe that there is every name
 
     def __getattr__(name: str) -> Any:
-        """Import `bn.torch`, and PyTorch with it, where somebody asks for it."""
-        if name == "torch":
-            return importlib.import_module("bn.torch")
-        raise AttributeError(f"module 'bn' has no attribute {name!r}")
+        """Import what few programs use, where somebody asks for it."""
+        if name not in LATER:
+            raise AttributeError(f"module 'bn' has no attribute {name!r}")
+        module = importlib.import_module(LATER[name])
+        return module if module.__name__ == f"bn.{name}" else getattr(module, name)

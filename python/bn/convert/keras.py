@@ -30,6 +30,7 @@ ARGUMENTS = {  # by class; they have one meaning on both sides
 }
 KNOWN = (*ARGUMENTS, "RMSNormalization")
 NAMES = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean"}
+NOT_TRAINABLE = (False, False, False)  # what trainable=False sets, with one meaning on both sides
 CHANNELS = ("channels", "num_channels", "num_features")
 INSTANCE_RANKS = {"InstanceNorm1d": 3, "InstanceNorm2d": 4, "InstanceNorm3d": 5}
 REGULARIZERS = ("gamma_regularizer", "beta_regularizer")
@@ -220,7 +221,7 @@ def to_keras(
 
 def _batch_norm(layer: BatchNorm, ndim: int | None, variance: Variance) -> Any:
     setting = exact_setting(layer, SIDE)
-    if layer.trainable:
+    if (layer.use_batch_stats, layer.update_stats, layer.train_affine) != NOT_TRAINABLE:
         refuse_frozen(layer, SIDE)
     if setting.mean is None:
         raise _check.not_exact(layer, SIDE, "it has no running statistics")

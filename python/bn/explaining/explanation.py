@@ -121,7 +121,7 @@ def explain_difference(
     a, b : layer, model, function or array
         A layer or model of `bn`, PyTorch, Keras or Flax (of linen the pair (module, variables));
         or a function of an array, or an array of outputs, of which only the results are known: then
-        usual causes are tried. Neither is changed.
+        usual causes are tried. Neither is changed, but a layer of Keras that is not built is built.
     x : ndarray
         What both are called with.
     x_b : ndarray, optional
@@ -182,9 +182,8 @@ def compared(a: Run, b: Run, moved: bool, tolerance: float) -> Explanation:
     """The explanation of two forward passes, at the first place where they part."""
     if not a.seen or not b.seen:
         return _with_unknown(a, b, tolerance)
-    for own, other in zip(a.seen, b.seen, strict=False):
-        if moved:
-            other = other.with_axis_of(own)  # noqa: PLW2901
+    for own, its in zip(a.seen, b.seen, strict=False):
+        other = its.with_axis_of(own) if moved else its
         place = f"{own.path} of a and {other.path} of b"
         apart = relative(own.x, other.x)
         if apart > tolerance:
@@ -194,11 +193,11 @@ def compared(a: Run, b: Run, moved: bool, tolerance: float) -> Explanation:
         if max(differences.values()) > tolerance:
             return _explained(place, differences, own, other, tolerance)
     differences = {} if moved else distances(Results(a.y), Results(b.y))
-    if max(differences.values(), default=0.0) <= tolerance and len(a.seen) == len(b.seen):
+    if max(differences.values(), default=0.0) <= tolerance:
         return _no_difference(place, distances(own.results, other.results), tolerance)
     words = (
-        f"All {len(a.seen)} and {len(b.seen)} batch normalizations agree as far as they can be "
-        "compared: the cause is behind them."
+        f"The batch normalizations of a ({len(a.seen)} calls) and b ({len(b.seen)} calls) agree: "
+        "the cause is behind them."
     )
     return _found_nothing(f"behind {place}", differences, tolerance, words)
 
