@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import foreign
 import numpy as np
 import pytest
 
@@ -204,6 +205,28 @@ def test_two_functions_are_compared_without_causes():
     assert "nothing was tried" in found.conclusion and found.causes == ()
     same = bn.explain_difference(lambda x: x, lambda x: x, X)
     assert "no difference beyond rounding" in same.conclusion
+
+
+def test_a_wrapper_that_computes_otherwise_is_no_layer_that_says_what_it_computes():
+    b = bn.GhostBatchNorm(layer(), 10)
+    for sides in ((layer(), b), (b, layer())):
+        found = bn.explain_difference(*sides, X)
+        assert found.remaining > found.tolerance
+        assert "hing that was tried explains" in found.conclusion
+
+
+def test_batch_renormalization_is_not_read_as_a_plain_layer():
+    a, b = bn.BatchNormalization(), bn.BatchNormalization(renorm=True)
+    b(X)
+    found = bn.explain_difference(b, a, 3 * X, training=True)
+    assert found.remaining > found.tolerance
+
+
+def test_arrays_of_other_libraries_are_taken():
+    found = bn.explain_difference(layer(), layer(eps=1e-3), foreign.ByDLPack(X))
+    assert names(found) == ["epsilon"]
+    outputs = layer(eps=1e-3)(X)
+    assert names(bn.explain_difference(layer(), foreign.ByNumPy(outputs), X)) == ["epsilon"]
 
 
 # ---- models ----

@@ -168,8 +168,8 @@ def explain_difference(
     >>> [c.name for c in explain_difference(bn.BatchNorm1d(3), keras, x, training=True).causes]
     ['epsilon', 'momentum', 'kind of running variance']
     """
-    x = _check.any_array("x", x)
-    given = x if x_b is None else _check.any_array("x_b", x_b)
+    x = _check.any_array("x", x).copy("K")  # which may be read-only
+    given = x if x_b is None else _check.any_array("x_b", x_b).copy("K")
     _check.optional_flag("training", training)
     if tolerance is not None:
         _check.at_least("tolerance", tolerance, 0)

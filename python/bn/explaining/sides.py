@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from bn import _check
-from bn.convert.setting import Setting
 from bn.explaining.flax_side import run_linen, run_nnx
 from bn.explaining.keras_side import run_keras
 from bn.explaining.results import Results
@@ -60,26 +59,37 @@ def run_bn(model: Module, x: Array, training: bool | None) -> Run:
         if not all(module.built for module in twin.modules()):
             with no_stat_update():
                 twin(x)
-        calls: list[tuple[str, Setting | None, Array, Array]] = []
-        after: list[tuple[Array | None, Array | None]] = []
+        calls: list[_Call] = []
 
         def before(path: str, layer: BatchNorm, x: Array, y: Array, batch: Stats) -> None:
-            calls.append((path, readable(layer, x.ndim), x, y))
+            calls.append(_Call(layer, Seen(path, readable(layer, x.ndim), x, Results(y))))
 
         def behind(layer: Any, inputs: Any, y: Any) -> None:
-            after.append((copied(layer.running_mean), copied(layer.running_var)))
+            calls[-1].end(layer)
 
         for _, layer in batch_norms(twin):
             layer.register_forward_hook(behind)
         with watching(twin, before):
             y = twin(x)
-    return Run(
-        y,
-        [
-            Seen(path, setting, x, Results(out, *running))
-            for (path, setting, x, out), running in zip(calls, after, strict=True)
-        ],
-    )
+    return Run(y, [call.seen if call.ended else call.unreadable() for call in calls])
+
+
+class _Call:
+    """A call of a layer of `bn`, from its beginning on."""
+
+    def __init__(self, layer: BatchNorm, seen: Seen) -> None:
+        self.layer, self.seen, self.ended = layer, seen, False
+
+    def end(self, layer: BatchNorm) -> None:
+        """Note the running statistics after the call."""
+        assert layer is self.layer
+        running = copied(layer.running_mean), copied(layer.running_var)
+        results = Results(self.seen.results.y, *running)
+        self.seen, self.ended = self.seen._replace(results=results), True
+
+    def unreadable(self) -> Seen:
+        """What is known where a wrapper, such as ghost batches, did the layer's steps itself."""
+        return self.seen._replace(setting=None)
 
 
 def copied(values: Array | None) -> Array | None:
