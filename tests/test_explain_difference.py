@@ -261,6 +261,15 @@ def test_a_cause_behind_all_normalizations_is_said_so():
     assert "the cause is behind them" in found.conclusion
 
 
+def test_rounding_in_the_layers_before_a_normalization_is_no_difference():
+    a, b = model(), model()
+    b[0].weight.data *= np.float32(1 + 1e-5)
+    assert "no difference" in bn.explain_difference(a, b, X).conclusion
+    b[0].weight.data *= np.float32(1 + 1e-3)
+    found = bn.explain_difference(a, b, X)
+    assert found.place == "before 1 of a and 1 of b"
+
+
 def test_equal_models_have_no_difference():
     assert "no difference" in bn.explain_difference(model(), model(), X).conclusion
 

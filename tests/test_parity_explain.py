@@ -133,6 +133,19 @@ def test_a_model_of_bn_and_its_conversion_have_no_difference(torch, ours):
     assert "no difference" in found.conclusion
 
 
+def test_rounding_in_a_deep_model_is_no_difference_and_does_not_hide_one(torch, ours, models):
+    torch.manual_seed(0)
+    model = models.ResNet()
+    x = np.random.default_rng(2).standard_normal((8, 3, 16, 16)).astype(np.float32)
+    there = ours.to_bn(model)
+    found = bn.explain_difference(model, there, x, training=True)
+    assert "no difference" in found.conclusion, found
+    path, last = [each for each in there.named_modules() if isinstance(each[1], bn.BatchNorm)][-1]
+    last.eps = 1e-2
+    found = bn.explain_difference(model, there, x, training=True)
+    assert names(found) == ["epsilon"] and found.place == f"{path} of a and {path} of b"
+
+
 def test_a_model_of_linen_is_looked_into(flax):
     import jax
     from flax import linen

@@ -20,6 +20,8 @@ from bn.types import Array
 
 ROUNDINGS = 16  # of the dtype's, for float32 and float64
 FEWER_ROUNDINGS = 2  # for dtypes of two bytes, where the last one is larger than all others
+LAYERS_BETWEEN = 50  # roundings that convolutions and the like add to the input of a normalization
+INPUT_TO_OUTPUT = 4  # how much larger rounding of an input may be in the output
 SMALLEST = 1e-12  # for float64, in which sums are taken in different orders
 
 
@@ -186,14 +188,16 @@ def compared(a: Run, b: Run, moved: bool, tolerance: float) -> Explanation:
         other = its.with_axis_of(own) if moved else its
         place = f"{own.path} of a and {other.path} of b"
         apart = relative(own.x, other.x)
-        if apart > tolerance:
+        if apart > LAYERS_BETWEEN * tolerance:
             words = f"What goes into {place} differs by {apart:.2g}: the cause is before them."
             return _found_nothing(f"before {place}", {"input": apart}, tolerance, words)
         differences = distances(own.results, other.results)
-        if max(differences.values()) > tolerance:
-            return _explained(place, differences, own, other, tolerance)
+        limit = max(tolerance, INPUT_TO_OUTPUT * apart)
+        if max(differences.values()) > limit:
+            return _explained(place, differences, own, other, limit)
     differences = {} if moved else distances(Results(a.y), Results(b.y))
-    if max(differences.values(), default=0.0) <= tolerance:
+    alone = a.is_one_layer() and b.is_one_layer()
+    if max(differences.values(), default=0.0) <= tolerance * (1 if alone else LAYERS_BETWEEN):
         return _no_difference(place, distances(own.results, other.results), tolerance)
     words = (
         f"The batch normalizations of a ({len(a.seen)} calls) and b ({len(b.seen)} calls) agree: "
