@@ -1,5 +1,7 @@
 """Tensors of PyTorch and arrays of JAX are taken as NumPy's, and read where they are."""
 
+import sys
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -87,6 +89,13 @@ def test_a_loader_of_pytorch_gives_the_batches_of_fit(torch):
     nn.fit(model, loader, epochs=2, progress=False)
     nn.fit(expected, [(ROWS[:10], y[:10]), (ROWS[10:], y[10:])], epochs=2, progress=False)
     np.testing.assert_array_equal(model[0].weight.data, expected[0].weight.data)
+
+
+def test_bfloat16_of_pytorch_without_ml_dtypes_is_told_in_one_sentence(torch, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    words = "^x of bfloat16 needs ml_dtypes, which is not installed: pip install ml_dtypes$"
+    with pytest.raises(ImportError, match=words):
+        bn.stats(torch.ones(4, 3).bfloat16())
 
 
 def test_what_cannot_be_read_is_told_in_one_sentence(torch, jax):

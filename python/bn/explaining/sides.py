@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bn import _check
+from bn.convert.setting import copied
 from bn.explaining.flax_side import run_linen, run_nnx
 from bn.explaining.keras_side import run_keras
 from bn.explaining.results import Results
@@ -90,10 +91,6 @@ class _Call:
     def unreadable(self) -> Seen:
         """What is known where a wrapper, such as ghost batches, did the layer's steps itself."""
         return self.seen._replace(setting=None)
-
-
-def copied(values: Array | None) -> Array | None:
-    return None if values is None else values.copy()
 
 
 def of_loaded(package: str, name: str) -> Callable[[Any], bool]:
