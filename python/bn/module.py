@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
-from bn.arrays import holds_foreign, numpy_argument, takes_arrays
+from bn.arrays import holds_foreign, numpy_argument, takes_arrays, takes_gradients
 from bn.inputs import Inputs
 from bn.markup import module_html
 from bn.parameter import Parameter
@@ -116,7 +116,7 @@ class Module:
         cls.records = cls.forward is not Module.forward and cls.backward is Module.backward
         cls.fuses = cls.fuses and cls.__module__.startswith("bn.")  # others may change anything
         if "backward" in vars(cls):
-            cls.backward = takes_arrays(cls.backward)  # type: ignore[method-assign]
+            cls.backward = takes_gradients(cls.backward)  # type: ignore[method-assign]
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """The output for x, the first argument; a layer or model defines it."""
