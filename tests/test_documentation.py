@@ -15,7 +15,7 @@ import bn
 import bn.nn
 
 README = Path(__file__).parent.parent / "README.md"
-LEFT_OUT = ("bn.__main__", "bn.torch")  # it runs the command; it needs PyTorch
+LEFT_OUT = ("bn.__main__", "bn.torch", "bn.convert")  # it runs the command; they need frameworks
 
 
 def modules(folders, prefix):

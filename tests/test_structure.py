@@ -22,6 +22,7 @@ LEVELS = [
     ["types"],
     ["_check"],
     [
+        "arrays",
         "config",
         "dask",
         "double_backward",
@@ -51,6 +52,8 @@ LEVELS = [
     ["distributed"],
     ["nn"],
     ["streams", "tools", "torch"],
+    ["convert"],
+    ["explaining"],
     ["cli"],
     ["__main__"],
 ]

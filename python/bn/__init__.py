@@ -91,8 +91,10 @@ __all__ = [
     "BatchNorm2d",
     "BatchNorm3d",
     "BatchNormalization",
+    "Cause",
     "Compiled",
     "Convention",
+    "Explanation",
     "FeatureAxes",
     "Folded",
     "GhostBatchNorm",
@@ -126,7 +128,9 @@ __all__ = [
     "check_inputs",
     "commit",
     "compile",
+    "convert",
     "dask",
+    "explain_difference",
     "fold",
     "fold_arrays",
     "freeze",
@@ -163,10 +167,22 @@ __all__ = [
     "watching",
 ]
 
-if not TYPE_CHECKING:  # type checkers would believe that there is every name
+LATER = {  # what is imported when somebody asks for it, and PyTorch with bn.torch
+    "Cause": "bn.explaining",
+    "Explanation": "bn.explaining",
+    "convert": "bn.convert",
+    "explain_difference": "bn.explaining",
+    "torch": "bn.torch",
+}
+
+if TYPE_CHECKING:
+    from bn import convert
+    from bn.explaining import Cause, Explanation, explain_difference
+else:  # type checkers would believe that there is every name
 
     def __getattr__(name: str) -> Any:
-        """Import `bn.torch`, and PyTorch with it, where somebody asks for it."""
-        if name == "torch":
-            return importlib.import_module("bn.torch")
-        raise AttributeError(f"module 'bn' has no attribute {name!r}")
+        """Import what few programs use, where somebody asks for it."""
+        if name not in LATER:
+            raise AttributeError(f"module 'bn' has no attribute {name!r}")
+        module = importlib.import_module(LATER[name])
+        return module if module.__name__ == f"bn.{name}" else getattr(module, name)

@@ -7,11 +7,13 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.functional import backward_apply, backward_reduce, normalize
 from bn.statistics import BackwardSums
 from bn.types import Array, Doubles
 
 
+@takes_arrays
 def batch_norm_double_backward(
     ddx: Array | None,
     ddweight: Array | None,

@@ -16,6 +16,7 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.arrays import again, numpy_argument
 from bn.masking import weighted_gradient, weighted_stats
 from bn.overlap import delivered, usable_output
 from bn.statistics import BackwardSums, Stats, commit_moments, trusted
@@ -67,11 +68,14 @@ def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
     >>> s.mean, s.var
     (array([ 2., 10.]), array([1., 0.]))
     """
-    axis = _check.data(x, axis)
+    try:
+        axis = _check.data(x, axis)
+    except TypeError:
+        return again(stats, locals())
     if x.size == 0:
         return Stats(*(np.zeros(x.shape[axis]) for _ in range(3)))
     if weights is not None:
-        return weighted_stats(x, axis, weights)
+        return weighted_stats(x, axis, numpy_argument("weights", weights))
     count, mean, m2 = core.stats(x, axis)
     return trusted(Stats, count=count, mean=mean, m2=m2)
 
@@ -232,13 +236,19 @@ def normalize(
     array([[-1.],
            [ 1.]])
     """
-    axis = _check.call(x, axis, {"mean": mean, "var": var}, {"weight": weight, "bias": bias})
+    try:
+        axis = _check.call(x, axis, {"mean": mean, "var": var}, {"weight": weight, "bias": bias})
+    except TypeError:
+        return again(normalize, locals())
     _check.eps(eps)
     plain = out is None and residual is None and activation is None
     if plain and x.size > 0:  # the usual call, which needs no further checks
         return core.normalize(x, axis, mean, var, weight, bias, eps)
     _check.out(out, x)
-    _check.optional_like("residual", residual, x)
+    try:
+        _check.optional_like("residual", residual, x)
+    except TypeError:
+        return again(normalize, locals())
     epilogue = epilogue_of(activation, negative_slope)
     if x.size == 0:
         return core.empty_like(x) if out is None else out
@@ -279,8 +289,11 @@ def backward_reduce(dy: Array, x: Array, mean: Array, *, axis: int = 1) -> Backw
     >>> sums.dbias, sums.dweight(np.array([1.0]), eps=0.0)
     (array([3.]), array([1.]))
     """
-    axis = _check.call(x, axis, {"mean": mean}, {})
-    _check.like("dy", dy, x)
+    try:
+        axis = _check.call(x, axis, {"mean": mean}, {})
+        _check.like("dy", dy, x)
+    except TypeError:
+        return again(backward_reduce, locals())
     if x.size == 0:
         return BackwardSums(*(np.zeros(x.shape[axis]) for _ in range(3)))
     sum_dy, sum_dy_xmu = core.reduce(dy, x, axis, mean)
@@ -344,14 +357,18 @@ def backward_apply(
     array([[0.5],
            [1. ]])
     """
-    axis = _check.call(x, axis, {"mean": mean, "var": var}, {"weight": weight})
-    _check.like("dy", dy, x)
+    try:
+        axis = _check.call(x, axis, {"mean": mean, "var": var}, {"weight": weight})
+        _check.like("dy", dy, x)
+    except TypeError:
+        return again(backward_apply, locals())
     _check.eps(eps)
     _check.out(out, x)
     if sums is not None:
         _check.same_type("sums", [sums], (BackwardSums,))
         _check.per_channel("sums.dy", sums.dy, x.shape[axis])
     if weights is not None and sums is not None and x.size:
+        weights = numpy_argument("weights", weights)
         dx = weighted_gradient(dy, x, axis, mean, var, weight, eps, sums, weights)
         return delivered(dx, out)
     target = usable_output(out, (dy, x), (mean, var, weight))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bn import _check
 from bn._core import core
+from bn.arrays import again
 from bn.functional import Activation, backward_reduce, epilogue_of, stats
 from bn.overlap import delivered, overlaps, shares, usable_output
 from bn.statistics import BackwardSums, Stats, trusted
@@ -45,14 +46,20 @@ def normalize_batch(
     >>> y.ravel(), batch.mean
     (array([-1.,  1.]), array([2.]))
     """
-    axis = _check.call(x, axis, {}, {"weight": weight, "bias": bias})
+    try:
+        axis = _check.call(x, axis, {}, {"weight": weight, "bias": bias})
+    except TypeError:
+        return again(normalize_batch, locals())
     _check.eps(eps)
     plain = out is None and residual is None and activation is None
     if plain and x.size > 0:  # the usual call, which needs no further checks
         y, count, mean, m2 = core.forward(x, axis, weight, bias, eps)
         return y, trusted(Stats, count=count, mean=mean, m2=m2)
     _check.out(out, x)
-    _check.optional_like("residual", residual, x)
+    try:
+        _check.optional_like("residual", residual, x)
+    except TypeError:
+        return again(normalize_batch, locals())
     epilogue = epilogue_of(activation, negative_slope)
     if x.size == 0:
         return core.empty_like(x) if out is None else out, stats(x, axis)
@@ -114,11 +121,14 @@ def backward_batch(
     """
     _check.same_type("batch", [batch], (Stats,))
     vectors = {"weight": weight, "bias": bias}
-    axis = _check.call(x, axis, {"batch.mean": batch.mean}, vectors)
-    _check.like("dy", dy, x)
+    try:
+        axis = _check.call(x, axis, {"batch.mean": batch.mean}, vectors)
+        _check.like("dy", dy, x)
+        _check.optional_like("y", y, x)
+    except TypeError:
+        return again(backward_batch, locals())
     _check.eps(eps)
     _check.out(out, x)
-    _check.optional_like("y", y, x)
     _check.out(dresidual, x, "dresidual")
     epilogue = epilogue_of(activation, negative_slope)
     if x.size == 0:
@@ -213,7 +223,10 @@ def batch_norm(
         "weight": weight,
         "bias": bias,
     }
-    axis = _check.torch_call(x, axis, vectors)
+    try:
+        axis = _check.torch_call(x, axis, vectors)
+    except TypeError:
+        return again(batch_norm, locals())
     _check.finite("momentum", momentum)
     _check.eps(eps)
     _check.out(out, x)

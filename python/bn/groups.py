@@ -7,6 +7,7 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.functional import normalize
 from bn.rows import NO_EPILOGUE, Gradients, no_gradients, no_values, stats_of
 from bn.statistics import Stats, commit_moments
@@ -152,6 +153,7 @@ class Groups:
         return np.moveaxis(a.reshape(shape), moved, self.axis)
 
 
+@takes_arrays
 def group_norm(
     x: Array,
     num_groups: int,
@@ -207,6 +209,7 @@ def group_norm(
     return Groups(int(num_groups), axis).forward(x, weight, bias, eps)[0]
 
 
+@takes_arrays
 def instance_norm(
     x: Array,
     running_mean: Array | None = None,

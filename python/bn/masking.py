@@ -7,10 +7,12 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.statistics import BackwardSums, Stats
 from bn.types import Array
 
 
+@takes_arrays
 def position_weights(
     x: Array,
     axis: int = 1,

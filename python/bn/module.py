@@ -7,10 +7,12 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from numpy import ndarray
 from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.arrays import holds_foreign, numpy_argument, takes_arrays, takes_gradients
 from bn.inputs import Inputs
 from bn.markup import module_html
 from bn.parameter import Parameter
@@ -113,6 +115,8 @@ class Module:
         super().__init_subclass__(**options)
         cls.records = cls.forward is not Module.forward and cls.backward is Module.backward
         cls.fuses = cls.fuses and cls.__module__.startswith("bn.")  # others may change anything
+        if "backward" in vars(cls):
+            cls.backward = takes_gradients(cls.backward)  # type: ignore[method-assign]
 
     def forward(self, *args: Any, **options: Any) -> Any:
         """The output for x, the first argument; a layer or model defines it."""
@@ -149,6 +153,7 @@ class Module:
             )
         return self._backward(dy, *args, **options)
 
+    @takes_arrays
     def _backward(self, dy: Array, input_grad: bool = True) -> Gradient:
         _check.flag("input_grad", input_grad)
         if self._kept is None and now() is None:
@@ -158,15 +163,27 @@ class Module:
         return gradient
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        if args and options and not self.records:
+        if options and args and not self.records:
             self._check_options(options)
         running = current.get()
         if running is not None and isinstance(running[0], Record):
             return running[0].call(self, args, options)
+        if len(args) != 1 or type(args[0]) is not ndarray:  # not the usual call
+            args = self._numpy_arguments(args)
         y = self._recorded(args, options) if self.records else self.forward(*args, **options)
         if self.hooks:
             self.call_hooks(args, y)
         return y
+
+    def _numpy_arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments by position, with arrays of other libraries as NumPy's."""
+        if not any(map(holds_foreign, args)):
+            return args
+        names = ["x", *(f"argument {i}" for i in range(2, len(args) + 1))]
+        return tuple(
+            numpy_argument(f"{name} of {type(self).__name__}", value)
+            for name, value in zip(names, args, strict=True)
+        )
 
     def _check_options(self, options: Iterable[str]) -> None:
         """Check the arguments of a layer by name: Python would name a class that it inherits."""
@@ -477,8 +494,8 @@ class Module:
         ValueError
             Names are missing or unknown, a shape differs, or a count is not a number.
         TypeError
-            `state` is no mapping, or NumPy does not read a value as numbers. It reads no tensor of
-            PyTorch that requires a gradient or is bfloat16.
+            `state` is no mapping, or NumPy does not read a value as numbers: it reads no tensor of
+            PyTorch that requires a gradient.
         """
         _check.mapping("state", state)
         own = dict(self.named_state())

@@ -17,6 +17,7 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.functional import commit, normalize
 from bn.fused import normalize_batch
 from bn.groups import Groups
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 
+@takes_arrays
 def BatchNormalization(
     X: Array,
     scale: Array,
@@ -116,6 +118,7 @@ def BatchNormalization(
     return y.reshape(X.shape), mean.astype(input_mean.dtype), var.astype(input_var.dtype)
 
 
+@takes_arrays
 def LayerNormalization(
     X: Array,
     Scale: Array,
@@ -176,6 +179,7 @@ def LayerNormalization(
     return y, batch.mean.reshape(kept).astype(stash), rstd.reshape(kept).astype(stash)
 
 
+@takes_arrays
 def RMSNormalization(
     X: Array, scale: Array, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Array:
@@ -221,6 +225,7 @@ def RMSNormalization(
     return Rows(math.prod(sizes), about_zero=True).forward(X, weight, None, epsilon)[0]
 
 
+@takes_arrays
 def GroupNormalization(
     X: Array,
     scale: Array,
@@ -283,6 +288,7 @@ def GroupNormalization(
     return Groups(int(num_groups), 1).forward(X, weight, shift, epsilon)[0]
 
 
+@takes_arrays
 def InstanceNormalization(input: Array, scale: Array, B: Array, *, epsilon: float = 1e-5) -> Array:
     """ONNX's InstanceNormalization, with ONNX's names.
 

@@ -11,6 +11,7 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.statistics import Stats, trusted
 from bn.types import Array, Doubles
 
@@ -152,6 +153,7 @@ class Rows:
         return a if self.axes is None else np.moveaxis(a, range(-len(self.axes), 0), self.axes)
 
 
+@takes_arrays
 def layer_norm(
     x: Array,
     normalized_shape: int | Sequence[int],
@@ -203,6 +205,7 @@ def layer_norm(
     return Rows(math.prod(sizes)).forward(x, weight, bias, eps)[0]
 
 
+@takes_arrays
 def rms_norm(
     x: Array,
     normalized_shape: int | Sequence[int],

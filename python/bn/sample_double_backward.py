@@ -15,6 +15,7 @@ from numpy import float64
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.double_backward import batch_norm_double_backward
 from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.rows import eps_of
@@ -24,6 +25,7 @@ from bn.types import Array, Doubles, Shape
 Rule = Callable[[Array, Array, Array, Array], tuple[Array, Array, Array]]
 
 
+@takes_arrays
 def layer_norm_double_backward(
     ddx: Array | None,
     ddweight: Array | None,
@@ -85,6 +87,7 @@ def layer_norm_double_backward(
     return _double_backward(ddx, dy, x, (-1, math.prod(sizes)), vectors, sizes, _centered(eps))
 
 
+@takes_arrays
 def rms_norm_double_backward(
     ddx: Array | None,
     ddweight: Array | None,
@@ -144,6 +147,7 @@ def rms_norm_double_backward(
     return _double_backward(ddx, dy, x, (-1, math.prod(sizes)), vectors, sizes, _about_zero(eps))
 
 
+@takes_arrays
 def group_norm_double_backward(
     ddx: Array | None,
     ddweight: Array | None,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bn import _check
+from bn.arrays import numpy_argument
 from bn.functional import merge, stats
 from bn.nn.training.display import counting
 from bn.statistics import Stats
@@ -70,6 +71,8 @@ def stats_of(
     """
     _check.optional_positive_int("chunk", chunk)
     _check.flag("progress", progress)
+    if not _check.is_one_array(data):
+        data = numpy_argument("data", data)  # it may be an array that cannot be sliced
     if _check.is_one_array(data):
         slices = slices_of(data, axis, chunk)
         parts, total = map(data.__getitem__, slices), len(slices)

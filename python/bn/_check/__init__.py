@@ -6,9 +6,11 @@ pipeline, `images` those of its layers of images and signals, `cli` those of the
 files, and the other files those of the module or folder of the same name.
 """
 
+from bn._check.arrays import *  # noqa: F403
 from bn._check.augment import *  # noqa: F403
 from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
+from bn._check.convert import *  # noqa: F403
 from bn._check.dask import *  # noqa: F403
 from bn._check.distributed import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
@@ -18,6 +20,7 @@ from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403
 from bn._check.onnx import *  # noqa: F403
 from bn._check.optim import *  # noqa: F403
+from bn._check.packages import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
 from bn._check.samples import *  # noqa: F403

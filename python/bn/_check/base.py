@@ -10,6 +10,7 @@ from typing import Any, TypeGuard, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bn._check.arrays import from_elsewhere, is_foreign
 from bn._core import core
 
 Array = NDArray[Any]
@@ -144,19 +145,26 @@ def _fits_dtype(name: str, value: Array, dtype: np.dtype[Any]) -> None:
 def array(name: str, value: ArrayLike) -> Array:
     """Convert value to an array; a masked array is refused, since it would lose its mask."""
     no_mask(name, value)
-    return np.asarray(value)
+    return from_elsewhere(name, value) if is_foreign(value) else np.asarray(value)
 
 
 def state_array(name: str, value: ArrayLike) -> Array:
-    """Convert a value of a state to an array; there are tensors that NumPy cannot read."""
-    no_mask(name, value)
+    """Convert a value of a state to an array; a list may have none."""
     try:
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        hint = ": give tensor.detach().float().cpu()" * hasattr(value, "detach")
-        raise TypeError(
-            f"{name} must be readable as a NumPy array, got {type(value).__name__} ({error}){hint}"
-        ) from error
+        return array(name, value)
+    except ValueError as error:
+        got = type(value).__name__
+        raise TypeError(f"{name} must be readable as a NumPy array, got {got} ({error})") from error
+
+
+def any_array(name: str, x: object) -> Array:
+    """Check an array of NumPy's, or of another library, whose values are taken."""
+    return from_elsewhere(name, x) if is_foreign(x) else plain_array(name, x)
+
+
+def is_array(x: object) -> bool:
+    """Whether x is an array that can be taken for its values, of NumPy or of another library."""
+    return is_plain(x) or is_foreign(x)
 
 
 def no_mask(name: str, value: object) -> None:
@@ -250,8 +258,9 @@ def channel_vectors(owner: str, vectors: Mapping[str, object]) -> dict[str, Arra
     Returns them as the kernels take them: without gaps between the values.
     """
     found: dict[str, Array] = {}
-    for name, values in vectors.items():
-        no_mask(f"{owner}.{name}", values)
+    for name, given in vectors.items():
+        no_mask(f"{owner}.{name}", given)
+        values = from_elsewhere(f"{owner}.{name}", given) if is_foreign(given) else given
         if not is_plain(values) or values.dtype != np.float64 or values.ndim != 1:
             got = type(values).__name__
             if is_plain(values):
@@ -516,10 +525,3 @@ def positive_int(name: str, value: object) -> None:
 def optional_positive_int(name: str, value: object) -> None:
     if value is not None:
         positive_int(name, value)
-
-
-def missing_package(
-    user: str, package: str, installed: str = "'.[demo]' in a checkout of bn"
-) -> str:
-    """The message for a package that is not installed, although `user` needs it."""
-    return f"{user} needs {package}, which is not installed: pip install {installed}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, data, missing_package, per_channel
+from bn._check.base import Array, data, per_channel
+from bn._check.packages import missing_package
 
 
 def dask_package(user: str) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, missing_package
+from bn._check.arrays import is_foreign
+from bn._check.base import Array
+from bn._check.packages import missing_package
 from bn._check.training import inputs
 
 
 def batch_source(value: object) -> None:
-    if isinstance(value, np.ndarray):
+    if isinstance(value, np.ndarray) or is_foreign(value):
         raise TypeError(
             "batches must be an iterable of batches, got one array: write [x], or split it"
         )

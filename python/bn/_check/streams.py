@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+import numpy as np
+
+from bn._check.arrays import is_foreign
 from bn._check.base import Array, array, axis_of
 
 Found = TypeVar("Found")
@@ -34,7 +37,7 @@ def several_parts(value: object, chunk: object) -> None:
 def part_of_data(value: Any) -> Array:
     """Check an item of data; return it as an array."""
     # NumPy would make one array of a tuple (x, y), and count the targets as values.
-    if not hasattr(value, "__array__"):
+    if not isinstance(value, np.ndarray) and not is_foreign(value):
         raise TypeError(f"each part of data must be an array, got {type(value).__name__}")
     return array("each part of data", value)
 

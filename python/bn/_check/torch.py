@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from bn._check.base import missing_package
+from bn._check.packages import missing_package
 
 
 def torch_package() -> None:

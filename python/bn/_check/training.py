@@ -12,11 +12,11 @@ import numpy as np
 
 from bn._check.base import (
     Array,
+    any_array,
     array,
+    is_array,
     is_integer,
-    is_plain,
     kind_of,
-    plain_array,
     printable,
     shape,
 )
@@ -35,12 +35,14 @@ def inputs(name: str, x: Any) -> Any:
     if isinstance(x, Mapping):
         x = {key: array(f"{name}[{key!r}]", value) for key, value in x.items()}
         parts = {f"{name}[{key!r}]": value for key, value in x.items()}
-    elif isinstance(x, list) and any(is_plain(each) for each in x):
+    elif isinstance(x, list) and any(is_array(each) for each in x):
         raise TypeError(f"several arrays of {name} must be in a tuple or a dict, got a list")
     elif isinstance(x, tuple):
-        parts = {f"{name}[{i}]": plain_array(f"{name}[{i}]", value) for i, value in enumerate(x)}
+        x = tuple([any_array(f"{name}[{i}]", value) for i, value in enumerate(x)])
+        parts = {f"{name}[{i}]": value for i, value in enumerate(x)}
     else:
-        parts = {name: plain_array(name, x)}
+        x = any_array(name, x)
+        parts = {name: x}
     if not parts:
         raise ValueError(f"{name} must have arrays, got an empty {type(x).__name__}")
     first, *_ = parts
@@ -71,7 +73,7 @@ def samples_and_targets(
     first = _first_array(x)
     if not may_be_empty:
         not_empty("x", first)
-    if isinstance(y, (tuple, list)) and any(is_plain(each) and each.ndim for each in y):
+    if isinstance(y, (tuple, list)) and any(is_array(each) and np.ndim(each) for each in y):
         raise TypeError(f"y must be one array, got a {type(y).__name__} of arrays")
     y = array("y", y)
     rank_at_least("y", y, 1)
@@ -98,7 +100,7 @@ def is_samples(value: object) -> bool:
     """Whether a value is (x, y) or (x, y, sample_weight), right or wrong, and not batches."""
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
         return False
-    if is_plain(value[0]):
+    if is_array(value[0]):
         return True
     return isinstance(value, tuple) and not all(_is_batch(each) for each in value)
 
@@ -108,13 +110,13 @@ def _is_batch(value: object) -> bool:
     return (
         isinstance(value, (tuple, list))
         and len(value) in (2, 3)
-        and (is_plain(value[0]) or isinstance(value[0], (tuple, Mapping)))
+        and (is_array(value[0]) or isinstance(value[0], (tuple, Mapping)))
     )
 
 
 def training_data(name: str, value: object) -> None:
     """Check that training or validation data are samples and targets, or can be iterated."""
-    if not is_samples(value) and (not isinstance(value, Iterable) or is_plain(value)):
+    if not is_samples(value) and (not isinstance(value, Iterable) or is_array(value)):
         raise TypeError(
             f"{name} must be a pair (x, y) of arrays or an iterable of such batches, "
             f"got {type(value).__name__}"

@@ -301,10 +301,13 @@ class BatchNorm(Module):
             with a `SmallBatchWarning`, and its running statistics stay.
         """
         axis = self.prepare(x)
-        weights = position_weights(x, axis, mask, lengths, sample_weight)
+        weights = None
+        if mask is not None or lengths is not None or sample_weight is not None:
+            weights = position_weights(x, axis, mask, lengths, sample_weight)
         training = self._mode(training)
         uses_batch = self._begin(x, axis, training, weights)
-        x = clean(x, weights)
+        if weights is not None:
+            x = clean(x, weights)
         if uses_batch:
             y, call = self.normalize(x, axis, weights)
         else:

@@ -131,6 +131,7 @@ class RMSNorm(_LastAxes):
     """
 
     about_zero = True
+    eps: float | None  # type: ignore[assignment]
 
     def __init__(
         self,
@@ -142,17 +143,18 @@ class RMSNorm(_LastAxes):
     ) -> None:
         super().__init__(0.0 if eps is None else eps, dtype)
         _check.flag("elementwise_affine", elementwise_affine)
-        self._eps_given = eps is not None
+        self.eps = eps
         self.normalized_shape = _check.normalized_shape(normalized_shape)
         self.elementwise_affine = elementwise_affine
         self.create(self.normalized_shape, elementwise_affine, False)
 
     def eps_for(self, x: Array) -> float:
-        return eps_of(self.eps if self._eps_given else None, x)
+        return eps_of(self.eps, x)
 
     def extra_repr(self) -> str:
-        eps = self.eps if self._eps_given else None
-        return f"{self.normalized_shape}, eps={eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        )
 
 
 class LayerNormalization(KerasSampleNorm):
@@ -178,7 +180,9 @@ class LayerNormalization(KerasSampleNorm):
     Attributes
     ----------
     gamma, beta : Parameter or None
-        Their shape is the lengths of the axes, in rising order.
+        Their shape is `lengths`.
+    lengths : tuple of int or None
+        The lengths of the axes, in rising order; None before `build`.
 
     Raises
     ------
@@ -209,11 +213,11 @@ class LayerNormalization(KerasSampleNorm):
     ) -> None:
         super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, dtype)
         self.axis = _check.axes("axis", axis)
-        self._lengths: Shape | None = None
+        self.lengths: Shape | None = None
 
     @property
     def built(self) -> bool:
-        return self._lengths is not None
+        return self.lengths is not None
 
     def build(self, input_shape: Shape) -> None:
         axes = self._front((1, *_check.shape_tuple("input_shape", input_shape)))
@@ -227,8 +231,8 @@ class LayerNormalization(KerasSampleNorm):
         _check.data(x, -1, "x of LayerNormalization")
         axes = self._front(x.shape)
         lengths = tuple(x.shape[axis] for axis in axes)
-        if self._lengths is not None:
-            _check.axis_lengths("LayerNormalization", x.shape, axes, self._lengths)
+        if self.lengths is not None:
+            _check.axis_lengths("LayerNormalization", x.shape, axes, self.lengths)
         self._learn(lengths)
         last = axes == tuple(range(x.ndim - len(axes), x.ndim))
         return Rows(math.prod(lengths), axes=None if last else axes)
@@ -238,8 +242,8 @@ class LayerNormalization(KerasSampleNorm):
         return _check.sample_axes("axis", self.axis, len(shape))
 
     def _learn(self, lengths: Shape) -> None:
-        if self._lengths is None:
-            self.create(lengths, self.scale, self.center, _lengths=lengths)
+        if self.lengths is None:
+            self.create(lengths, self.scale, self.center, lengths=lengths)
 
     def extra_repr(self) -> str:
         axis = self.axis[0] if len(self.axis) == 1 else list(self.axis)

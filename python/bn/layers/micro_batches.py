@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bn import _check
+from bn.arrays import takes_arrays
 from bn.functional import backward_apply, backward_reduce, merge, stats
 from bn.layers.batch_norm import BatchNorm, Combined
 from bn.layers.combining import Combine
@@ -92,6 +93,7 @@ class Accumulation:
             raise RuntimeError("a batch has statistics after its first chunk, got none: call add")
         return self._batch
 
+    @takes_arrays
     def add(self, x: Array) -> None:
         """First pass: take a chunk into the statistics."""
         self._enter(0)
@@ -101,6 +103,7 @@ class Accumulation:
         self._batch = part if self._batch is None else merge([self._batch, part])
         self._added += _values(x, axis)
 
+    @takes_arrays
     def normalize(self, x: Array, out: Array | None = None) -> Array:
         """Second pass: a chunk of y."""
         self._enter(1)
@@ -111,6 +114,7 @@ class Accumulation:
         self._left -= _values(x, axis)
         return y
 
+    @takes_arrays
     def reduce(self, dy: Array, x: Array) -> None:
         """Third pass: take a chunk of dy, and the x it belongs to, into the sums."""
         self._enter(2)
@@ -119,6 +123,7 @@ class Accumulation:
         self._sums = part if self._sums is None else merge([self._sums, part])
         self._left -= _values(x, axis)
 
+    @takes_arrays
     def apply(self, dy: Array, x: Array, out: Array | None = None) -> Array:
         """Fourth pass: a chunk of dx."""
         self._enter(3)

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.nn.blocks import in_rows
 from bn.nn.labels import Labels
 from bn.nn.reduction import Loss, in_order
@@ -105,6 +106,7 @@ class CrossEntropyLoss(Loss):
         self.label_smoothing = float(label_smoothing)
         self.from_logits = from_logits
 
+    @takes_arrays
     def __call__(
         self, logits: Array, target: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float | Array:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bn import _check
+from bn.arrays import takes_arrays
 from bn.layers import no_stat_update
 from bn.module import Module
 from bn.parameter import Parameter
@@ -21,6 +22,7 @@ ENTRIES = 100  # of each array, at most
 Place = tuple[int, ...]  # the index of an entry
 
 
+@takes_arrays
 def gradcheck(layer: Module, x: Array | tuple[Array, ...], *, tolerance: float = 1e-6) -> None:
     """Check that the backward pass of a layer or model is the gradient of its forward pass.
 

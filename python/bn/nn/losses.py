@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.nn.blocks import BLOCK_BYTES, elementwise
 from bn.nn.reduction import Loss, in_order
 from bn.types import Array
@@ -24,6 +25,7 @@ class ElementwiseLoss(Loss):
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction)
 
+    @takes_arrays
     def __call__(
         self, y: Array, target: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float | Array:
@@ -311,6 +313,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         self.weight = _check.optional_weights("weight", weight)
         self.pos_weight = _check.optional_weights("pos_weight", pos_weight)
 
+    @takes_arrays
     def __call__(
         self, logits: Array, target: ArrayLike, *, sample_weight: ArrayLike | None = None
     ) -> float | Array:

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bn import _check
+from bn.arrays import takes_arrays
 from bn.recording.kept import Frame, no_grad
 from bn.recording.record import Record
 from bn.recording.value import Value
@@ -67,6 +68,7 @@ class Compiled:
         self.model = copy.deepcopy(model)
         self._programs: dict[Any, Program] = {}
 
+    @takes_arrays
     def __call__(self, *inputs: Array) -> Array:
         """The model's output.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from bn import _check
 from bn._core import core
+from bn.arrays import takes_arrays
 from bn.layers.batch_norm import BatchNorm
 from bn.layers.running_stats import warn
 from bn.module import Module
@@ -81,6 +82,7 @@ class Folded:
     __repr__ = __str__
 
 
+@takes_arrays
 def fold_arrays(
     weight: Array,
     bias: Array | None,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bn import _check
+from bn.arrays import takes_arrays
 from bn.images import as_given, channels_first
 from bn.types import Array
 
@@ -60,6 +61,7 @@ class Augmentation:
         _check.channel_axis(axis)
         self.axis = axis
 
+    @takes_arrays
     def __call__(self, x: Array, y: Any, rng: np.random.Generator) -> tuple[Array, Any]:
         """The changed images and their targets.
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from bn import _check
+from bn.arrays import takes_arrays
 from bn.types import Array
 
 Step: TypeAlias = Callable[[Array, Any, np.random.Generator], tuple[Array, Any]]
@@ -49,6 +50,7 @@ class Compose:
         for transform in self.transforms:
             _check.function("transforms", transform)
 
+    @takes_arrays
     def __call__(self, x: Array, y: Any, rng: np.random.Generator) -> tuple[Array, Any]:
         """The changed images and their targets.
 
