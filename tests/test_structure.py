@@ -36,7 +36,6 @@ LEVELS = [
         "mode",
         "module",
         "mpi",
-        "onnx",
         "overlap",
         "parameter",
         "prediction",
@@ -50,7 +49,7 @@ LEVELS = [
     ["layers"],
     ["distributed"],
     ["nn"],
-    ["streams", "tools", "torch"],
+    ["files", "onnx", "streams", "tools", "torch"],
     ["cli"],
     ["__main__"],
 ]

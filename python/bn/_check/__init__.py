@@ -11,6 +11,7 @@ from bn._check.base import *  # noqa: F403
 from bn._check.cli import *  # noqa: F403
 from bn._check.dask import *  # noqa: F403
 from bn._check.distributed import *  # noqa: F403
+from bn._check.files import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
 from bn._check.images import *  # noqa: F403
 from bn._check.layers import *  # noqa: F403
