@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import stat
+import tracemalloc
 import zipfile
 
 import h5py
@@ -155,6 +156,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path):
         bn.save_state(path, {"a": np.ones(3), "a/b": np.ones(3)})
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["a.weights.h5"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_reading_and_writing_make_no_second_copy(tmp_path, suffix):
+    path, given = tmp_path / f"a{suffix}", {n: np.ones(2**19) for n in "abcd"}
+    size = sum(array.nbytes for array in given.values())
+    tracemalloc.start()
+    try:
+        bn.save_state(path, given)
+        assert tracemalloc.get_traced_memory()[1] < size / 2
+        tracemalloc.reset_peak()
+        found = bn.load_state(path)
+        assert size < tracemalloc.get_traced_memory()[1] < 1.2 * size
+    finally:
+        tracemalloc.stop()
+    assert found.keys() == given.keys()
 
 
 # ---- other kinds ----

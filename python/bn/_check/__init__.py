@@ -18,6 +18,7 @@ from bn._check.layers import *  # noqa: F403
 from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403
 from bn._check.onnx import *  # noqa: F403
+from bn._check.onnx_files import *  # noqa: F403
 from bn._check.optim import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
