@@ -15,7 +15,8 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=["bn", "zipfile", "gzip"]):
+with atheris.instrument_imports(include=["bn", "zipfile", "gzip", "json"]):
+    import bn
     from bn import nn
     from bn.cli import data, predict
     from bn.cli.failure import Failure
@@ -26,6 +27,10 @@ FOLDER = Path(tempfile.mkdtemp())
 
 def model():
     return nn.Sequential(nn.Linear(3, 2, rng=0), nn.ReLU())
+
+
+def arrays():
+    return np.ones((3, 2)), np.arange(3), np.zeros(2, np.float16)
 
 
 def checkpoint(path):
@@ -49,6 +54,11 @@ def image(path):
     predict.read_image(path, (1, 8, 8))
 
 
+def onnx(path):
+    """Make a model of a file of ONNX."""
+    bn.onnx.load(path)
+
+
 # Of each reader, the ending of its files, and some that are good.
 READERS = {
     "checkpoint": (checkpoint, ".npz"),
@@ -57,6 +67,10 @@ READERS = {
     "idx.gz": (idx, "-ubyte.gz"),
     "cifar": (data.read_cifar, ".bin"),
     "image": (image, ".png"),
+    "safetensors": (bn.load_state, ".safetensors"),
+    "npz": (bn.load_state, ".npz"),
+    "keras": (bn.load_state, ".weights.h5"),
+    "onnx": (onnx, ".onnx"),
 }
 
 
@@ -72,10 +86,18 @@ def seeds(name):
         net = model()
         loader = nn.BatchLoader(np.zeros((4, 3), np.float32), np.zeros(4, int), 2, rng=0)
         nn.save_training(path, net, nn.Adam(net.parameters()), loader=loader)
-        with np.load(path) as arrays:
-            np.savez(folder / "unsigned.npz", **arrays)
+        with np.load(path) as found:
+            np.savez(folder / "unsigned.npz", **found)
     elif name == "cifar":
         path.write_bytes(bytes([3]) + bytes(3072))
+    elif name in ("safetensors", "npz", "keras"):
+        bn.save_state(path, {f"layers/dense/vars/{i}": a for i, a in enumerate(arrays())})
+        if name == "npz":
+            np.savez(folder / "unsigned.npz", *arrays())
+    elif name == "onnx":
+        net = nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.ReLU(), nn.Flatten())
+        bn.onnx.export(net, path, (1, 4, 4))
+        bn.onnx.export(nn.LSTM(3, 2, return_state=False, rng=0), folder / "lstm.onnx", (2, 3))
     elif name == "image":
         from PIL import Image
 

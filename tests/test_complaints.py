@@ -12,8 +12,8 @@ These are not cured:
 - B2: there is no policy for a single value per channel but the error, which does not name the
   layer. The ways out are ghost batches, `bn.accumulate`, `bn.freeze` and the pure functions.
 - B6, B21: there is no conversion from or to the objects of other frameworks (`from_torch`,
-  `to_keras`). Arrays go over by name or in Keras's order, momentum is not converted, and PyTorch's
-  and Keras's own files are not read.
+  `to_keras`). Arrays go over by name or in Keras's order, and momentum is not converted. Files of
+  states are read (`bn.load_state`), but not those of torch.save, which are pickles.
 - B11: ghost batches are one call of the kernels each, in a Python loop.
 - B15: no batch normalization keeps y instead of x (InPlace-ABN). Layers have no `out`, the
   functions do.

@@ -1,6 +1,6 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
-The tables are in `fuzz_augment`, `fuzz_blocks`, `fuzz_distributed`, `fuzz_functions`,
+The tables are in `fuzz_augment`, `fuzz_blocks`, `fuzz_distributed`, `fuzz_files`, `fuzz_functions`,
 `fuzz_layers`, `fuzz_samples`, `fuzz_nn`, `fuzz_images`, `fuzz_options` and `fuzz_training`.
 BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
 """
@@ -10,6 +10,7 @@ import os
 import fuzz_augment
 import fuzz_blocks
 import fuzz_distributed
+import fuzz_files
 import fuzz_functions
 import fuzz_images
 import fuzz_layers
@@ -31,6 +32,7 @@ TABLES = (
     fuzz_augment,
     fuzz_blocks,
     fuzz_distributed,
+    fuzz_files,
     fuzz_functions,
     fuzz_images,
     fuzz_layers,
@@ -48,6 +50,11 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "Cause": "what explain_difference returns, which test_explain_difference tries",
     "EarlyStopping": "a callback, which test_nn_fit tries",
     "Explanation": "what explain_difference returns, which test_explain_difference tries",
+    "LoadedState": "what load_state returns, which test_files tries",
+    "Match": "a part of what match_state returns, which test_files_matching tries",
+    "MatchedState": "what match_state returns, which test_files_matching tries",
+    "onnx.export": "of whole models, which test_onnx_files and test_parity_onnx_files try",
+    "onnx.load": "of whole models, which test_onnx_files and test_parity_onnx_files try",
     "History": "what fit returns, which test_nn_fit tries",
     "TrainingState": "what callbacks get, which test_nn_fit tries",
     "__version__": "a string",

@@ -15,6 +15,7 @@ from bn.config import VERSION as __version__
 from bn.config import get_num_threads, set_num_threads, show_config, threads
 from bn.distributed import SyncError, synchronize, synchronized
 from bn.double_backward import batch_norm_double_backward
+from bn.files import LoadedState, Match, MatchedState, load_state, match_state, save_state
 from bn.functional import (
     backward_apply,
     backward_reduce,
@@ -106,6 +107,9 @@ __all__ = [
     "LayerNorm",
     "LayerNormalization",
     "LayerReport",
+    "LoadedState",
+    "Match",
+    "MatchedState",
     "Module",
     "NonFiniteWarning",
     "Parameter",
@@ -140,6 +144,8 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "layer_norm_double_backward",
+    "load_state",
+    "match_state",
     "memory",
     "merge",
     "mpi",
@@ -155,6 +161,7 @@ __all__ = [
     "report",
     "rms_norm",
     "rms_norm_double_backward",
+    "save_state",
     "set_num_threads",
     "show_config",
     "stats",

@@ -13,12 +13,14 @@ from bn._check.cli import *  # noqa: F403
 from bn._check.convert import *  # noqa: F403
 from bn._check.dask import *  # noqa: F403
 from bn._check.distributed import *  # noqa: F403
+from bn._check.files import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
 from bn._check.images import *  # noqa: F403
 from bn._check.layers import *  # noqa: F403
 from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403
 from bn._check.onnx import *  # noqa: F403
+from bn._check.onnx_files import *  # noqa: F403
 from bn._check.optim import *  # noqa: F403
 from bn._check.packages import *  # noqa: F403
 from bn._check.recalibration import *  # noqa: F403

@@ -34,12 +34,54 @@ class Step(NamedTuple):
     arguments: tuple[Any, ...]
 
 
+def reshaped(x: Any, shape: Sequence[int]) -> Any:
+    """The values in C order in another shape, where 0 stands for the same length, -1 for the rest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reshaped(np.ones((2, 3, 4)), (0, -1)).shape
+    (2, 12)
+    """
+    return x.reshape(*(x.shape[i] if n == 0 else n for i, n in enumerate(shape)))
+
+
+def transposed(x: Any, axes: Sequence[int]) -> Any:
+    """The axes in another order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> transposed(np.ones((2, 3)), (1, 0)).shape
+    (3, 2)
+    """
+    return x.transpose(*axes)
+
+
+def averaged(x: Any, axes: Sequence[int] | None, keepdims: bool) -> Any:
+    """The mean over some axes; None for all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> averaged(np.ones((2, 3)), (1,), True).shape
+    (2, 1)
+    """
+    return x.mean(axes, keepdims=keepdims)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,
     "/": operator.truediv,
+    "negative()": operator.neg,
     "concatenate": concatenate,
+    "reshape()": reshaped,
+    "transpose()": transposed,
+    "mean()": averaged,
+    "shape()": operator.attrgetter("shape"),
+    "[]": operator.getitem,
 }
 
 

@@ -95,7 +95,7 @@ def part(a: Array, index: Any) -> Result:
     return a[index], gradients
 
 
-def concatenate(arrays: Sequence[Array], axis: int) -> Result:
+def concatenate(*arrays: Array, axis: int) -> Result:
     """Arrays of one shape, but for one axis, along this axis."""
     bounds = list(accumulate((a.shape[axis] for a in arrays), initial=0))
     shape = list(arrays[0].shape)

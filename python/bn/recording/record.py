@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from inspect import Parameter as Argument
 from inspect import signature
 from itertools import pairwise
@@ -377,7 +377,7 @@ class Record:
     def part(self, operand: Any, index: Any) -> Value:
         """A part of a value or a parameter."""
         _check.basic_index(index)
-        return self.operate("index", lambda a: part(a, index), operand)
+        return self.operate("index", partial(part, index=index), operand)
 
     def note_look(self, value: Value) -> None:
         """Note that somebody looks at the numbers of a value, which leads to no gradient."""
@@ -385,7 +385,7 @@ class Record:
 
     def flatten(self, value: Value, shape: Shape, index: int) -> Array:
         """Make the array of a value that is another one flattened, and has this number."""
-        return self._operate("reshape", lambda a: reshape(a, shape), (value,), index)
+        return self._operate("reshape", partial(reshape, shape=shape), (value,), index)
 
     def _operate(
         self, name: str, function: Callable[..., Result], operands: Sequence[Any], index: int

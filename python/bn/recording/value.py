@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -174,7 +175,7 @@ class Value:
         whole = _check.new_shape(tuple(given), self.shape)
         if len(whole) == 2 and self.ndim > 2 and whole[0] == self.shape[0]:
             return self._flattened()
-        return self.record.operate("reshape", lambda a: operations.reshape(a, whole), self)
+        return self.record.operate("reshape", partial(operations.reshape, shape=whole), self)
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Value:
         """The axes from `start_dim` to `end_dim` as one, as in PyTorch."""
@@ -186,7 +187,7 @@ class Value:
         """Each sample as a vector. Where that would be a copy, it is made when it is needed."""
         if self.array.flags.c_contiguous:
             shape = (len(self), math.prod(self.shape[1:]))
-            return self.record.operate("reshape", lambda a: operations.reshape(a, shape), self)
+            return self.record.operate("reshape", partial(operations.reshape, shape=shape), self)
         value = self.record.new_value(None)
         return value.wait(Flattened(self, value.index))
 
@@ -194,7 +195,7 @@ class Value:
         """The axes in another order; all reversed without arguments."""
         given = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
         order = _check.axis_order(tuple(given) or tuple(range(self.ndim))[::-1], self.ndim)
-        return self.record.operate("transpose", lambda a: operations.transpose(a, order), self)
+        return self.record.operate("transpose", partial(operations.transpose, axes=order), self)
 
     def mean(self, axis: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
         """The mean over an axis, several, or all; a result of no axes has shape ()."""
@@ -202,7 +203,8 @@ class Value:
         given = range(self.ndim) if axis is None else axis
         each = given if isinstance(given, (range, tuple, list)) else (given,)
         axes = _check.distinct_axes(tuple(each), self.ndim)
-        return self.record.operate("mean", lambda a: operations.mean(a, axes, keepdims), self)
+        function = partial(operations.mean, axes=axes, keepdims=keepdims)
+        return self.record.operate("mean", function, self)
 
     # ---- what is not recorded ----
 
@@ -301,7 +303,7 @@ def concatenate(values: Sequence[Any], axis: int = 0) -> Any:
     at = _check.joinable(shapes, axis)
     recorded = [v for v in values if isinstance(v, Value)]
     if not recorded:
-        return operations.concatenate([_check.array("each value", v) for v in values], at)[0]
-    return recorded[0].record.operate(
-        "concatenate", lambda *arrays: operations.concatenate(arrays, at), *values
-    )
+        arrays = [_check.array("each value", v) for v in values]
+        return operations.concatenate(*arrays, axis=at)[0]
+    function = partial(operations.concatenate, axis=at)
+    return recorded[0].record.operate("concatenate", function, *values)

@@ -1,13 +1,4 @@
-"""ONNX's normalizations as functions, with ONNX's names: one for each operator.
-
-Examples
---------
->>> from bn import onnx
->>> zero, one = np.zeros(1), np.ones(1)
->>> onnx.BatchNormalization(np.array([[1.0], [3.0]]), one, zero, zero, one, epsilon=0.0)
-array([[1.],
-       [3.]])
-"""
+"""ONNX's normalizations as functions, with ONNX's names: one for each operator."""
 
 from __future__ import annotations
 
