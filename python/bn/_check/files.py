@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import is_half, mapping, missing_package, printable, state_array
+from bn._check.base import is_half, mapping, printable, state_array
+from bn._check.packages import missing_package
 
 READABLE = "a .safetensors, .npz or .weights.h5 file"
 

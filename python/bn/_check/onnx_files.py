@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bn._check.base import Array, missing_package, printable
+from bn._check.base import Array, printable
+from bn._check.packages import missing_package
 
 
 def onnx_package(user: str) -> None:
