@@ -377,6 +377,21 @@ static void NAME(stats)(bn_tensor x, bn_extent e, const void *mean, int in_doubl
     else NAME(sum)((loop_kind){0}, &t, e, p, sum_xm, sum_xm_xm);
 }
 
+#define SUM(ACTIVATION, HAS_Y, LAST)                                                              \
+    NAME(sum)(                                                                                    \
+        (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, \
+        p, sum_g, sum_g_xm)
+#define SUMS(name, ACTIVATION)                                                                    \
+    NEVER_INLINE void NAME(name)(int has_y, const bn_tensors *t, bn_extent e, NAME(parameters) p, \
+                                 double *sum_g, double *sum_g_xm)                                 \
+    {                                                                                             \
+        FOR_EXTRA_AND_STEP(SUM, ACTIVATION, ACTIVATION && has_y, e.channels_last);                \
+    }
+SUMS(sum_relu, BN_RELU)
+SUMS(sum_leaky_relu, BN_LEAKY_RELU)
+SUMS(sum_relu6, BN_RELU6)
+#undef SUMS
+
 static void NAME(reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k,
                          const bn_epilogue *epilogue, int in_double, double *sum_g, double *sum_g_xm)
 {
@@ -396,15 +411,11 @@ static void NAME(reduce)(const bn_tensors *t, bn_extent e, bn_coefficients k,
         else NAME(sum)((loop_kind){.backward = 1, .run = 1}, t, e, p, sum_g, sum_g_xm);
         return;
     }
-#define SUM(ACTIVATION, HAS_Y, LAST)                                                              \
-    NAME(sum)(                                                                                    \
-        (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, \
-        p, sum_g, sum_g_xm)
     switch (epilogue->activation) {
     case BN_NO_ACTIVATION: FOR_STEP(SUM, BN_NO_ACTIVATION, 0, e.channels_last); break;
-    case BN_RELU: FOR_EXTRA_AND_STEP(SUM, BN_RELU, has_y, e.channels_last); break;
-    case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(SUM, BN_LEAKY_RELU, has_y, e.channels_last); break;
-    case BN_RELU6: FOR_EXTRA_AND_STEP(SUM, BN_RELU6, has_y, e.channels_last); break;
+    case BN_RELU: NAME(sum_relu)(has_y, t, e, p, sum_g, sum_g_xm); break;
+    case BN_LEAKY_RELU: NAME(sum_leaky_relu)(has_y, t, e, p, sum_g, sum_g_xm); break;
+    case BN_RELU6: NAME(sum_relu6)(has_y, t, e, p, sum_g, sum_g_xm); break;
     }
-#undef SUM
 }
+#undef SUM

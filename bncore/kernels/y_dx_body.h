@@ -126,6 +126,30 @@ static void NAME(apply_rare_kind)(loop_kind kind, const bn_tensors *t, bn_extent
     NAME(apply_chunk)(kind, t, e, p, stream);
 }
 
+/* ---- the loops of each activation ---- */
+
+#define APPLY(ACTIVATION, EXTRA, LAST)                                                            \
+    NAME(apply_chunk)(                                                                            \
+        (loop_kind){.backward = backward, .activation = ACTIVATION, .extra = EXTRA, .step = LAST}, \
+        t, e, p, stream)
+#define LOOPS(name, BACKWARD, ACTIVATION, EXTRA)                                                  \
+    NEVER_INLINE void NAME(name)(int extra, const bn_tensors *t, bn_extent e, NAME(parameters) p, \
+                                 int stream)                                                      \
+    {                                                                                             \
+        const int backward = BACKWARD;                                                            \
+        FOR_EXTRA_AND_STEP(APPLY, ACTIVATION, EXTRA, e.channels_last);                            \
+    }
+LOOPS(y_plain, 0, BN_NO_ACTIVATION, extra)
+LOOPS(y_relu, 0, BN_RELU, extra)
+LOOPS(y_leaky_relu, 0, BN_LEAKY_RELU, extra)
+LOOPS(y_relu6, 0, BN_RELU6, extra)
+LOOPS(dx_plain, 1, BN_NO_ACTIVATION, 0 && extra)
+LOOPS(dx_relu, 1, BN_RELU, extra)
+LOOPS(dx_leaky_relu, 1, BN_LEAKY_RELU, extra)
+LOOPS(dx_relu6, 1, BN_RELU6, extra)
+#undef LOOPS
+#undef APPLY
+
 /* ---- the kernels ---- */
 
 static void NAME(normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
@@ -139,16 +163,12 @@ static void NAME(normalize)(const bn_tensors *t, bn_extent e, bn_coefficients k,
         else NAME(apply_chunk)((loop_kind){.run = 1}, t, e, p, epilogue->stream);
         return;
     }
-#define APPLY(ACTIVATION, ADDS, LAST)                                                             \
-    NAME(apply_chunk)((loop_kind){.activation = ACTIVATION, .extra = ADDS, .step = LAST}, t, e, p, \
-                      epilogue->stream)
     switch (epilogue->activation) {
-    case BN_NO_ACTIVATION: FOR_EXTRA_AND_STEP(APPLY, BN_NO_ACTIVATION, adds, e.channels_last); break;
-    case BN_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_RELU, adds, e.channels_last); break;
-    case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_LEAKY_RELU, adds, e.channels_last); break;
-    case BN_RELU6: FOR_EXTRA_AND_STEP(APPLY, BN_RELU6, adds, e.channels_last); break;
+    case BN_NO_ACTIVATION: NAME(y_plain)(adds, t, e, p, epilogue->stream); break;
+    case BN_RELU: NAME(y_relu)(adds, t, e, p, epilogue->stream); break;
+    case BN_LEAKY_RELU: NAME(y_leaky_relu)(adds, t, e, p, epilogue->stream); break;
+    case BN_RELU6: NAME(y_relu6)(adds, t, e, p, epilogue->stream); break;
     }
-#undef APPLY
 }
 
 static void NAME(gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
@@ -171,15 +191,10 @@ static void NAME(gradient)(const bn_tensors *t, bn_extent e, bn_coefficients k,
 #undef APPLY
         return;
     }
-#define APPLY(ACTIVATION, HAS_Y, LAST)                                                            \
-    NAME(apply_chunk)(                                                                            \
-        (loop_kind){.backward = 1, .activation = ACTIVATION, .extra = HAS_Y, .step = LAST}, t, e, p, \
-        epilogue->stream)
     switch (epilogue->activation) {
-    case BN_NO_ACTIVATION: FOR_STEP(APPLY, BN_NO_ACTIVATION, 0, e.channels_last); break;
-    case BN_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_RELU, has_y, e.channels_last); break;
-    case BN_LEAKY_RELU: FOR_EXTRA_AND_STEP(APPLY, BN_LEAKY_RELU, has_y, e.channels_last); break;
-    case BN_RELU6: FOR_EXTRA_AND_STEP(APPLY, BN_RELU6, has_y, e.channels_last); break;
+    case BN_NO_ACTIVATION: NAME(dx_plain)(0, t, e, p, epilogue->stream); break;
+    case BN_RELU: NAME(dx_relu)(has_y, t, e, p, epilogue->stream); break;
+    case BN_LEAKY_RELU: NAME(dx_leaky_relu)(has_y, t, e, p, epilogue->stream); break;
+    case BN_RELU6: NAME(dx_relu6)(has_y, t, e, p, epilogue->stream); break;
     }
-#undef APPLY
 }
