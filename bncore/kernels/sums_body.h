@@ -385,7 +385,7 @@ static void NAME(stats)(bn_tensor x, bn_extent e, const void *mean, int in_doubl
     NEVER_INLINE void NAME(name)(int has_y, const bn_tensors *t, bn_extent e, NAME(parameters) p, \
                                  double *sum_g, double *sum_g_xm)                                 \
     {                                                                                             \
-        FOR_EXTRA_AND_STEP(SUM, ACTIVATION, ACTIVATION && has_y, e.channels_last);                \
+        FOR_EXTRA_AND_STEP(SUM, ACTIVATION, has_y, e.channels_last);                              \
     }
 SUMS(sum_relu, BN_RELU)
 SUMS(sum_leaky_relu, BN_LEAKY_RELU)
