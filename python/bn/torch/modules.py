@@ -77,9 +77,9 @@ class BatchNorm1d(Batches, torch.nn.BatchNorm1d):
     Examples
     --------
     >>> import torch
-    >>> BatchNorm1d(1, eps=0.0, affine=False)(torch.tensor([[1.0], [3.0]]))
-    tensor([[-1.],
-            [ 1.]])
+    >>> BatchNorm1d(1, affine=False)(torch.tensor([[1.0], [3.0]]))
+    tensor([[-1.0000],
+            [ 1.0000]])
     """
 
 
@@ -100,8 +100,8 @@ class BatchNorm2d(Batches, torch.nn.BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> BatchNorm2d(1, eps=0.0, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
-    tensor([[[[-1.,  1.]]]])
+    >>> BatchNorm2d(1, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[-1.0000,  1.0000]]]])
     """
 
 
@@ -122,8 +122,8 @@ class BatchNorm3d(Batches, torch.nn.BatchNorm3d):
     Examples
     --------
     >>> import torch
-    >>> BatchNorm3d(1, eps=0.0, affine=False)(torch.tensor([[[[[1.0, 3.0]]]]]))
-    tensor([[[[[-1.,  1.]]]]])
+    >>> BatchNorm3d(1, affine=False)(torch.tensor([[[[[1.0, 3.0]]]]]))
+    tensor([[[[[-1.0000,  1.0000]]]]])
     """
 
 
@@ -144,8 +144,8 @@ class BatchNormReLU2d(BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> BatchNormReLU2d(1, eps=0.0, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
-    tensor([[[[0., 1.]]]])
+    >>> BatchNormReLU2d(1, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[0.0000, 1.0000]]]])
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -170,9 +170,9 @@ class BatchNormAddReLU2d(BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> layer = BatchNormAddReLU2d(1, eps=0.0, affine=False)
+    >>> layer = BatchNormAddReLU2d(1, affine=False)
     >>> layer(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[2.0, 2.0]]]]))
-    tensor([[[[1., 3.]]]])
+    tensor([[[[1.0000, 3.0000]]]])
     """
 
     def forward(  # type: ignore[override]
