@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy import float32
 
 from bn.torch import derivatives, passes
 from bn.torch.arrays import alike, fits, plain, taken
@@ -28,10 +30,16 @@ def differentiates(*tensors: torch.Tensor | None) -> bool:
 
 
 def as_parameter(
-    gradient: torch.Tensor | None, parameter: torch.Tensor | None
+    gradient: torch.Tensor | Doubles | None, parameter: torch.Tensor | None
 ) -> torch.Tensor | None:
     """The gradient of an optional parameter, with its dtype; it may have none."""
-    return None if gradient is None or parameter is None else gradient.to(parameter.dtype)
+    if gradient is None or parameter is None:
+        return None
+    if not isinstance(gradient, np.ndarray):
+        return gradient.to(parameter.dtype)
+    if parameter.dtype == torch.float32:  # NumPy converts faster than PyTorch
+        return torch.from_numpy(gradient.astype(float32))
+    return torch.from_numpy(gradient).to(parameter.dtype)
 
 
 def given(tensors: Gradients) -> list[torch.Tensor]:
@@ -129,7 +137,7 @@ class BatchNormalizationGradient(torch.autograd.Function):
         dx, _, dweight, dbias = passes.batch_norm_backward(
             g, x, weight, None, None, mean, var, training, eps, False, False
         )
-        return dx, dweight, dbias
+        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias)
 
     @staticmethod
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
@@ -162,7 +170,7 @@ def active(
 
 def takes_batch(
     x: torch.Tensor,
-    vectors: tuple[torch.Tensor | None, ...],
+    vectors: tuple[torch.Tensor | None, torch.Tensor | None],
     running: tuple[torch.Tensor | None, torch.Tensor | None],
     training: bool,
     eps: float,
@@ -173,13 +181,13 @@ def takes_batch(
     """
     if not taken(x) or x.ndim < 2:
         return False
-    channels = x.shape[1]
-    enough = x.numel() > channels if training else running[0] is not None
+    (weight, bias), (mean, var), channels = vectors, running, x.shape[1]
+    enough = x.numel() > channels if training else mean is not None
     positive = eps > 0 if training else eps >= 0
-    paired = (running[0] is None) == (running[1] is None)
-    return (
-        enough and positive and paired and all(fits(v, (channels,)) for v in (*vectors, *running))
-    )
+    if not enough or not positive or (mean is None) != (var is None):
+        return False
+    shape = (channels,)
+    return fits(weight, shape) and fits(bias, shape) and fits(mean, shape) and fits(var, shape)
 
 
 def normalize(
@@ -320,7 +328,9 @@ class SampleNormalizationGradient(torch.autograd.Function):
         ctx.save_for_backward(dy, x, weight, bias)
         ctx.name, ctx.how, ctx.eps = name, how, eps
         ctx.set_materialize_grads(False)
-        return getattr(passes, f"{name}_backward")(dy, x, *moments, how, weight, eps)
+        gradients = getattr(passes, f"{name}_backward")
+        dx, dweight, dbias = gradients(dy, x, *moments, how, weight, eps)
+        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias)
 
     @staticmethod
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:

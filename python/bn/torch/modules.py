@@ -43,21 +43,17 @@ class Batches(AnyBatchNorm):
         A batch that enters the running statistics is counted.
         """
         momentum = self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if momentum is None:  # the mean of all batches
-                momentum = 1.0 / float(self.num_batches_tracked)
-        if momentum is None:
-            momentum = 0.0
-        if self.training:
-            tracked = self.track_running_stats
-            return (
-                (self.running_mean, self.running_var) if tracked else (None, None),
-                True,
-                momentum,
-            )
+        if self.training and not self.track_running_stats:
+            return (None, None), True, momentum or 0.0
         running = (self.running_mean, self.running_var)
-        return running, running[0] is None and running[1] is None, momentum
+        if not self.training:
+            return running, running[0] is None and running[1] is None, momentum or 0.0
+        batches = self.num_batches_tracked
+        if batches is not None:
+            batches.add_(1)
+            if momentum is None:  # the mean of all batches
+                momentum = 1.0 / float(batches)
+        return running, True, momentum or 0.0
 
 
 class BatchNorm1d(Batches, torch.nn.BatchNorm1d):

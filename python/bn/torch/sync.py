@@ -103,10 +103,8 @@ class SynchronizedNormalization(torch.autograd.Function):
         sums = BackwardSums(batch.count, whole.dy, whole.dy_xmu)
         constants = (batch.mean, batch.var, vector_of(weight), ctx.eps, sums)
         dx = torch.from_numpy(backward_apply(g, wide(x), *constants)).to(x.dtype)
-        dweight, dbias = (
-            torch.from_numpy(each) for each in (own.dweight(batch.var, ctx.eps), own.dbias)
-        )
-        found = (dx, as_parameter(dweight, weight), as_parameter(dbias, bias))
+        dweight = as_parameter(own.dweight(batch.var, ctx.eps), weight)
+        found = (dx, dweight, as_parameter(own.dbias, bias))
         return *final(SECOND, found, dy, x, weight), *[None] * 5
 
 
