@@ -45,6 +45,7 @@ def first_order(
     """The gradients of x, weight and bias."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
+        inputs = _apart(inputs)
         return _differentiated([normalization(*inputs)], inputs, [dy], again)
 
 
@@ -60,8 +61,14 @@ def second_order(
     """
     again = torch.is_grad_enabled()
     with torch.enable_grad():
-        first = first_order(normalization, inputs, dy)
-        return _differentiated(first, [dy, *inputs], seconds, again)
+        sources = _apart([dy, *inputs])
+        first = first_order(normalization, sources[1:], sources[0])
+        return _differentiated(first, sources, seconds, again)
+
+
+def _apart(tensors: Sequence[torch.Tensor | None]) -> list[Any]:
+    """Views, which are differentiated by themselves where one tensor was computed from another."""
+    return [None if t is None else t.view_as(t) for t in tensors]
 
 
 def _differentiated(
