@@ -2,8 +2,9 @@
 
 `RUN` has, for each of PyTorch's files, its tests and ours; `EXCLUDED` the others with the reason.
 PyTorch's package contains the databases behind its tests (``torch.testing._internal``), but not the
-files with the tests; the names are those of PyTorch 2.13's sources. `test_torch_exclusions.py`
-checks that our tests are there, and that no layer or operator of the databases is missing.
+files with the tests; the names are those in its repository, near release 2.13.
+`test_torch_exclusions.py` checks that our tests are there, and that no
+layer or operator of the databases is missing.
 """
 
 # ---- layers and operators in PyTorch's databases ----
