@@ -178,6 +178,38 @@ def test_second_order_gradients_are_those_of_differences(torch, ours, name, trai
     assert torch.autograd.gradgradcheck(layer, (x,))
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", ["BatchNorm2d", "BatchNormReLU2d", "GroupNorm", "LayerNorm"])
+def test_batches_of_gradients_are_the_single_ones(torch, ours, name, frozen):
+    arguments = {"GroupNorm": (1, 3), "LayerNorm": ((2, 3),)}.get(name, (3,))
+    layer = random_values(torch, getattr(ours, name)(*arguments)).double()
+    layer.requires_grad_(not frozen)
+    x = torch.randn(2, 3, 2, 3, dtype=torch.float64, requires_grad=True)
+    y, batch = layer(x), torch.randn(4, 2, 3, 2, 3, dtype=torch.float64)
+    wanted = [x] if frozen else [x, layer.weight, layer.bias]
+    options = {"retain_graph": True}
+    found = torch.autograd.grad(y, wanted, batch, is_grads_batched=True, **options)
+    single = [torch.autograd.grad(y, wanted, dy, **options) for dy in batch]
+    agree(torch, found, [torch.stack(each) for each in zip(*single, strict=True)])
+
+
+@pytest.mark.parametrize("name", ["BatchNorm2d", "GroupNorm", "LayerNorm"])
+def test_vectorized_hessians_are_those_of_single_gradients(torch, ours, name):
+    arguments = {"GroupNorm": (1, 3), "LayerNorm": ((2, 2),)}.get(name, (3,))
+    layer = random_values(torch, getattr(ours, name)(*arguments)).double()
+
+    def loss(x, weight):
+        given = {"weight": weight * x.mean()}  # it has a gradient by itself, and one through x
+        return torch.func.functional_call(layer, given, x).pow(3).sum()
+
+    inputs = (torch.randn(2, 3, 2, 2, dtype=torch.float64), layer.weight.detach())
+    found, expected = (
+        torch.autograd.functional.hessian(loss, inputs, vectorize=each) for each in (True, False)
+    )
+    for row, single in zip(found, expected, strict=True):
+        agree(torch, row, single)
+
+
 def test_a_third_order_is_refused(torch, ours):
     x = torch.randn(4, 3, requires_grad=True)
     y = ours.BatchNorm1d(3)(x).square().sum()

@@ -37,9 +37,24 @@ def test_uneven_parts_give_the_results_of_the_whole_batch(torch, ranks, parts):
         assert torch.equal(*own)
 
 
-def test_a_rank_that_is_left_alone_says_so(ranks):
-    message, _ = ranks.run(ranks.left_alone, [(0, 4), (4, 8)])
-    assert message.startswith("rank 0 in forward of layer SyncBatchNorm: not all ranks came")
+def test_ranks_that_make_other_calls_or_none_say_so_with_the_layers_name(ranks):
+    (alone, one), (_, other) = ranks.run(ranks.failures, [(0, 4), (4, 8)])
+    assert alone.startswith("rank 0 in forward of layer first: not all ranks came within 1 s (")
+    for message, name in ((one, "first"), (other, "last")):
+        assert message.startswith("all ranks must make the same call, got ")
+        assert f"forward of layer {name} (4 channels" in message
+        assert "a layer that this rank has not" in message
+
+
+def test_a_timeout_is_a_positive_number(torch, ours):
+    with pytest.raises(ValueError, match="timeout must be a finite number above 0, got 0"):
+        ours.SyncBatchNorm.convert_sync_batchnorm(torch.nn.Sequential(), timeout=0)
+
+
+def test_a_layer_with_a_relu_is_not_converted(torch, ours):
+    model = torch.nn.Sequential(ours.BatchNormReLU2d(3))
+    with pytest.raises(TypeError, match="got BatchNormReLU2d at 0: a SyncBatchNorm in its place"):
+        ours.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def test_without_a_process_group_it_is_a_batch_normalization(torch, ours):

@@ -7,7 +7,6 @@ from torch import distributed, multiprocessing
 
 import bn
 import bn.torch
-import bn.torch.sync
 
 
 def data():
@@ -47,12 +46,28 @@ def normalized(rank, begin, end):
     return y.detach(), *gradients, layer.running_mean, layer.running_var
 
 
-def left_alone(rank, begin, end):
-    """Return what a rank hears that calls a layer which the other does not call."""
-    if rank == 1:
-        return ""
-    bn.torch.sync.TIMEOUT = 1
+def heard(layer):
+    """Return what a rank hears from a layer's call."""
     try:
-        bn.torch.SyncBatchNorm(4)(data()[0].float())
+        layer(data()[0])
     except bn.SyncError as error:
         return str(error)
+    return ""
+
+
+def failures(rank, begin, end):
+    """Return what ranks hear if one does not call a layer, and if each calls another one."""
+
+    def converted(**options):
+        layers = {"first": torch.nn.BatchNorm2d(4), "last": torch.nn.BatchNorm2d(4)}
+        model = torch.nn.ModuleDict(layers)
+        return list(bn.torch.SyncBatchNorm.convert_sync_batchnorm(model, **options).values())
+
+    layers = converted(process_group=distributed.new_group(), timeout=1)
+    if rank == 0:
+        alone = heard(layers[0])
+        distributed.barrier()
+    else:
+        distributed.barrier()
+        alone = heard(layers[0])  # too late, but gloo cannot end while something is on its way
+    return alone, heard(converted()[rank])

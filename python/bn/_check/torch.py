@@ -20,3 +20,10 @@ def convertible(place: str, layer: str, reason: str) -> TypeError:
     return TypeError(
         f"model must be of layers that both sides have, got {layer} at {place}: {reason}"
     )
+
+
+def not_synchronizable(path: str, layer: str) -> TypeError:
+    return TypeError(
+        f"module must have its ReLU in layers of their own, got {layer} at {path or 'its root'}: "
+        "a SyncBatchNorm in its place would not apply it"
+    )

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy import float32
 
-from bn.torch import passes
-from bn.torch.arrays import alike, fits, taken
+from bn.torch import derivatives, passes
+from bn.torch.arrays import alike, fits, plain, taken
+from bn.torch.derivatives import Gradients
 from bn.types import Doubles
 
-Gradients = tuple[torch.Tensor | None, ...]
 THIRD = "bn.torch has gradients of first and second order, got a call for the third"
 
 
@@ -27,9 +29,22 @@ def differentiates(*tensors: torch.Tensor | None) -> bool:
     return any([t.requires_grad for t in tensors if t is not None])
 
 
-def as_parameter(gradient: torch.Tensor, parameter: torch.Tensor | None) -> torch.Tensor | None:
-    """The gradient of an optional parameter, with its dtype."""
-    return None if parameter is None else gradient.to(parameter.dtype)
+def as_parameter(
+    gradient: torch.Tensor | Doubles | None, parameter: torch.Tensor | None
+) -> torch.Tensor | None:
+    """The gradient of an optional parameter, with its dtype; it may have none."""
+    if gradient is None or parameter is None:
+        return None
+    if not isinstance(gradient, np.ndarray):
+        return gradient.to(parameter.dtype)
+    if parameter.dtype == torch.float32:  # NumPy converts faster than PyTorch
+        return torch.from_numpy(gradient.astype(float32))
+    return torch.from_numpy(gradient).to(parameter.dtype)
+
+
+def given(tensors: Gradients) -> list[torch.Tensor]:
+    """Those that are there."""
+    return [t for t in tensors if t is not None]
 
 
 class Refusal(torch.autograd.Function):
@@ -87,15 +102,20 @@ class BatchNormalization(torch.autograd.Function):
         x, weight, bias, y = ctx.saved_tensors
         mean, var = ctx.moments
         settings = (mean, var, ctx.training, ctx.eps)
-        if torch.is_grad_enabled():  # for a second order
-            g = dy
-            if ctx.activation:
-                g = dy * active(x, weight, bias, y, mean, var, ctx.eps, ctx.activation)
-            dx, dweight, dbias = BatchNormalizationGradient.apply(g, x, weight, settings)
-        else:
+        if plain(dy) and not torch.is_grad_enabled():
             dx, g, dweight, dbias = implementation().batch_norm_backward(
                 dy, x, weight, bias, y, *settings, ctx.activation, ctx.added
             )
+        else:
+            g = dy
+            if ctx.activation:
+                g = dy * active(x, weight, bias, y, mean, var, ctx.eps, ctx.activation)
+            if plain(dy):  # for a second order
+                found = BatchNormalizationGradient.apply(g, x, weight, bias, settings)
+            else:
+                theirs = derivatives.batch_normalization(*settings)
+                found = derivatives.first_order(theirs, (x, weight, bias), g)
+            dx, dweight, dbias = found
         dresidual = g if ctx.added else None
         return dx, dresidual, as_parameter(dweight, weight), as_parameter(dbias, bias), None
 
@@ -109,23 +129,28 @@ class BatchNormalizationGradient(torch.autograd.Function):
         g: torch.Tensor,
         x: torch.Tensor,
         weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
         settings: tuple[Any, ...],
     ) -> Any:
-        ctx.save_for_backward(g, x, weight)
+        ctx.save_for_backward(g, x, weight, bias)
         ctx.settings = settings
         ctx.set_materialize_grads(False)
         mean, var, training, eps = settings
         dx, _, dweight, dbias = passes.batch_norm_backward(
             g, x, weight, None, None, mean, var, training, eps, None, False
         )
-        return dx, dweight, dbias
+        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias)
 
     @staticmethod
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
+        g, *inputs = ctx.saved_tensors
+        if not all(map(plain, given(second))):
+            theirs = derivatives.batch_normalization(*ctx.settings)
+            return *derivatives.second_order(theirs, inputs, g, second), None
+        x, weight, _ = inputs
         ddx, ddweight, ddbias = second
-        g, x, weight = ctx.saved_tensors
         found = passes.batch_norm_second(ddx, ddweight, ddbias, g, x, weight, *ctx.settings)
-        return *final(THIRD, found, g, x, weight), None
+        return *final(THIRD, found, g, x, weight), None, None
 
 
 def active(
@@ -148,9 +173,10 @@ def active(
 
 def takes_batch(
     x: torch.Tensor,
-    vectors: tuple[torch.Tensor | None, ...],
+    vectors: tuple[torch.Tensor | None, torch.Tensor | None],
     running: tuple[torch.Tensor | None, torch.Tensor | None],
     training: bool,
+    eps: float,
 ) -> bool:
     """Whether x can be normalized here: a tensor that the core takes, of which nothing is wrong.
 
@@ -158,10 +184,13 @@ def takes_batch(
     """
     if not taken(x) or x.ndim < 2:
         return False
-    channels = x.shape[1]
-    enough = x.numel() > channels if training else running[0] is not None
-    paired = (running[0] is None) == (running[1] is None)
-    return enough and paired and all(fits(v, (channels,)) for v in (*vectors, *running))
+    (weight, bias), (mean, var), channels = vectors, running, x.shape[1]
+    enough = x.numel() > channels if training else mean is not None
+    positive = eps > 0 if training else eps >= 0
+    if not enough or not positive or (mean is None) != (var is None):
+        return False
+    shape = (channels,)
+    return fits(weight, shape) and fits(bias, shape) and fits(mean, shape) and fits(var, shape)
 
 
 def normalize(
@@ -178,7 +207,7 @@ def normalize(
 ) -> torch.Tensor:
     """``activation(batch_norm(x) + residual)``, where asked for: in one pass if possible."""
     vectors, running = (weight, bias), (running_mean, running_var)
-    if not takes_batch(x, vectors, running, training):
+    if not takes_batch(x, vectors, running, training, eps):
         y = torch.nn.functional.batch_norm(x, *running, *vectors, training, momentum, eps)
     elif residual is not None and not alike(residual, x):
         y = batch_norm(x, *running, *vectors, training, momentum, eps)
@@ -242,9 +271,9 @@ def batch_norm(
     >>> import torch
     >>> x = torch.tensor([[1.0], [3.0]])
     >>> mean, var = torch.zeros(1), torch.ones(1)
-    >>> batch_norm(x, mean, var, training=True, eps=0.0)
-    tensor([[-1.],
-            [ 1.]])
+    >>> batch_norm(x, mean, var, training=True)
+    tensor([[-1.0000],
+            [ 1.0000]])
     >>> mean, var
     (tensor([0.2000]), tensor([1.1000]))
     """
@@ -273,9 +302,12 @@ class SampleNormalization(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> Gradients:
         x, weight, bias = ctx.saved_tensors
-        if torch.is_grad_enabled():  # for a second order
+        if not plain(dy):
+            theirs = derivatives.sample_normalization(ctx.name, ctx.how, ctx.eps)
+            found = derivatives.first_order(theirs, (x, weight, bias), dy)
+        elif torch.is_grad_enabled():  # for a second order
             settings = (ctx.name, ctx.moments, ctx.how, ctx.eps)
-            found = SampleNormalizationGradient.apply(dy, x, weight, settings)
+            found = SampleNormalizationGradient.apply(dy, x, weight, bias, settings)
         else:
             gradients = getattr(implementation(), f"{ctx.name}_backward")
             found = gradients(dy, x, *ctx.moments, ctx.how, weight, ctx.eps)
@@ -292,20 +324,27 @@ class SampleNormalizationGradient(torch.autograd.Function):
         dy: torch.Tensor,
         x: torch.Tensor,
         weight: torch.Tensor | None,
+        bias: torch.Tensor | None,
         settings: tuple[Any, ...],
     ) -> Any:
         name, moments, how, eps = settings
-        ctx.save_for_backward(dy, x, weight)
+        ctx.save_for_backward(dy, x, weight, bias)
         ctx.name, ctx.how, ctx.eps = name, how, eps
         ctx.set_materialize_grads(False)
-        return getattr(passes, f"{name}_backward")(dy, x, *moments, how, weight, eps)
+        gradients = getattr(passes, f"{name}_backward")
+        dx, dweight, dbias = gradients(dy, x, *moments, how, weight, eps)
+        return dx, torch.from_numpy(dweight), torch.from_numpy(dbias)
 
     @staticmethod
     def backward(ctx: Any, *second: torch.Tensor | None) -> Gradients:
-        dy, x, weight = ctx.saved_tensors
+        dy, *inputs = ctx.saved_tensors
+        if not all(map(plain, given(second))):
+            theirs = derivatives.sample_normalization(ctx.name, ctx.how, ctx.eps)
+            return *derivatives.second_order(theirs, inputs, dy, second), None
+        x, weight, _ = inputs
         gradients = getattr(passes, f"{ctx.name}_second")
         found = gradients(*second, dy, x, ctx.how, weight, ctx.eps)
-        return *final(THIRD, found, dy, x, weight), None
+        return *final(THIRD, found, dy, x, weight), None, None
 
 
 def normalize_samples(
@@ -367,8 +406,8 @@ def layer_norm(
             [-1.,  1.]])
     """
     sizes = tuple(normalized_shape)
-    fitting = taken(x) and x.ndim > len(sizes) and x.shape[x.ndim - len(sizes) :] == sizes
-    if not fitting or not all(fits(v, sizes) for v in (weight, bias)):
+    fitting = taken(x) and 0 < len(sizes) < x.ndim and x.shape[x.ndim - len(sizes) :] == sizes
+    if not fitting or eps < 0 or not all(fits(v, sizes) for v in (weight, bias)):
         return torch.nn.functional.layer_norm(x, normalized_shape, weight, bias, eps)
     return normalize_samples("layer_norm", x, sizes, weight, bias, eps)
 
@@ -418,6 +457,6 @@ def group_norm(
     """
     fitting = taken(x) and x.ndim >= 2 and num_groups > 0 and x.shape[1] % num_groups == 0
     enough = fitting and x.numel() > x.shape[0] * num_groups  # more than one value in each group
-    if not enough or not all(fits(v, (x.shape[1],)) for v in (weight, bias)):
+    if not enough or eps < 0 or not all(fits(v, (x.shape[1],)) for v in (weight, bias)):
         return torch.nn.functional.group_norm(x, num_groups, weight, bias, eps)
     return normalize_samples("group_norm", x, num_groups, weight, bias, eps)

@@ -46,21 +46,17 @@ class Batches(AnyBatchNorm):
         A batch that enters the running statistics is counted.
         """
         momentum = self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if momentum is None:  # the mean of all batches
-                momentum = 1.0 / float(self.num_batches_tracked)
-        if momentum is None:
-            momentum = 0.0
-        if self.training:
-            tracked = self.track_running_stats
-            return (
-                (self.running_mean, self.running_var) if tracked else (None, None),
-                True,
-                momentum,
-            )
+        if self.training and not self.track_running_stats:
+            return (None, None), True, momentum or 0.0
         running = (self.running_mean, self.running_var)
-        return running, running[0] is None and running[1] is None, momentum
+        if not self.training:
+            return running, running[0] is None and running[1] is None, momentum or 0.0
+        batches = self.num_batches_tracked
+        if batches is not None:
+            batches.add_(1)
+            if momentum is None:  # the mean of all batches
+                momentum = 1.0 / float(batches)
+        return running, True, momentum or 0.0
 
 
 class BatchNorm1d(Batches, torch.nn.BatchNorm1d):
@@ -80,9 +76,9 @@ class BatchNorm1d(Batches, torch.nn.BatchNorm1d):
     Examples
     --------
     >>> import torch
-    >>> BatchNorm1d(1, eps=0.0, affine=False)(torch.tensor([[1.0], [3.0]]))
-    tensor([[-1.],
-            [ 1.]])
+    >>> BatchNorm1d(1, affine=False)(torch.tensor([[1.0], [3.0]]))
+    tensor([[-1.0000],
+            [ 1.0000]])
     """
 
 
@@ -103,8 +99,8 @@ class BatchNorm2d(Batches, torch.nn.BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> BatchNorm2d(1, eps=0.0, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
-    tensor([[[[-1.,  1.]]]])
+    >>> BatchNorm2d(1, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[-1.0000,  1.0000]]]])
     """
 
 
@@ -125,8 +121,8 @@ class BatchNorm3d(Batches, torch.nn.BatchNorm3d):
     Examples
     --------
     >>> import torch
-    >>> BatchNorm3d(1, eps=0.0, affine=False)(torch.tensor([[[[[1.0, 3.0]]]]]))
-    tensor([[[[[-1.,  1.]]]]])
+    >>> BatchNorm3d(1, affine=False)(torch.tensor([[[[[1.0, 3.0]]]]]))
+    tensor([[[[[-1.0000,  1.0000]]]]])
     """
 
 
@@ -147,8 +143,8 @@ class BatchNormReLU2d(BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> BatchNormReLU2d(1, eps=0.0, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
-    tensor([[[[0., 1.]]]])
+    >>> BatchNormReLU2d(1, affine=False)(torch.tensor([[[[1.0, 3.0]]]]))
+    tensor([[[[0.0000, 1.0000]]]])
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -173,9 +169,9 @@ class BatchNormAddReLU2d(BatchNorm2d):
     Examples
     --------
     >>> import torch
-    >>> layer = BatchNormAddReLU2d(1, eps=0.0, affine=False)
+    >>> layer = BatchNormAddReLU2d(1, affine=False)
     >>> layer(torch.tensor([[[[1.0, 3.0]]]]), torch.tensor([[[[2.0, 2.0]]]]))
-    tensor([[[[1., 3.]]]])
+    tensor([[[[1.0000, 3.0000]]]])
     """
 
     def forward(  # type: ignore[override]

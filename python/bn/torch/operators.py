@@ -105,7 +105,7 @@ def batch_norm_backward(*arguments: Any) -> Tensors:
         g = as_promised(dy.clone(), promised)
     else:
         g = as_promised(g, promised)
-    return as_promised(dx, promised), g, dweight, dbias
+    return as_promised(dx, promised), g, *map(torch.from_numpy, (dweight, dbias))
 
 
 def backward(gradients: Callable[..., Any], fake: Callable[..., Tensors]) -> Callable[..., Tensors]:
@@ -115,7 +115,7 @@ def backward(gradients: Callable[..., Any], fake: Callable[..., Tensors]) -> Cal
         mean, m2, *settings = others
         dx, dweight, dbias = gradients(dy, x, mean.numpy(), m2.numpy(), *settings)
         promised = fake(dy, x.to("meta"), *others)
-        return as_promised(dx, promised[0]), dweight, dbias
+        return as_promised(dx, promised[0]), *map(torch.from_numpy, (dweight, dbias))
 
     return operator
 

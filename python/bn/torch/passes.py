@@ -22,7 +22,7 @@ from bn.types import Array, Doubles
 
 PROPAGATE = 2  # what a batch that is not finite does to running statistics, as in PyTorch
 Normalized = tuple[torch.Tensor, Doubles, Doubles]  # and its moments
-Three = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Three = tuple[torch.Tensor, Doubles, Doubles]
 
 
 # ---- batch normalization ----
@@ -96,15 +96,16 @@ def batch_norm_backward(
     eps: float,
     activation: str | None,
     added: bool,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The gradients of x, of the residual, of weight and of bias; the last two are float64.
+) -> tuple[torch.Tensor, torch.Tensor, Doubles, Doubles]:
+    """The gradients of x, of the residual, of weight and of bias.
 
     y is that of the forward pass. It may be missing in training, where the sign of what was
     activated follows from x if nothing was added. The second result counts with `added` only.
     """
-    a, scale, shift = array_of(x), vector_of(weight), vector_of(bias)
+    a, scale = array_of(x), vector_of(weight)
     g = dy
     if training:
+        shift = vector_of(bias) if activation else None
         activated = array_of(y) if activation and y is not None else None
         dresidual = core.empty_like(a) if added else None
         count = np.full(mean.size, a.size / mean.size)
@@ -121,8 +122,7 @@ def batch_norm_backward(
         zero, target = np.zeros(mean.size), core.empty_like(a)
         dx = core.normalize(array_of(g), 1, zero, var, scale, None, eps, target)
         sum_dy, sum_dy_xmu = core.reduce(array_of(g), a, 1, mean)
-    dweight = torch.from_numpy(sum_dy_xmu * core.rstd(var, eps))
-    return tensor_of(dx, x.dtype), g, dweight, torch.from_numpy(sum_dy)
+    return tensor_of(dx, x.dtype), g, sum_dy_xmu * core.rstd(var, eps), sum_dy
 
 
 def batch_norm_second(
@@ -172,16 +172,13 @@ def layer_norm_backward(
     weight: torch.Tensor | None,
     eps: float,
 ) -> Three:
-    """The gradients of x, weight and bias; the last two are float64."""
+    """The gradients of x, weight and bias."""
     rows = Rows(math.prod(normalized_shape))
     found = rows.backward(
         array_of(dy), array_of(x), batch_of(x, mean, m2), vector_of(weight), None, eps
     )
-    dweight, dbias = (
-        torch.from_numpy(each).reshape(tuple(normalized_shape))
-        for each in (found.dweight, found.dbias)
-    )
-    return tensor_of(found.dx, x.dtype), dweight, dbias
+    shape = tuple(normalized_shape)
+    return tensor_of(found.dx, x.dtype), found.dweight.reshape(shape), found.dbias.reshape(shape)
 
 
 def layer_norm_second(
@@ -226,13 +223,12 @@ def group_norm_backward(
     weight: torch.Tensor | None,
     eps: float,
 ) -> Three:
-    """The gradients of x, weight and bias; the last two are float64."""
+    """The gradients of x, weight and bias."""
     groups = Groups(num_groups, 1)
     found = groups.backward(
         array_of(dy), array_of(x), batch_of(x, mean, m2), vector_of(weight), None, eps
     )
-    dweight, dbias = torch.from_numpy(found.dweight), torch.from_numpy(found.dbias)
-    return tensor_of(found.dx, x.dtype), dweight, dbias
+    return tensor_of(found.dx, x.dtype), found.dweight, found.dbias
 
 
 def group_norm_second(

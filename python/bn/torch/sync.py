@@ -11,18 +11,17 @@ import torch
 from numpy import float64
 from torch import distributed
 
-from bn import _check
+from bn import _check, functional
 from bn.distributed.exchange import exchange_over
 from bn.distributed.synchronize import Synchronization
-from bn.functional import backward_apply, backward_reduce, normalize, stats
 from bn.statistics import BackwardSums
 from bn.torch.arrays import vector_of
 from bn.torch.functional import as_parameter, final
-from bn.torch.modules import Batches
+from bn.torch.modules import Batches, BatchNormAddReLU2d, BatchNormReLU2d
 from bn.torch.passes import update, wide
+from bn.torch.team import on_team
 from bn.types import Array
 
-TIMEOUT = 300.0  # seconds that a rank waits for others
 SECOND = "SyncBatchNorm has gradients of first order, got a call for the second"
 SENT = np.dtype(float64)  # what the ranks exchange
 
@@ -75,6 +74,12 @@ def communicator_of(group: Any) -> Communicator:
     return Communicator(group)
 
 
+# The exchanges between these passes leave the threads alone.
+stats, normalize = on_team(functional.stats), on_team(functional.normalize)
+backward_reduce = on_team(functional.backward_reduce)
+backward_apply = on_team(functional.backward_apply)
+
+
 class SynchronizedNormalization(torch.autograd.Function):
     """Normalization with the statistics of all ranks' batches, and its gradient."""
 
@@ -98,10 +103,8 @@ class SynchronizedNormalization(torch.autograd.Function):
         sums = BackwardSums(batch.count, whole.dy, whole.dy_xmu)
         constants = (batch.mean, batch.var, vector_of(weight), ctx.eps, sums)
         dx = torch.from_numpy(backward_apply(g, wide(x), *constants)).to(x.dtype)
-        dweight, dbias = (
-            torch.from_numpy(each) for each in (own.dweight(batch.var, ctx.eps), own.dbias)
-        )
-        found = (dx, as_parameter(dweight, weight), as_parameter(dbias, bias))
+        dweight = as_parameter(own.dweight(batch.var, ctx.eps), weight)
+        found = (dx, dweight, as_parameter(own.dbias, bias))
         return *final(SECOND, found, dy, x, weight), *[None] * 5
 
 
@@ -117,6 +120,15 @@ class SyncBatchNorm(Batches, torch.nn.SyncBatchNorm):
     ----------
     num_features, eps, momentum, affine, track_running_stats, process_group, device, dtype, bias
         As in ``torch.nn.SyncBatchNorm``.
+
+    Attributes
+    ----------
+    timeout : float
+        How many seconds a rank waits for others; 300 unless it is set. A shorter timeout of the
+        process group holds too.
+    path : str
+        The layer's name in its model, by which the ranks tell layers apart and messages name them;
+        empty for a layer that `convert_sync_batchnorm` did not make.
 
     Raises
     ------
@@ -135,10 +147,13 @@ class SyncBatchNorm(Batches, torch.nn.SyncBatchNorm):
     Examples
     --------
     >>> import torch
-    >>> SyncBatchNorm(1, eps=0.0, affine=False)(torch.tensor([[1.0], [3.0]]))
-    tensor([[-1.],
-            [ 1.]])
+    >>> SyncBatchNorm(1, affine=False)(torch.tensor([[1.0], [3.0]]))
+    tensor([[-1.0000],
+            [ 1.0000]])
     """
+
+    timeout = 300.0
+    path = ""
 
     @torch.compiler.disable
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -152,17 +167,41 @@ class SyncBatchNorm(Batches, torch.nn.SyncBatchNorm):
         if comm.size == 1:
             return self.then(x)
         running, _, momentum = self.statistics()
-        combine = Synchronization(exchange_over(comm, TIMEOUT), type(self).__name__, SENT)
+        exchange = exchange_over(comm, self.timeout)
+        combine = Synchronization(exchange, self.path or type(self).__name__, SENT)
         settings = (momentum, self.eps, combine)
         return SynchronizedNormalization.apply(x, self.weight, self.bias, *running, *settings)
 
     @classmethod
     def convert_sync_batchnorm(
-        cls, module: torch.nn.Module, process_group: Any = None
+        cls, module: torch.nn.Module, process_group: Any = None, timeout: float = 300.0
     ) -> torch.nn.Module:
-        """As the method of ``torch.nn.SyncBatchNorm``, with layers of this class."""
+        """As the method of ``torch.nn.SyncBatchNorm``, with layers of this class.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+        process_group : torch.distributed.ProcessGroup, optional
+        timeout : float, default 300
+            The attribute of the layers, whose `path` is set too.
+
+        Returns
+        -------
+        torch.nn.Module
+
+        Raises
+        ------
+        TypeError
+            A layer applies a ReLU in its pass, which would be lost.
+        ValueError
+            `timeout` is no positive number.
+        """
+        _check.timeout(timeout)
+        for path, layer in module.named_modules():
+            if isinstance(layer, BatchNormReLU2d | BatchNormAddReLU2d):
+                raise _check.not_synchronizable(path, type(layer).__name__)
         module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(module, process_group)
-        for layer in module.modules():
+        for path, layer in module.named_modules():
             if type(layer) is torch.nn.SyncBatchNorm:
-                layer.__class__ = cls
+                layer.__class__, layer.path, layer.timeout = cls, path, timeout
         return module
