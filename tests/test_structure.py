@@ -50,7 +50,7 @@ LEVELS = [
     ["layers"],
     ["distributed"],
     ["nn"],
-    ["streams", "tools", "torch"],
+    ["keras", "streams", "tools", "torch"],
     ["cli"],
     ["__main__"],
 ]

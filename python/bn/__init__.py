@@ -162,7 +162,7 @@ __all__ = [
 if not TYPE_CHECKING:  # type checkers would believe that there is every name
 
     def __getattr__(name: str) -> Any:
-        """Import `bn.torch`, and PyTorch with it, where somebody asks for it."""
-        if name == "torch":
-            return importlib.import_module("bn.torch")
+        """Import `bn.torch`, and PyTorch with it, or `bn.keras`, where somebody asks for it."""
+        if name in ("keras", "torch"):
+            return importlib.import_module(f"bn.{name}")
         raise AttributeError(f"module 'bn' has no attribute {name!r}")
