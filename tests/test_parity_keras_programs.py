@@ -36,7 +36,7 @@ def rows(n=64, features=8):
     return x, (x[:, :1] * x[:, 1:2] + 0.1).astype("f4")
 
 
-def texts(n=48, length=12):
+def texts(n=24, length=5):
     rng = np.random.default_rng(2)
     x = rng.integers(0, 20, (n, length))
     return x, (x[:, 0] > 9).astype("f4")
@@ -57,9 +57,7 @@ def tutorial(k):
     model.add(layers.BatchNormalization())
     model.add(layers.Activation("relu"))
     model.add(layers.Dense(10, activation="softmax"))
-    model.compile(
-        optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model, *images()
 
 
@@ -82,7 +80,7 @@ def resnet(k):
     x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), layers.GlobalMaxPooling2D()(x)])
     model = k.Model(inputs, layers.Dense(10)(x))
     loss = k.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(k.optimizers.SGD(0.02, momentum=0.9, nesterov=True), loss, ["accuracy"])
+    model.compile(k.optimizers.SGD(0.02, momentum=0.9, nesterov=True), loss, metrics=["accuracy"])
     return model, *images()
 
 
@@ -154,7 +152,7 @@ def pair(keras, program):
     theirs, x, y = program(keras)
     ours, _, _ = program(bn.keras)
     rng = np.random.default_rng(3)
-    weights = [w + 0.1 * rng.random(w.shape).astype("f4") for w in theirs.get_weights()]
+    weights = [w + 0.05 * rng.random(w.shape).astype("f4") - 0.02 for w in theirs.get_weights()]
     theirs.set_weights(weights)
     ours.set_weights(weights)
     return theirs, ours, x, y
@@ -256,7 +254,7 @@ def test_models_of_our_files_are_loaded_by_keras(keras, program, tmp_path):
 def test_nested_models_are_saved_and_loaded(keras, tmp_path):
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()])
     a = keras.Input((4,))
-    graph = keras.Model(a, keras.layers.Dense(4)(inner(a)))
+    graph = keras.Model(a, keras.layers.Dense(4)(a))
     b = keras.Input((4,))
     theirs = keras.Model(b, inner(graph(graph(b))))
     theirs.save(tmp_path / "nested.keras")
@@ -301,7 +299,7 @@ def test_losses_and_their_gradients_are_the_same(keras, name, options, weighted,
     tp = torch.tensor(p, requires_grad=True)
     loss = theirs(torch.from_numpy(y), tp, sample_weight=weights)
     loss.backward()
-    assert ours(y, p, sample_weight=weights) == pytest.approx(float(loss), rel=1e-5)
+    assert ours(y, p, sample_weight=weights) == pytest.approx(loss.item(), rel=1e-5)
     gradient, expected = ours.backward(), tp.grad.numpy()
     if name in ("CategoricalCrossentropy", "SparseCategoricalCrossentropy"):
         # Where probabilities are divided by their sum, both take that into account.
@@ -313,12 +311,12 @@ def test_losses_and_their_gradients_are_the_same(keras, name, options, weighted,
 def test_weights_of_classes_and_samples_count_the_same(keras):
     theirs, ours, x, y = pair(keras, tutorial)
     weights = np.random.default_rng(5).random(len(x)).astype("f4")
-    options = {"class_weight": {0: 2.0, 3: 0.5}, "sample_weight": weights, "shuffle": False}
-    losses = [
-        model.fit(x, y, epochs=2, batch_size=20, verbose=0, **options).history["loss"]
-        for model in (theirs, ours)
-    ]
-    assert losses[1] == pytest.approx(losses[0], rel=LOSSES)
+    for given in ({"class_weight": {0: 2.0, 3: 0.5}}, {"sample_weight": weights}):
+        losses = [
+            model.fit(x, y, batch_size=20, verbose=0, shuffle=False, **given).history["loss"]
+            for model in (theirs, ours)
+        ]
+        assert losses[1] == pytest.approx(losses[0], rel=LOSSES)
 
 
 def test_steps_on_single_batches_return_the_same(keras):
@@ -378,9 +376,7 @@ def callbacks_of(k, folder):
     return [
         k.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5),
         k.callbacks.ReduceLROnPlateau("loss", factor=0.5, patience=1, min_delta=10),
-        k.callbacks.EarlyStopping(
-            "val_loss", patience=1, min_delta=10, restore_best_weights=True
-        ),
+        k.callbacks.EarlyStopping("val_loss", patience=1, min_delta=10, restore_best_weights=True),
         k.callbacks.CSVLogger(str(folder / f"{k.__name__}.csv")),
     ]
 
@@ -401,7 +397,10 @@ def test_callbacks_do_the_same(keras, tmp_path):
     for name, values in expected.history.items():
         assert got.history[name] == pytest.approx(values, rel=LOSSES), name
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=1e-4)
-    heads = [(tmp_path / f"{k.__name__}.csv").read_text().split("\n")[0].strip() for k in (keras, bn.keras)]
+    heads = [
+        (tmp_path / f"{k.__name__}.csv").read_text().split("\n")[0].strip()
+        for k in (keras, bn.keras)
+    ]
     assert heads[1] == heads[0]
 
 

@@ -540,3 +540,8 @@ def keras_place(history: Any) -> None:
         or history[2] != 0
     ):
         raise ValueError(f"a tensor must come from a layer, got {printable(repr(history))}")
+
+
+def one_kind_of_weights(sample_weight: object) -> None:
+    if sample_weight is not None:
+        raise ValueError("only one of class_weight and sample_weight can be given, got both")

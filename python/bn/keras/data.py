@@ -45,8 +45,8 @@ def samples_of(
     _check.as_many_targets("y", arrays_of(inputs)[0], targets)
     weights = None if sample_weight is None else _check.array("sample_weight", sample_weight)
     if class_weight is not None:
-        by_class = class_weights(class_weight, targets)
-        weights = by_class if weights is None else weights * by_class
+        _check.one_kind_of_weights(sample_weight)
+        weights = class_weights(class_weight, targets)
     return Samples(inputs, targets, weights)
 
 

@@ -113,6 +113,10 @@ class Optimizer(Configured):
         """Whether it has made a step of some weights."""
         return self._steps is not None and self.iterations > 0
 
+    def numbers(self) -> int:
+        """How many numbers it has beside what it remembers of weights: its steps, and the rate."""
+        return 1 if callable(self._rate) else 2
+
     def slots(self) -> int:
         """How many arrays it remembers for each weight."""
         raise NotImplementedError(f"{type(self).__name__}.slots")

@@ -20,7 +20,7 @@ from bn.nn.replacing import replacing
 if TYPE_CHECKING:
     from bn.keras.graph import Graph
     from bn.keras.layers.base import Layer
-    from bn.keras.tensors import KerasTensor
+    from bn.keras.tensors import KerasTensor, Node
 
 ENDING = ".keras"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
@@ -109,7 +109,7 @@ def _refuse(value: Any) -> Any:
 
 def graph_config(name: str, trainable: bool, graph: Graph) -> dict[str, Any]:
     """The layers of a graph and their calls, as Keras writes them."""
-    places = {node: _place(graph, node.output) for node in graph.nodes}
+    places = {node: _place(graph, node) for node in graph.nodes}
 
     def tensor(each: KerasTensor) -> dict[str, Any]:
         config = {
@@ -125,30 +125,29 @@ def graph_config(name: str, trainable: bool, graph: Graph) -> dict[str, Any]:
             several = layer.least_inputs > 1 or len(inputs) > 1
             calls.append({"args": [inputs] if several else inputs, "kwargs": node.options})
         layers.append({**serialized(layer), "name": layer.name, "inbound_nodes": calls})
-    inputs = [_place(graph, each) for each in graph.inputs]
+    inputs = [places[each.node] for each in graph.inputs]
+    last, number, _ = places[graph.output.node]
     return {
         "name": name, "trainable": trainable, "layers": layers,
         "input_layers": inputs if len(inputs) > 1 else inputs[0],
-        "output_layers": places[graph.output.node],
+        "output_layers": [last, number + _is_graph(graph.output.node.layer), 0],
     }  # fmt: skip
 
 
-def _calls_of(graph: Graph, layer: Layer) -> list[Any]:
+def _calls_of(graph: Graph, layer: Layer) -> list[Node]:
     """The calls of a layer in a graph; those of an input have no arguments."""
     calls = set(graph.calls)
     return [node for node in layer.nodes if node in calls]
 
 
-def _place(graph: Graph, tensor: KerasTensor) -> list[Any]:
-    """The layer that a tensor comes from, the number of the call, the number of the output."""
-    layer, node = tensor.node.layer, tensor.node
-    own = _calls_of(graph, layer)
-    number = own.index(node) if node in own else 0
-    return [layer.name, number + _is_graph(layer), 0]
+def _place(graph: Graph, node: Node) -> list[Any]:
+    """The layer of a call, the number of the call, the number of the output."""
+    own = _calls_of(graph, node.layer)
+    return [node.layer.name, own.index(node) if node in own else 0, 0]
 
 
 def _is_graph(layer: Layer) -> bool:
-    """Whether Keras counts a call that made the layer itself, before all others."""
+    """Whether Keras counts a call that made the layer, where it says what a model's output is."""
     return layer.keras_class == "Functional"
 
 
@@ -292,10 +291,10 @@ def _graph(config: Mapping[str, Any]) -> Any:
         for name, i, inputs, options in waiting:
             layer = layers[name][0]
             tensors = [outputs.get(each) for each in inputs]
-            if None in tensors or (i > 0 and (name, i - 1 + _is_graph(layer)) not in outputs):
+            if None in tensors or (i > 0 and (name, i - 1) not in outputs):
                 later.append((name, i, inputs, options))
             else:
-                outputs[name, i + _is_graph(layer)] = layer(tensors, **options)
+                outputs[name, i] = layer(tensors, **options)
         _check.calls_can_be_made(len(later) < len(waiting))
         waiting = later
     inputs = config.get("input_layers")
@@ -304,7 +303,9 @@ def _graph(config: Mapping[str, Any]) -> Any:
     last = config.get("output_layers")
     _check.one_output_layer(last)
     last = last[0] if isinstance(last[0], list) else last
-    return Model(found, outputs[_key(last)], config.get("name"), config.get("trainable", True))
+    output, number = _key(last)
+    number -= _is_graph(layers[output][0])
+    return Model(found, outputs[output, number], config.get("name"), config.get("trainable", True))
 
 
 def _dicts(values: Sequence[Any]) -> Sequence[Mapping[str, Any]]:

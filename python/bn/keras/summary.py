@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from bn import _check
@@ -19,6 +20,7 @@ TITLES = ("Layer (type)", "Output Shape", "Param #")
 # How long a line is at most, and where the columns end, as parts of it.
 CHAIN = 88, (0.45, 0.80, 1.0)
 GRAPH = 108, (0.3, 0.56, 0.74, 1.0)
+ALIGNED = {"Param #": str.rjust, "Trainable": str.center}  # others are on the left
 TRAINABLE = 12  # by how much a line is longer with the column of that name
 
 
@@ -116,9 +118,8 @@ def counts(model: Any) -> list[str]:
     optimizer = getattr(model, "optimizer", None)
     further = []
     if optimizer is not None and optimizer.built:
-        # It counts its steps and has a rate, each a number, beside what it remembers of weights.
-        slots = optimizer.slots()
-        numbers, size = 2 + slots * totals[2], 8 + slots * totals[3]
+        slots, own = optimizer.slots(), optimizer.numbers()
+        numbers, size = own + slots * totals[2], 4 * own + slots * totals[3]
         totals[0], totals[1] = totals[0] + numbers, totals[1] + size
         further = [_line("Optimizer", numbers, size)]
     words = ("Total", "Trainable", "Non-trainable")
@@ -157,7 +158,7 @@ def column_widths(ends: Sequence[float], length: int) -> list[int]:
     [33, 24, 15]
     """
     places = [0, *(int(end * length) for end in ends)]
-    widths = [end - begin + 2 for begin, end in zip(places, places[1:], strict=False)]
+    widths = [end - begin + 2 for begin, end in pairwise(places)]
     excess = sum(widths) - (length - len(widths) - 1)
     for i, width in enumerate(widths):  # the lines and the spaces take from all columns alike
         part = round(excess / (len(widths) - i))
@@ -168,10 +169,12 @@ def column_widths(ends: Sequence[float], length: int) -> list[int]:
 
 def table(titles: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
     """The lines of a table with a frame."""
-    lines = [_rule("┏┳┓", "━", widths), *_row(titles, widths, "┃"), _rule("┡╇┩", "━", widths)]
+    aligned = [ALIGNED.get(title, str.ljust) for title in titles]
+    lines = [_rule("┏┳┓", "━", widths), *_row(titles, widths, aligned, "┃")]
+    lines.append(_rule("┡╇┩", "━", widths))
     for i, row in enumerate(rows):
         lines += [_rule("├┼┤", "─", widths)] * (i > 0)
-        lines += _row(row, widths, "│")
+        lines += _row(row, widths, aligned, "│")
     return [*lines, _rule("└┴┘", "─", widths)]
 
 
@@ -180,22 +183,18 @@ def _rule(corners: str, line: str, widths: Sequence[int]) -> str:
     return left + between.join(line * width for width in widths) + right
 
 
-def _row(cells: Sequence[str], widths: Sequence[int], line: str) -> list[str]:
-    """The lines of one row; the numbers, in the third column, are on the right."""
+def _row(
+    cells: Sequence[str], widths: Sequence[int], aligned: Sequence[Any], line: str
+) -> list[str]:
+    """The lines of one row."""
     columns = [wrapped(cell, width - 2) for cell, width in zip(cells, widths, strict=True)]
-    height = max(map(len, columns))
     lines = []
-    for i in range(height):
-        texts = [column[i] if i < len(column) else "" for column in columns]
-        padded = [_aligned(text, widths[j] - 2, j) for j, text in enumerate(texts)]
-        lines.append(f"{line} {f' {line} '.join(padded)} {line}")
+    for texts in zip_longest(*columns, fillvalue=""):
+        each = zip(aligned, texts, widths, strict=True)
+        lines.append(
+            line + line.join(f" {to(text, width - 2)} " for to, text, width in each) + line
+        )
     return lines
-
-
-def _aligned(text: str, width: int, column: int) -> str:
-    if column == 2:
-        return text.rjust(width)
-    return text.center(width) if column == 4 else text.ljust(width)
 
 
 def wrapped(text: str, width: int) -> list[str]:

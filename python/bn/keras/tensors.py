@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 OpenShape: TypeAlias = tuple[int | None, ...]  # None where any length will do
 
-# Two lengths in the place of an unknown one. Many layers halve a length, so both can be halved often.
+# Two lengths in the place of an unknown one, which can be halved often, as many layers do.
 STAND_INS = (192, 320)
 
 

@@ -48,7 +48,6 @@ class Trainer(Layer):
         self.compiled = self.stop_training = False
         self.compiled_metrics: dict[str, metrics.Metric] = {}
         self.steps_done, self.seconds = 0, 0.0  # of the last epoch
-        self._running: Totals | None = None  # of `train_on_batch` and `test_on_batch`
 
     @property
     def input_names(self) -> list[str]:
@@ -61,7 +60,9 @@ class Trainer(Layer):
         self,
         optimizer: Any = "rmsprop",
         loss: Any = None,
+        loss_weights: None = None,
         metrics: Any = None,
+        weighted_metrics: None = None,
         **others: Any,
     ) -> None:
         """Choose how the model is trained.
@@ -70,11 +71,12 @@ class Trainer(Layer):
         ----------
         optimizer : str or Optimizer
         loss : str or Loss
+        loss_weights, weighted_metrics : None
+            Of Keras.
         metrics : list of str or Metric, optional
-            ``"accuracy"`` is that which fits the loss's targets.
+            ``"accuracy"`` is the one that fits the shapes of outputs and targets.
         **others
-            Further arguments of Keras. What does not change results is taken; `loss_weights` and
-            `weighted_metrics` must be None.
+            Further arguments of Keras that do not change results, such as `run_eagerly`.
 
         Raises
         ------
@@ -86,12 +88,12 @@ class Trainer(Layer):
         keras.Model.compile.
         """
         given = {name: value for name, value in others.items() if name not in WITHOUT_EFFECT}
+        given |= {"loss_weights": loss_weights, "weighted_metrics": weighted_metrics}
         _check.keras_arguments("compile", given, COMPILE)
         self.optimizer = optimizers.get(optimizer)
         self.loss = losses.get(loss)
         self.compiled_metrics = _metrics(metrics)
-        self.compiled, self._running = True, None
-        self.compile_arguments = {"optimizer": optimizer, "loss": loss, "metrics": metrics}
+        self.compiled = True
 
     @property
     def metrics_names(self) -> list[str]:
@@ -181,8 +183,8 @@ class Trainer(Layer):
         )  # fmt: skip
         history = History()
         shown = [] if verbose in (0, False) else [ProgressLine()]
-        bridge = Bridge(self, [history, *(callbacks or ()), *shown], initial_epoch)
-        self.history, self.stop_training, self._running = history, False, None
+        bridge = Bridge(self, [*shown, *(callbacks or ()), history], initial_epoch)
+        self.history, self.stop_training = history, False
         steps = len(source) if steps_per_epoch is None and isinstance(source, Sized) else None
         bridge.begin({"epochs": epochs, "steps": steps_per_epoch or steps, "verbose": verbose})
         if epochs > initial_epoch:
@@ -282,17 +284,12 @@ class Trainer(Layer):
             self._build_for(whole.x)
             source = data.loader_of(whole, _batch_size(batch_size), False)
         batches = (Samples(*batch) for batch in data.Batches(self, source, steps))
-        self._running = None
         totals = measured(self.task(), batches)
         logs = self._logs(totals)
         if verbose not in (0, False):
-            print(
-                line_of(
-                    -(-totals.samples // _batch_size(batch_size)),
-                    time.perf_counter() - begun,
-                    dict(sorted(logs.items())),
-                )
-            )
+            number = -(-totals.samples // _batch_size(batch_size))
+            seconds = time.perf_counter() - begun
+            print(line_of(number, seconds, dict(sorted(logs.items()))))
         return self._returned(logs, return_dict)
 
     def _logs(self, totals: Totals) -> dict[str, float]:
@@ -345,7 +342,7 @@ class Trainer(Layer):
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
     ) -> Any:
-        """Make one step; the loss and the metrics of all batches since `reset_metrics`.
+        """Make one step, and return the loss and the metrics of the batch before it.
 
         Parameters
         ----------
@@ -373,12 +370,12 @@ class Trainer(Layer):
             optimizer.step()
         finally:
             self.eval()
-        return self._returned(self._logs(self._counted(step.totals)), return_dict)
+        return self._returned(self._logs(step.totals), return_dict)
 
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """The loss and the metrics of all batches since `reset_metrics`.
+        """The loss and the metrics of one batch.
 
         Parameters
         ----------
@@ -397,8 +394,7 @@ class Trainer(Layer):
         _check.keras_compiled(self.compiled, "test_on_batch")
         batch = data.samples_of(self, x, y, sample_weight)
         self._build_for(batch.x)
-        totals = self._counted(measured(self.task(), [batch]))
-        return self._returned(self._logs(totals), return_dict)
+        return self._returned(self._logs(measured(self.task(), [batch])), return_dict)
 
     def predict_on_batch(self, x: Any) -> Array:
         """The outputs for one batch.
@@ -418,16 +414,6 @@ class Trainer(Layer):
         inputs = data.inputs_of(self, x)
         self._build_for(inputs)
         return predict(self, inputs, max(1, samples(inputs)))
-
-    def reset_metrics(self) -> None:
-        """Forget what single batches have given."""
-        self._running = None
-
-    def _counted(self, totals: Totals) -> Totals:
-        if self._running is None:
-            self._running = Totals(self.compiled_metrics)
-        self._running.include(totals)
-        return self._running
 
     # ---- the table, files ----
 

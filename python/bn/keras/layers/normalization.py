@@ -203,6 +203,8 @@ class LayerNormalization(Normalization):
     array([[-1.,  1.]], dtype=float32)
     """
 
+    refused = {**REFUSED, **CONSTRAINTS, "rms_scaling": False}
+
     def __init__(
         self,
         axis: int | Sequence[int] = -1,
