@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -372,7 +373,7 @@ def keras_pair_of(name: str, value: object) -> None:
 
 
 def one_more_value(boundaries: Sequence[Any], values: Sequence[Any]) -> None:
-    ordered = all(a < b for a, b in zip(boundaries, boundaries[1:], strict=False))
+    ordered = all(a < b for a, b in pairwise(boundaries))
     if len(values) != len(boundaries) + 1 or not ordered:
         raise ValueError(
             "values must be one more than boundaries, which must increase, "

@@ -1,4 +1,4 @@
-"""What stands between `bn.nn.fit` and Keras's callbacks: the moments, and the loss to be trained."""
+"""What stands between `bn.nn.fit` and Keras's callbacks: moments, and the loss that is trained."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -186,7 +186,7 @@ class VarianceScaling(Initializer):
     """
 
     config_names = ("scale", "mode", "distribution", "seed")
-    refused = {"input_axes": None, "output_axes": None}
+    refused: ClassVar[Mapping[str, Any]] = {"input_axes": None, "output_axes": None}
 
     def __init__(
         self,

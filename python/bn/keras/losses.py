@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -38,7 +39,7 @@ class Loss(Configured):
 
     config_names = ("reduction", "name")
     keras_module = "keras.losses"
-    refused = {"dtype": "float32"}
+    refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
     means_values: ClassVar[bool] = True  # whether the loss of a place is a mean over its values
 
     def __init__(self, reduction: str = "sum_over_batch_size", name: str | None = None) -> None:
@@ -340,7 +341,7 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
     """
 
     config_names = ("from_logits", "axis", *Loss.config_names)
-    refused = {**Loss.refused, "ignore_class": None}
+    refused: ClassVar[Mapping[str, Any]] = {**Loss.refused, "ignore_class": None}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,7 +34,7 @@ class Metric(Configured, Ratio):
 
     config_names = ("name",)
     keras_module = "keras.metrics"
-    refused = {"dtype": "float32"}
+    refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
 
     def __init__(self, name: str | None = None) -> None:
         self.__name__ = self.name = snake_case(type(self).__name__) if name is None else name

@@ -161,7 +161,7 @@ class Model(Trainer):
     # ---- calls ----
 
     def __call__(self, inputs: Any, *others: Any, **options: Any) -> Any:
-        """The output for arrays, or a symbolic one; several inputs are a list, or a dict by name."""
+        """The output for arrays or symbolic tensors; a list of them, or a dict by name."""
         if isinstance(inputs, Mapping):
             _check.keras_input_names(inputs, self.input_names)
             inputs = [inputs[name] for name in self.input_names]

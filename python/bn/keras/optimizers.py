@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 
 from bn import _check
-from bn.keras import schedules as schedules
+from bn.keras import schedules
 from bn.keras.configs import Configured, named, plain
 from bn.keras.names import snake_case
 from bn.keras.steps import AdamSteps, RMSpropSteps, SGDSteps, Steps
@@ -46,7 +46,7 @@ class Optimizer(Configured):
 
     config_names = ("learning_rate", "weight_decay", *CLIPPING, "name")
     keras_module = "keras.optimizers"
-    refused = {
+    refused: ClassVar[Mapping[str, Any]] = {
         "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
         "loss_scale_factor": None, "gradient_accumulation_steps": None, "amsgrad": False,
     }  # fmt: skip

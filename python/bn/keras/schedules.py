@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from bn import _check
 from bn.keras.configs import Configured, named
@@ -131,7 +131,7 @@ class CosineDecay(LearningRateSchedule):
     """
 
     config_names = ("initial_learning_rate", "decay_steps", "alpha", "name")
-    refused = {"warmup_target": None, "warmup_steps": 0}
+    refused: ClassVar[Mapping[str, Any]] = {"warmup_target": None, "warmup_steps": 0}
 
     def __init__(
         self,

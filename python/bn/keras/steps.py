@@ -64,12 +64,14 @@ class SGDSteps(Steps):
         if momentum == 0:
             core.sgd_step(params, grads, None, self.lr, 0.0, 0.0, 1.0, False)
             return
-        for p, grad, state in zip(params, grads, states, strict=True):
-            velocity = state.setdefault("velocity", np.zeros_like(p))
-            moved = grad * p.dtype.type(self.lr)
-            velocity *= p.dtype.type(momentum)
-            velocity -= moved
-            p += velocity * p.dtype.type(momentum) - moved if nesterov else velocity
+        # The core's buffers are -v: they have the rate in them, and are subtracted as they are.
+        buffers = remembered("velocity", params, states)
+        if nesterov:
+            for p, grad, buffer in zip(params, grads, buffers, strict=True):
+                _look_ahead(p, grad, buffer, momentum, self.lr)
+        else:
+            core.sgd_step(params, grads, buffers, 1.0, 0.0, momentum, self.lr, False)
+        remember(states, velocity=buffers)
 
 
 class AdamSteps(Steps):
@@ -127,8 +129,16 @@ class RMSpropSteps(Steps):
         p -= moved
 
 
+def _look_ahead(p: Array, grad: Array, buffer: Array, momentum: float, lr: float) -> None:
+    """Make Nesterov's step, ``buffer = momentum·buffer + lr·g``, then the same again for p."""
+    m, moved = p.dtype.type(momentum), grad * p.dtype.type(lr)
+    buffer *= m
+    buffer += moved
+    p -= buffer * m + moved
+
+
 def _average(kept: Array, new: Array, rho: float) -> None:
-    """kept = rho·kept + (1 - rho)·new."""
+    """Let an average follow: ``kept = rho·kept + (1 - rho)·new``."""
     kept *= kept.dtype.type(rho)
     kept += new * kept.dtype.type(1 - rho)
 

@@ -208,12 +208,14 @@ class Trainer(Layer):
 
     def _validation(self, given: Any, size: int, steps: int | None) -> Any:
         """The batches for validation; None for none."""
-        if isinstance(given, (tuple, list)):
-            _check.keras_pair_of("validation_data", given)
-            given = data.samples_of(self, *given)
+        if given is None:
+            return None
         if isinstance(given, Samples):
-            given = data.loader_of(given, size, False)
-        return None if given is None else data.Batches(self, given, steps)
+            return data.Batches(self, data.loader_of(given, size, False), None)
+        if isinstance(given, tuple) or not data.is_batches(given, None):
+            _check.keras_pair_of("validation_data", given)
+            given = data.loader_of(data.samples_of(self, *given), size, False)
+        return data.Batches(self, given, steps)
 
     def _train(self, batches: Any, validation: Any, epochs: int, bridge: Bridge) -> None:
         task = self.task()

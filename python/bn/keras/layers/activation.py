@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from bn import _check, nn
 from bn.keras import initializers, regularizers
@@ -36,12 +34,13 @@ class ReLU(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> ReLU(max_value=6)(np.array([[-1.0, 9.0]]))
     array([[0., 6.]], dtype=float32)
     """
 
     config_names = ("max_value", "negative_slope")
-    refused = {**REFUSED, "threshold": 0.0}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "threshold": 0.0}
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, **options: Any
@@ -72,6 +71,7 @@ class LeakyReLU(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> LeakyReLU(0.5)(np.array([[-1.0, 9.0]]))
     array([[-0.5,  9. ]], dtype=float32)
     """
@@ -103,6 +103,7 @@ class ELU(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> ELU()(np.array([[0.0, 9.0]]))
     array([[0., 9.]], dtype=float32)
     """
@@ -133,6 +134,7 @@ class Softmax(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Softmax()(np.array([[1.0, 1.0]]))
     array([[0.5, 0.5]], dtype=float32)
     """
@@ -170,13 +172,14 @@ class PReLU(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = PReLU("ones", shared_axes=[1, 2])
     >>> layer(np.full((1, 8, 8, 3), -2.0)).min(), layer.weights[0].shape
     (np.float32(-2.0), (1, 1, 3))
     """
 
     config_names = ("alpha_initializer", "alpha_regularizer", "shared_axes")
-    refused = {**REFUSED, "alpha_constraint": None}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "alpha_constraint": None}
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""`Layer`: what all layers of `bn.keras` are: some layers of `bn.nn`, under Keras's conventions."""
+"""`Layer`: what all layers of `bn.keras` are: layers of `bn.nn` under Keras's conventions."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike
 from bn import _check, nn
 from bn.keras import initializers
 from bn.keras.configs import Configured
-from bn.keras.limits import spend
 from bn.keras.layers.weight import SAME, Layout, Weight
+from bn.keras.limits import spend
 from bn.keras.names import name_for
 from bn.keras.tensors import STAND_INS, KerasTensor, Node, OpenShape, closed, is_symbolic, opened
 from bn.layers.regularizers import Regularizer

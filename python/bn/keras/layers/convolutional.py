@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from bn import _check, nn
 from bn.keras import activations, initializers, regularizers
@@ -169,6 +168,7 @@ class Conv2D(FullConv):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Conv2D(16, 3, strides=2, padding="same")
     >>> layer(np.ones((1, 32, 32, 3))).shape, layer.weights[0].shape
     ((1, 16, 16, 16), (3, 3, 3, 16))
@@ -231,6 +231,7 @@ class Conv1D(FullConv):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Conv1D(4, 3, padding="causal")(np.ones((1, 10, 2))).shape
     (1, 10, 4)
     """
@@ -270,6 +271,7 @@ def depthwise_layout(inputs: int, multiplier: int) -> Layout:
 
     Examples
     --------
+    >>> import numpy as np
     >>> depthwise_layout(3, 2).to_keras(np.zeros((6, 1, 5, 7))).shape
     (5, 7, 3, 2)
     """
@@ -312,6 +314,7 @@ class DepthwiseConv2D(Conv):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = DepthwiseConv2D(3, depth_multiplier=2)
     >>> layer(np.ones((1, 8, 8, 4))).shape, layer.weights[0].shape
     ((1, 6, 6, 8), (3, 3, 4, 2))
@@ -322,7 +325,7 @@ class DepthwiseConv2D(Conv):
         "use_bias", "depthwise_initializer", "bias_initializer", "depthwise_regularizer",
         "bias_regularizer",
     )  # fmt: skip
-    refused = {**REFUSED, **DEPTHWISE}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, **DEPTHWISE}
 
     def __init__(
         self,
@@ -399,6 +402,7 @@ class SeparableConv2D(DepthwiseConv2D):
 
     Examples
     --------
+    >>> import numpy as np
     >>> SeparableConv2D(5, 3, padding="same")(np.ones((1, 8, 8, 4))).shape
     (1, 8, 8, 5)
     """
@@ -465,6 +469,7 @@ class Trimmed(Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Trimmed((1, 0), (0, 1))(np.arange(4.0).reshape(1, 2, 2, 1)).ravel()
     array([2.])
     """
@@ -508,13 +513,14 @@ class Conv2DTranspose(FullConv):
 
     Examples
     --------
+    >>> import numpy as np
     >>> layer = Conv2DTranspose(2, 3, strides=2, padding="same")
     >>> layer(np.ones((1, 8, 8, 4))).shape, layer.weights[0].shape
     ((1, 16, 16, 2), (3, 3, 2, 4))
     """
 
     config_names = tuple(name for name in FullConv.config_names if name != "groups")
-    refused = {**REFUSED, "output_padding": None}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "output_padding": None}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from bn import _check, nn
 from bn.keras import activations, initializers, regularizers
@@ -43,7 +44,13 @@ class InputLayer(Layer):
     (None, 4)
     """
 
-    refused = {**REFUSED, "sparse": None, "ragged": None, "optional": False, "input_tensor": None}
+    refused: ClassVar[Mapping[str, Any]] = {
+        **REFUSED,
+        "sparse": None,
+        "ragged": None,
+        "optional": False,
+        "input_tensor": None,
+    }
 
     def __init__(
         self,
@@ -72,7 +79,7 @@ class InputLayer(Layer):
         return {**base, "ragged": False, "name": self.name}
 
 
-def Input(  # noqa: N802, Keras's name
+def Input(
     shape: OpenShape | None = None,
     batch_size: int | None = None,
     dtype: Any = None,
@@ -267,7 +274,12 @@ class Embedding(Layer):
     """
 
     config_names = ("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer")
-    refused = {**REFUSED, "mask_zero": False, "embeddings_constraint": None, "weights": None}
+    refused: ClassVar[Mapping[str, Any]] = {
+        **REFUSED,
+        "mask_zero": False,
+        "embeddings_constraint": None,
+        "weights": None,
+    }
     takes_indices = True
 
     def __init__(

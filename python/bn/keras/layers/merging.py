@@ -236,7 +236,8 @@ class Concatenate(Layer):
 
     def forward(self, *values: Any) -> Any:
         """The inputs joined."""
-        return nn.concatenate(values, axis=self.axis)
+        axis = _check.keras_axis(self.name, self.axis, len(values[0].shape))
+        return nn.concatenate(values, axis=axis)
 
 
 def add(inputs: Sequence[Any], **options: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import bn.layers as own
 from bn.keras import initializers, regularizers
@@ -33,7 +33,7 @@ class Normalization(Layer):
         "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
         "beta_regularizer", "gamma_regularizer",
     )  # fmt: skip
-    refused = {**REFUSED, **CONSTRAINTS}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, **CONSTRAINTS}
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class BatchNormalization(Normalization):
         *Normalization.config_names, "momentum", "moving_mean_initializer",
         "moving_variance_initializer", "renorm", "renorm_clipping", "renorm_momentum",
     )  # fmt: skip
-    refused = {**REFUSED, **CONSTRAINTS, "synchronized": False}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, **CONSTRAINTS, "synchronized": False}
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class LayerNormalization(Normalization):
     array([[-1.,  1.]], dtype=float32)
     """
 
-    refused = {**REFUSED, **CONSTRAINTS, "rms_scaling": False}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, **CONSTRAINTS, "rms_scaling": False}
 
     def __init__(
         self,

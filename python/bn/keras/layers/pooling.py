@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np  # noqa: F401, of the examples
-
 from bn import _check, nn
 from bn.keras.layers import padding as padded
 from bn.keras.layers.base import Layer, Size
@@ -89,6 +87,7 @@ class MaxPooling2D(Pooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> MaxPooling2D(3, 2, padding="same")(np.ones((1, 7, 8, 2))).shape
     (1, 4, 4, 2)
     """
@@ -115,6 +114,7 @@ class AveragePooling2D(MeanPooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> AveragePooling2D()(np.ones((1, 8, 8, 2))).shape
     (1, 4, 4, 2)
     """
@@ -141,6 +141,7 @@ class MaxPooling1D(Pooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> MaxPooling1D()(np.ones((1, 8, 2))).shape
     (1, 4, 2)
     """
@@ -167,6 +168,7 @@ class AveragePooling1D(MeanPooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> AveragePooling1D()(np.ones((1, 8, 2))).shape
     (1, 4, 2)
     """
@@ -223,6 +225,7 @@ class GlobalAveragePooling2D(GlobalPooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> GlobalAveragePooling2D()(np.ones((1, 8, 8, 2)))
     array([[1., 1.]], dtype=float32)
     """
@@ -246,6 +249,7 @@ class GlobalMaxPooling2D(GlobalPooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> GlobalMaxPooling2D()(np.ones((1, 8, 8, 2)))
     array([[1., 1.]], dtype=float32)
     """
@@ -269,6 +273,7 @@ class GlobalAveragePooling1D(GlobalPooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> GlobalAveragePooling1D()(np.ones((1, 8, 2)))
     array([[1., 1.]], dtype=float32)
     """
@@ -292,6 +297,7 @@ class GlobalMaxPooling1D(GlobalPooling):
 
     Examples
     --------
+    >>> import numpy as np
     >>> GlobalMaxPooling1D()(np.ones((1, 8, 2)))
     array([[1., 1.]], dtype=float32)
     """

@@ -73,7 +73,7 @@ class Recurrent(Layer):
         "bias_initializer", "kernel_regularizer", "recurrent_regularizer", "bias_regularizer",
         "return_sequences",
     )  # fmt: skip
-    refused = {**REFUSED, **RECURRENT}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, **RECURRENT}
     known_activations: ClassVar[tuple[str, ...]] = ("tanh",)
 
     def __init__(
@@ -363,7 +363,7 @@ class GRU(Gated):
     ((2, 4), [(3, 12), (4, 12), (2, 12)])
     """
 
-    refused = {**Gated.refused, "reset_after": True}
+    refused: ClassVar[Mapping[str, Any]] = {**Gated.refused, "reset_after": True}
 
     def __init__(
         self,
@@ -426,7 +426,7 @@ class Bidirectional(Layer):
     (2, 8)
     """
 
-    refused = {**REFUSED, "weights": None, "backward_layer": None}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "weights": None, "backward_layer": None}
 
     def __init__(self, layer: Recurrent, merge_mode: str = "concat", **options: Any) -> None:
         _check.keras_kind("layer", layer, Recurrent, "a SimpleRNN, an LSTM or a GRU")

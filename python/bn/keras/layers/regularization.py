@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from bn import _check, nn
 from bn.keras.layers.base import REFUSED, Layer
@@ -39,7 +40,7 @@ class Dropout(Layer):
     """
 
     config_names = ("rate", "seed")
-    refused = {**REFUSED, "noise_shape": None}
+    refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "noise_shape": None}
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)

@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from bn import _check, nn
 from bn.keras.layers.base import Layer, Size
 from bn.keras.tensors import OpenShape, closed
@@ -32,6 +30,7 @@ class Flatten(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Flatten()(np.ones((2, 4, 4, 3))).shape
     (2, 48)
     """
@@ -70,6 +69,7 @@ class Reshape(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Reshape((2, -1))(np.ones((1, 6))).shape
     (1, 2, 3)
     """
@@ -116,6 +116,7 @@ class Permute(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Permute((2, 1))(np.ones((5, 2, 3))).shape
     (5, 3, 2)
     """
@@ -147,6 +148,7 @@ class RepeatVector(Layer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> RepeatVector(3)(np.ones((1, 2))).shape
     (1, 3, 2)
     """
@@ -200,6 +202,7 @@ class ZeroPadding2D(ImageLayer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> ZeroPadding2D(((1, 0), (2, 0)))(np.ones((1, 4, 4, 1))).shape
     (1, 5, 6, 1)
     """
@@ -235,6 +238,7 @@ class Cropping2D(ImageLayer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> Cropping2D(1)(np.ones((1, 4, 4, 1))).shape
     (1, 2, 2, 1)
     """
@@ -271,6 +275,7 @@ class UpSampling2D(ImageLayer):
 
     Examples
     --------
+    >>> import numpy as np
     >>> UpSampling2D(2)(np.array([[[[1.0], [2.0]]]]))[0, 1, :, 0]
     array([1., 1., 2., 2.], dtype=float32)
     """
