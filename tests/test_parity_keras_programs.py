@@ -179,19 +179,20 @@ def test_two_epochs_have_the_same_losses_and_end_with_the_same_outputs(keras, pr
 
 
 @with_program
-def test_outputs_before_training_are_the_same(keras, program):
+def test_outputs_tables_and_weights_are_the_same_before_training(keras, program):
     theirs, ours, x, _ = pair(keras, program)
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=2e-5)
-
-
-@with_program
-def test_the_table_is_the_same(keras, program):
-    theirs, ours, _, _ = pair(keras, program)
     for line_length in (None, 60):
         tables = []
         for model in (theirs, ours):
             model.summary(print_fn=tables.append, line_length=line_length)
         assert tables[1] == tables[0]
+    for attribute in ("weights", "trainable_weights", "non_trainable_weights"):
+        expected = [
+            (w.name, tuple(w.shape)) for w in getattr(theirs, attribute) if "seed" not in w.name
+        ]
+        assert [(w.name, w.shape) for w in getattr(ours, attribute)] == expected
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
 
 
 def test_the_table_counts_the_optimizer_after_training(keras):
@@ -203,52 +204,27 @@ def test_the_table_counts_the_optimizer_after_training(keras):
     assert tables[1] == tables[0]
 
 
-@with_program
-def test_weights_have_the_same_names_shapes_and_order(keras, program):
-    theirs, ours, _, _ = pair(keras, program)
-    for attribute in ("weights", "trainable_weights", "non_trainable_weights"):
-        expected = [
-            (w.name, tuple(w.shape)) for w in getattr(theirs, attribute) if "seed" not in w.name
-        ]
-        assert [(w.name, w.shape) for w in getattr(ours, attribute)] == expected
-    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
-
-
 # ---- files ----
 
 
 @with_program
-def test_weights_files_are_read_by_both(keras, program, tmp_path):
-    theirs, ours, x, _ = pair(keras, program)
-    expected = theirs.predict(x, verbose=0)
+def test_files_of_weights_and_of_models_are_read_by_both(keras, program, tmp_path):
+    theirs, ours, x, y = pair(keras, program)
+    outputs, losses = theirs.predict(x, verbose=0), theirs.evaluate(x, y, verbose=0)
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     ours.save_weights(tmp_path / "ours.weights.h5")
-    fresh, _, _ = program(bn.keras)
-    fresh.load_weights(tmp_path / "theirs.weights.h5")
-    np.testing.assert_allclose(fresh.predict(x), expected, atol=2e-5)
-    other, _, _ = program(keras)
-    other.load_weights(tmp_path / "ours.weights.h5")
-    np.testing.assert_allclose(other.predict(x, verbose=0), expected, atol=2e-5)
-
-
-@with_program
-def test_models_of_files_of_keras_are_loaded(keras, program, tmp_path):
-    theirs, _, x, y = pair(keras, program)
     theirs.save(tmp_path / "theirs.keras")
-    ours = bn.keras.models.load_model(tmp_path / "theirs.keras")
-    np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=2e-5)
-    expected = theirs.evaluate(x, y, verbose=0)
-    assert ours.evaluate(x, y, verbose=0) == pytest.approx(expected, abs=LOSSES)
-
-
-@with_program
-def test_models_of_our_files_are_loaded_by_keras(keras, program, tmp_path):
-    _, ours, x, y = pair(keras, program)
     ours.save(tmp_path / "ours.keras")
-    theirs = keras.models.load_model(tmp_path / "ours.keras")
-    np.testing.assert_allclose(theirs.predict(x, verbose=0), ours.predict(x), atol=2e-5)
-    expected = theirs.evaluate(x, y, verbose=0)
-    assert ours.evaluate(x, y, verbose=0) == pytest.approx(expected, abs=LOSSES)
+    other_weights = [w + 1 for w in theirs.get_weights()]
+    for model, path in ((ours, "theirs.weights.h5"), (theirs, "ours.weights.h5")):
+        model.set_weights(other_weights)
+        model.load_weights(tmp_path / path)
+    theirs_read = keras.models.load_model(tmp_path / "ours.keras")
+    ours_read = bn.keras.models.load_model(tmp_path / "theirs.keras")
+    for model in (theirs, ours, theirs_read, ours_read):
+        np.testing.assert_allclose(model.predict(x, verbose=0), outputs, atol=2e-5)
+    for model in (theirs_read, ours_read):
+        assert model.evaluate(x, y, verbose=0) == pytest.approx(losses, abs=LOSSES)
 
 
 def test_nested_models_are_saved_and_loaded(keras, tmp_path):

@@ -67,7 +67,7 @@ def channels_last_only(layer: str, value: object) -> None:
 
 def keras_sizes(name: str, value: object, axes: int) -> tuple[int, ...]:
     """Check a positive integer, or one for each axis; return one for each axis."""
-    several = value if isinstance(value, (tuple, list)) else (value,) * axes
+    several: Any = value if isinstance(value, (tuple, list)) else (value,) * axes
     if len(several) != axes or not all(is_integer(n) and n > 0 for n in several):
         raise ValueError(
             f"{name} must be a positive integer or {axes} of them, got {printable(repr(value))}"
@@ -77,16 +77,16 @@ def keras_sizes(name: str, value: object, axes: int) -> tuple[int, ...]:
 
 def keras_sides(name: str, value: object) -> tuple[tuple[int, int], tuple[int, int]]:
     """Check pixels at the sides of an image; return ((top, bottom), (left, right))."""
-    pair = value if isinstance(value, (tuple, list)) else (value, value)
-    sides = [tuple(each) if isinstance(each, (tuple, list)) else (each, each) for each in pair]
+    pair: Any = value if isinstance(value, (tuple, list)) else (value, value)
+    sides: Any = [tuple(each) if isinstance(each, (tuple, list)) else (each, each) for each in pair]
     if len(sides) != 2 or not all(
         len(each) == 2 and all(is_integer(n) and n >= 0 for n in each) for each in sides
     ):
         raise ValueError(
             f"{name} must be an integer of at least 0, a pair, or a pair of pairs, got {value!r}"
         )
-    (top, bottom), (left, right) = sides
-    return (int(top), int(bottom)), (int(left), int(right))
+    (top, bottom), (left, right) = [[int(n) for n in each] for each in sides]
+    return (top, bottom), (left, right)
 
 
 def keras_shape(name: str, value: object) -> tuple[int | None, ...]:
@@ -498,20 +498,28 @@ def module_of_keras(name: object, module: object) -> None:
         raise ValueError(f"{name} must be Keras's, got one of {printable(repr(module))}")
 
 
-def keras_list(name: str, value: object) -> None:
+def keras_list(name: str, value: object) -> list[Any]:
     if not isinstance(value, list):
         raise ValueError(f"{name} must be a list, got {kind_of(value)}")
+    return value
 
 
-def calls_can_be_made(some: bool) -> None:
-    if not some:
-        raise ValueError("its layers need each other's outputs in a circle, or one is missing")
+def call_is_there(place: object, is_there: bool) -> None:
+    if not is_there:
+        raise ValueError(f"a layer takes the output of {printable(repr(place))}, which is no call")
 
 
-def one_output_layer(value: object) -> None:
-    single = isinstance(value, list) and len(value) == 1 and isinstance(value[0], list)
-    if not single and not (isinstance(value, list) and value and isinstance(value[0], str)):
+def no_circle(is_open: bool) -> None:
+    if not is_open:
+        raise ValueError("its layers need each other's outputs in a circle")
+
+
+def one_output_layer(value: Any) -> list[Any]:
+    """Check where the output of a model comes from, alone or in a list of one; return it."""
+    place = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if not isinstance(place, list) or not place or not isinstance(place[0], str):
         raise ValueError("a model must have one output in bn.keras")
+    return place
 
 
 def keras_call(call: Any) -> None:

@@ -19,7 +19,6 @@ from bn.keras import (
     models,
     optimizers,
     regularizers,
-    saving,
     utils,
 )
 from bn.keras.layers import Input
@@ -38,7 +37,6 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
-    "saving",
     "utils",
 ]
 

@@ -54,8 +54,10 @@ softplus = Activation("softplus", nn.Softplus)
 tanh = Activation("tanh", nn.Tanh)
 swish, hard_swish = silu, hard_silu
 
-ALL = (linear, relu, relu6, leaky_relu, elu, gelu, silu, hard_silu, sigmoid, softmax)
-ALL += (log_softmax, softplus, tanh)
+ALL = (
+    linear, relu, relu6, leaky_relu, elu, gelu, silu, hard_silu, sigmoid, softmax,
+    log_softmax, softplus, tanh,
+)  # fmt: skip
 NAMES = {each.config_name: each for each in ALL}
 NAMES |= {"swish": silu, "hard_swish": hard_silu}
 
@@ -80,7 +82,7 @@ def get(identifier: Any) -> Activation:
     """
     found = linear if identifier is None else named("activation", identifier, NAMES)
     _check.keras_kind("an activation", found, Activation, "a name or of bn.keras.activations")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def layers_of(activation: Activation) -> list[Module]:

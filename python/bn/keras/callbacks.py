@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bn import _check
+from bn.types import Array
 
 if TYPE_CHECKING:
     from bn.keras.training import Trainer
@@ -183,11 +184,12 @@ class EarlyStopping(Monitor):
         self.patience, self.verbose, self.baseline = patience, verbose, baseline
         self.restore_best_weights = restore_best_weights
         self.start_from_epoch = start_from_epoch
+        self.best_weights: list[Array] = []
         self._begin()
 
     def _begin(self) -> None:
         self.wait = self.stopped_epoch = self.best_epoch = 0
-        self.best, self.best_weights = None, None
+        self.best, self.best_weights = None, []
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         self._begin()
@@ -209,7 +211,7 @@ class EarlyStopping(Monitor):
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self.stopped_epoch and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
-        if self.best_weights is not None:
+        if self.best_weights:
             self.model.set_weights(self.best_weights)
 
 

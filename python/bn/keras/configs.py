@@ -112,5 +112,5 @@ def named(kind: str, value: Any, known: Mapping[str, Any]) -> Any:
     elif not isinstance(value, str):
         return value
     _check.keras_name(kind, name, known)
-    found = known[name]
-    return found.from_config(config) if isinstance(found, type) else found
+    found: Any = known[name]
+    return found.from_config(config) if isinstance(found, type) else found  # type: ignore[attr-defined]

@@ -79,7 +79,7 @@ class Constant(Initializer):
     array([0.5, 0.5], dtype=float32)
     """
 
-    config_names = ("value",)
+    config_names: ClassVar[tuple[str, ...]] = ("value",)
 
     def __init__(self, value: float = 0.0) -> None:
         _check.finite("value", value)
@@ -104,7 +104,7 @@ class RandomNormal(Initializer):
     (2, 3)
     """
 
-    config_names = ("mean", "stddev", "seed")
+    config_names: ClassVar[tuple[str, ...]] = ("mean", "stddev", "seed")
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         _check.finite("mean", mean)
@@ -147,7 +147,7 @@ class RandomUniform(Initializer):
     True
     """
 
-    config_names = ("minval", "maxval", "seed")
+    config_names: ClassVar[tuple[str, ...]] = ("minval", "maxval", "seed")
 
     def __init__(
         self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None
@@ -185,7 +185,7 @@ class VarianceScaling(Initializer):
     True
     """
 
-    config_names = ("scale", "mode", "distribution", "seed")
+    config_names: ClassVar[tuple[str, ...]] = ("scale", "mode", "distribution", "seed")
     refused: ClassVar[Mapping[str, Any]] = {"input_axes": None, "output_axes": None}
 
     def __init__(
@@ -219,7 +219,7 @@ class FixedScaling(VarianceScaling):
     seed : int, optional
     """
 
-    config_names = ("seed",)
+    config_names: ClassVar[tuple[str, ...]] = ("seed",)
     options: tuple[float, str, str]
 
     def __init__(self, seed: int | None = None) -> None:
@@ -352,7 +352,7 @@ class Orthogonal(Initializer):
     True
     """
 
-    config_names = ("gain", "seed")
+    config_names: ClassVar[tuple[str, ...]] = ("gain", "seed")
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
         _check.finite("gain", gain)

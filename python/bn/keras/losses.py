@@ -37,7 +37,7 @@ class Loss(Configured):
     True
     """
 
-    config_names = ("reduction", "name")
+    config_names: ClassVar[tuple[str, ...]] = ("reduction", "name")
     keras_module = "keras.losses"
     refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
     means_values: ClassVar[bool] = True  # whether the loss of a place is a mean over its values
@@ -173,7 +173,7 @@ class Huber(Loss):
     0.75
     """
 
-    config_names = ("delta", *Loss.config_names)
+    config_names: ClassVar[tuple[str, ...]] = ("delta", *Loss.config_names)
 
     def __init__(
         self,
@@ -234,7 +234,12 @@ class BinaryCrossentropy(Loss):
     0.6931
     """
 
-    config_names = ("from_logits", "label_smoothing", "axis", *Loss.config_names)
+    config_names: ClassVar[tuple[str, ...]] = (
+        "from_logits",
+        "label_smoothing",
+        "axis",
+        *Loss.config_names,
+    )
 
     def __init__(
         self,
@@ -282,7 +287,12 @@ class CategoricalCrossentropy(Loss):
     0.6931
     """
 
-    config_names = ("from_logits", "label_smoothing", "axis", *Loss.config_names)
+    config_names: ClassVar[tuple[str, ...]] = (
+        "from_logits",
+        "label_smoothing",
+        "axis",
+        *Loss.config_names,
+    )
     means_values = False
 
     def __init__(
@@ -340,7 +350,7 @@ class SparseCategoricalCrossentropy(CategoricalCrossentropy):
     0.6931
     """
 
-    config_names = ("from_logits", "axis", *Loss.config_names)
+    config_names: ClassVar[tuple[str, ...]] = ("from_logits", "axis", *Loss.config_names)
     refused: ClassVar[Mapping[str, Any]] = {**Loss.refused, "ignore_class": None}
 
     def __init__(

@@ -32,7 +32,7 @@ class Metric(Configured, Ratio):
     (0.5, 'binary_accuracy')
     """
 
-    config_names = ("name",)
+    config_names: ClassVar[tuple[str, ...]] = ("name",)
     keras_module = "keras.metrics"
     refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
 
@@ -87,7 +87,7 @@ class BinaryAccuracy(Metric):
     0.5
     """
 
-    config_names = ("name", "threshold")
+    config_names: ClassVar[tuple[str, ...]] = ("name", "threshold")
 
     def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
         super().__init__(name)
@@ -188,7 +188,7 @@ class TopKCategoricalAccuracy(Metric):
     1.0
     """
 
-    config_names = ("k", "name")
+    config_names: ClassVar[tuple[str, ...]] = ("k", "name")
 
     def __init__(self, k: int = 5, name: str | None = None) -> None:
         super().__init__(name)

@@ -44,7 +44,7 @@ class Optimizer(Configured):
     (0.5, True)
     """
 
-    config_names = ("learning_rate", "weight_decay", *CLIPPING, "name")
+    config_names: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", *CLIPPING, "name")
     keras_module = "keras.optimizers"
     refused: ClassVar[Mapping[str, Any]] = {
         "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
@@ -158,7 +158,7 @@ class SGD(Optimizer):
     0.01
     """
 
-    config_names = (*Optimizer.config_names, "momentum", "nesterov")
+    config_names: ClassVar[tuple[str, ...]] = (*Optimizer.config_names, "momentum", "nesterov")
     steps = SGDSteps
 
     def __init__(
@@ -206,7 +206,12 @@ class Adam(Optimizer):
     1e-07
     """
 
-    config_names = (*Optimizer.config_names, "beta_1", "beta_2", "epsilon")
+    config_names: ClassVar[tuple[str, ...]] = (
+        *Optimizer.config_names,
+        "beta_1",
+        "beta_2",
+        "epsilon",
+    )
     steps = AdamSteps
 
     def __init__(
@@ -299,7 +304,13 @@ class RMSprop(Optimizer):
     0.9
     """
 
-    config_names = (*Optimizer.config_names, "rho", "momentum", "epsilon", "centered")
+    config_names: ClassVar[tuple[str, ...]] = (
+        *Optimizer.config_names,
+        "rho",
+        "momentum",
+        "epsilon",
+        "centered",
+    )
     steps = RMSpropSteps
 
     def __init__(

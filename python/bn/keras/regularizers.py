@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from bn import _check
 from bn.keras.configs import Configured, named
@@ -33,7 +33,7 @@ class L1L2(Configured, Regularizer):
     5.5
     """
 
-    config_names = ("l1", "l2")
+    config_names: ClassVar[tuple[str, ...]] = ("l1", "l2")
     keras_module = "keras.regularizers"
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
@@ -58,7 +58,7 @@ class L1(L1L2):
     1.5
     """
 
-    config_names = ("l1",)
+    config_names: ClassVar[tuple[str, ...]] = ("l1",)
 
     def __init__(self, l1: float = 0.01) -> None:
         super().__init__(l1=l1)
@@ -82,7 +82,7 @@ class L2(L1L2):
     2.5
     """
 
-    config_names = ("l2",)
+    config_names: ClassVar[tuple[str, ...]] = ("l2",)
 
     def __init__(self, l2: float = 0.01) -> None:
         super().__init__(l2=l2)

@@ -51,7 +51,13 @@ class ExponentialDecay(LearningRateSchedule):
     0.25
     """
 
-    config_names = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
+    config_names: ClassVar[tuple[str, ...]] = (
+        "initial_learning_rate",
+        "decay_steps",
+        "decay_rate",
+        "staircase",
+        "name",
+    )
 
     def __init__(
         self,
@@ -96,7 +102,7 @@ class PiecewiseConstantDecay(LearningRateSchedule):
     (1.0, 0.1)
     """
 
-    config_names = ("boundaries", "values", "name")
+    config_names: ClassVar[tuple[str, ...]] = ("boundaries", "values", "name")
 
     def __init__(
         self, boundaries: Sequence[int], values: Sequence[float], name: str = "PiecewiseConstant"
@@ -130,7 +136,12 @@ class CosineDecay(LearningRateSchedule):
     (0.5, 0.0)
     """
 
-    config_names = ("initial_learning_rate", "decay_steps", "alpha", "name")
+    config_names: ClassVar[tuple[str, ...]] = (
+        "initial_learning_rate",
+        "decay_steps",
+        "alpha",
+        "name",
+    )
     refused: ClassVar[Mapping[str, Any]] = {"warmup_target": None, "warmup_steps": 0}
 
     def __init__(

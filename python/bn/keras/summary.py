@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 UNITS = ("B", "KB", "MB", "GB", "TB")
 TITLES = ("Layer (type)", "Output Shape", "Param #")
 # How long a line is at most, and where the columns end, as parts of it.
-CHAIN = 88, (0.45, 0.80, 1.0)
-GRAPH = 108, (0.3, 0.56, 0.74, 1.0)
+CHAIN: tuple[int, tuple[float, ...]] = 88, (0.45, 0.80, 1.0)
+GRAPH: tuple[int, tuple[float, ...]] = 108, (0.3, 0.56, 0.74, 1.0)
 ALIGNED = {"Param #": str.rjust, "Trainable": str.center}  # others are on the left
 TRAINABLE = 12  # by how much a line is longer with the column of that name
 
@@ -75,9 +75,9 @@ def summary(
      Non-trainable params: 0 (0.00 B)
     """
     chain = not model.built or model.graph.is_chain
-    longest, ends = CHAIN if chain else GRAPH
+    longest, usual = CHAIN if chain else GRAPH
     titles = [*TITLES, *["Connected to"] * (not chain)]
-    ends = tuple(positions or ends)
+    ends = tuple(positions or usual)
     if show_trainable:
         longest, ends = longest + TRAINABLE, (*(end * 0.9 for end in ends), 1.0)
         titles.append("Trainable")
@@ -179,7 +179,7 @@ def table(titles: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence
 
 
 def _rule(corners: str, line: str, widths: Sequence[int]) -> str:
-    left, between, right = corners
+    left, between, right = tuple(corners)
     return left + between.join(line * width for width in widths) + right
 
 

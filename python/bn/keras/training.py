@@ -304,9 +304,7 @@ class Trainer(Layer):
             return logs
         return [*logs.values()] if len(logs) > 1 else logs["loss"]
 
-    def predict(  # type: ignore[override]
-        self, x: Any, batch_size: int | None = None, verbose: Any = "auto"
-    ) -> Array:
+    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Array:
         """The outputs for many samples.
 
         Parameters

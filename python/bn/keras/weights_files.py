@@ -204,7 +204,7 @@ def _checked_bytes(key: str, dataset: Any, left: int) -> int:
     elsewhere = dataset.is_virtual or bool(dataset.external)
     packed = dataset.id.get_create_plist().get_nfilters() > 0
     _check.h5_array(key, dtype.kind, shape is not None, elsewhere, packed)
-    size = math.prod(shape) * dtype.itemsize
+    size: int = math.prod(shape) * dtype.itemsize
     stored = dataset.id.get_storage_size()
     _check.h5_bytes(key, size, stored, left)
     return size

@@ -39,7 +39,7 @@ class ReLU(Layer):
     array([[0., 6.]], dtype=float32)
     """
 
-    config_names = ("max_value", "negative_slope")
+    config_names: ClassVar[tuple[str, ...]] = ("max_value", "negative_slope")
     refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "threshold": 0.0}
 
     def __init__(
@@ -76,7 +76,7 @@ class LeakyReLU(Layer):
     array([[-0.5,  9. ]], dtype=float32)
     """
 
-    config_names = ("negative_slope",)
+    config_names: ClassVar[tuple[str, ...]] = ("negative_slope",)
 
     def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
         negative_slope = options.pop("alpha", negative_slope)  # its name in Keras 2
@@ -108,7 +108,7 @@ class ELU(Layer):
     array([[0., 9.]], dtype=float32)
     """
 
-    config_names = ("alpha",)
+    config_names: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(**options)
@@ -139,7 +139,7 @@ class Softmax(Layer):
     array([[0.5, 0.5]], dtype=float32)
     """
 
-    config_names = ("axis",)
+    config_names: ClassVar[tuple[str, ...]] = ("axis",)
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)
@@ -178,7 +178,11 @@ class PReLU(Layer):
     (np.float32(-2.0), (1, 1, 3))
     """
 
-    config_names = ("alpha_initializer", "alpha_regularizer", "shared_axes")
+    config_names: ClassVar[tuple[str, ...]] = (
+        "alpha_initializer",
+        "alpha_regularizer",
+        "shared_axes",
+    )
     refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "alpha_constraint": None}
 
     def __init__(

@@ -75,7 +75,7 @@ class Conv(Layer):
         """The layer of `bn.nn`."""
         same = self.padding == "same"
         options: dict[str, Any] = {"groups": groups, "bias": bias, "axis": -1, "dtype": self.dtype}
-        sizes = inputs, outputs, self.kernel_size, self.strides, 0, self.dilation_rate
+        sizes: Any = inputs, outputs, self.kernel_size, self.strides, 0, self.dilation_rate
         if self.axes == 2:
             return (SameConv2d if same else nn.Conv2d)(*sizes, **options)
         kind = SameConv1d if same else CausalConv1d if self.padding == "causal" else nn.Conv1d
@@ -101,7 +101,7 @@ class FullConv(Conv):
         As in `Conv`.
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         "filters", "kernel_size", "strides", "padding", "dilation_rate", "groups", "activation",
         "use_bias", "kernel_initializer", "bias_initializer", "kernel_regularizer",
         "bias_regularizer",
@@ -320,7 +320,7 @@ class DepthwiseConv2D(Conv):
     ((1, 6, 6, 8), (3, 3, 4, 2))
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         "kernel_size", "strides", "padding", "depth_multiplier", "dilation_rate", "activation",
         "use_bias", "depthwise_initializer", "bias_initializer", "depthwise_regularizer",
         "bias_regularizer",
@@ -407,7 +407,7 @@ class SeparableConv2D(DepthwiseConv2D):
     (1, 8, 8, 5)
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         "filters", "pointwise_initializer", "pointwise_regularizer",
         *DepthwiseConv2D.config_names,
     )  # fmt: skip
@@ -519,7 +519,9 @@ class Conv2DTranspose(FullConv):
     ((1, 16, 16, 2), (3, 3, 2, 4))
     """
 
-    config_names = tuple(name for name in FullConv.config_names if name != "groups")
+    config_names: ClassVar[tuple[str, ...]] = tuple(
+        name for name in FullConv.config_names if name != "groups"
+    )
     refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "output_padding": None}
 
     def __init__(
@@ -548,10 +550,12 @@ class Conv2DTranspose(FullConv):
         _check.keras_strides_cover(self.strides, self.kernel_size)
 
     def make(self, shape: Shape) -> list[Module]:
+        sizes: Any = {
+            "kernel_size": self.kernel_size, "stride": self.strides, "dilation": self.dilation_rate,
+        }  # fmt: skip
         layer = nn.ConvTranspose2d(
-            shape[-1], self.filters, self.kernel_size, self.strides, bias=self.use_bias,
-            dilation=self.dilation_rate, axis=-1, dtype=self.dtype,
-        )  # fmt: skip
+            shape[-1], self.filters, bias=self.use_bias, axis=-1, dtype=self.dtype, **sizes
+        )
         self.add_weight(
             "kernel", layer, "weight", layout=IMAGE_KERNEL,
             initializer=self.kernel_initializer, regularizer=self.kernel_regularizer,

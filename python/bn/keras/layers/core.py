@@ -147,7 +147,7 @@ class Dense(Layer):
     array([[3., 3.]], dtype=float32)
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         "units", "activation", "use_bias", "kernel_initializer", "bias_initializer",
         "kernel_regularizer", "bias_regularizer",
     )  # fmt: skip
@@ -214,7 +214,7 @@ class Activation(Layer):
     array([[0., 2.]], dtype=float32)
     """
 
-    config_names = ("activation",)
+    config_names: ClassVar[tuple[str, ...]] = ("activation",)
 
     def __init__(self, activation: Any, **options: Any) -> None:
         super().__init__(**options)
@@ -254,8 +254,10 @@ class Embedding(Layer):
         The length of the rows.
     embeddings_initializer : str or Initializer
     embeddings_regularizer : str or Regularizer, optional
+    input_length : int, optional
+        Of a `Sequential`'s first layer: how many integers a sample has.
     **options
-        As in `Layer`. `mask_zero` is not supported.
+        As in `Layer`. `mask_zero` must be False.
 
     Raises
     ------
@@ -273,7 +275,12 @@ class Embedding(Layer):
     (1, 3, 4)
     """
 
-    config_names = ("input_dim", "output_dim", "embeddings_initializer", "embeddings_regularizer")
+    config_names: ClassVar[tuple[str, ...]] = (
+        "input_dim",
+        "output_dim",
+        "embeddings_initializer",
+        "embeddings_regularizer",
+    )
     refused: ClassVar[Mapping[str, Any]] = {
         **REFUSED,
         "mask_zero": False,

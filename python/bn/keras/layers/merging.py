@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -218,7 +218,7 @@ class Concatenate(Layer):
     array([[1., 1., 0.]], dtype=float32)
     """
 
-    config_names = ("axis",)
+    config_names: ClassVar[tuple[str, ...]] = ("axis",)
     least_inputs = 2
 
     def __init__(self, axis: int = -1, **options: Any) -> None:

@@ -29,7 +29,7 @@ class Normalization(Layer):
         As in `Layer`.
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer",
         "beta_regularizer", "gamma_regularizer",
     )  # fmt: skip
@@ -124,7 +124,7 @@ class BatchNormalization(Normalization):
     ['gamma', 'beta', 'moving_mean', 'moving_variance']
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         *Normalization.config_names, "momentum", "moving_mean_initializer",
         "moving_variance_initializer", "renorm", "renorm_clipping", "renorm_momentum",
     )  # fmt: skip
@@ -257,7 +257,7 @@ class GroupNormalization(Normalization):
     array([-1.,  1.], dtype=float32)
     """
 
-    config_names = ("groups", *Normalization.config_names)
+    config_names: ClassVar[tuple[str, ...]] = ("groups", *Normalization.config_names)
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ class Pooling(Layer):
         As in `Layer`.
     """
 
-    config_names = ("pool_size", "strides", "padding")
+    config_names: ClassVar[tuple[str, ...]] = ("pool_size", "strides", "padding")
     axes: ClassVar[int]
     valid: ClassVar[Any]
     same: ClassVar[Any]
@@ -188,7 +188,7 @@ class GlobalPooling(Layer):
         As in `Layer`.
     """
 
-    config_names = ("keepdims",)
+    config_names: ClassVar[tuple[str, ...]] = ("keepdims",)
     axes: ClassVar[int]
     pool: ClassVar[Any]
 

@@ -35,7 +35,7 @@ class Constant(Parameter):
 
     __slots__ = ()
 
-    @property  # type: ignore[misc]
+    @property
     def trainable(self) -> bool:
         """Never."""
         return False
@@ -68,7 +68,7 @@ class Recurrent(Layer):
         As in `Layer`.
     """
 
-    config_names = (
+    config_names: ClassVar[tuple[str, ...]] = (
         "units", "activation", "use_bias", "kernel_initializer", "recurrent_initializer",
         "bias_initializer", "kernel_regularizer", "recurrent_regularizer", "bias_regularizer",
         "return_sequences",
@@ -232,7 +232,7 @@ class Gated(Recurrent):
         As in `Recurrent`.
     """
 
-    config_names = (*Recurrent.config_names, "recurrent_activation")
+    config_names: ClassVar[tuple[str, ...]] = (*Recurrent.config_names, "recurrent_activation")
 
     def __init__(
         self,
@@ -282,7 +282,7 @@ class LSTM(Gated):
     ((2, 5, 4), [(3, 16), (4, 16), (16,)])
     """
 
-    config_names = (*Gated.config_names, "unit_forget_bias")
+    config_names: ClassVar[tuple[str, ...]] = (*Gated.config_names, "unit_forget_bias")
 
     def __init__(
         self,

@@ -39,7 +39,7 @@ class Dropout(Layer):
     array([[1., 1., 1., 1.]], dtype=float32)
     """
 
-    config_names = ("rate", "seed")
+    config_names: ClassVar[tuple[str, ...]] = ("rate", "seed")
     refused: ClassVar[Mapping[str, Any]] = {**REFUSED, "noise_shape": None}
 
     def __init__(self, rate: float, seed: int | None = None, **options: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from bn import _check, nn
 from bn.keras.layers.base import Layer, Size
@@ -74,7 +74,7 @@ class Reshape(Layer):
     (1, 2, 3)
     """
 
-    config_names = ("target_shape",)
+    config_names: ClassVar[tuple[str, ...]] = ("target_shape",)
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
@@ -121,7 +121,7 @@ class Permute(Layer):
     (5, 3, 2)
     """
 
-    config_names = ("dims",)
+    config_names: ClassVar[tuple[str, ...]] = ("dims",)
 
     def __init__(self, dims: Sequence[int], **options: Any) -> None:
         super().__init__(**options)
@@ -153,7 +153,7 @@ class RepeatVector(Layer):
     (1, 3, 2)
     """
 
-    config_names = ("n",)
+    config_names: ClassVar[tuple[str, ...]] = ("n",)
 
     def __init__(self, n: int, **options: Any) -> None:
         super().__init__(**options)
@@ -207,7 +207,7 @@ class ZeroPadding2D(ImageLayer):
     (1, 5, 6, 1)
     """
 
-    config_names = ("padding",)
+    config_names: ClassVar[tuple[str, ...]] = ("padding",)
 
     def __init__(
         self, padding: Sides = (1, 1), data_format: str | None = None, **options: Any
@@ -243,7 +243,7 @@ class Cropping2D(ImageLayer):
     (1, 2, 2, 1)
     """
 
-    config_names = ("cropping",)
+    config_names: ClassVar[tuple[str, ...]] = ("cropping",)
 
     def __init__(
         self, cropping: Sides = ((0, 0), (0, 0)), data_format: str | None = None, **options: Any
@@ -280,7 +280,7 @@ class UpSampling2D(ImageLayer):
     array([1., 1., 2., 2.], dtype=float32)
     """
 
-    config_names = ("size", "interpolation")
+    config_names: ClassVar[tuple[str, ...]] = ("size", "interpolation")
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class Ratio:
     --------
     >>> class Positive(Ratio):
     ...     def counted(self, out, y):
-    ...         return np.count_nonzero(out > 0), out.size
+    ...         return int((out > 0).sum()), out.size
     >>> Positive()(np.array([1.0, -1.0]), None)
     0.5
     """
