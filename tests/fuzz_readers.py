@@ -15,8 +15,8 @@ from pathlib import Path
 import atheris
 import numpy as np
 
-with atheris.instrument_imports(include=["bn", "zipfile", "gzip"]):
-    from bn import nn
+with atheris.instrument_imports(include=["bn", "zipfile", "gzip", "json"]):
+    from bn import keras, nn
     from bn.cli import data, predict
     from bn.cli.failure import Failure
 
@@ -41,6 +41,24 @@ def training(path):
     nn.load_training(path, net, nn.Adam(net.parameters()), loader=loader)
 
 
+def keras_model():
+    layers = keras.layers
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Add()([inputs, layers.Dense(3)(inputs)]))
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+def keras_file(path):
+    """Read a model of Keras, whatever its layers are."""
+    keras.models.load_model(path)
+
+
+def keras_weights(path):
+    """Read the weights of a small model."""
+    keras_model().load_weights(path)
+
+
 def idx(path):
     data.read_idx(path, data.IDX_KINDS["images-idx3"])
 
@@ -53,6 +71,8 @@ def image(path):
 READERS = {
     "checkpoint": (checkpoint, ".npz"),
     "training": (training, ".npz"),
+    "keras": (keras_file, ".keras"),
+    "keras.weights": (keras_weights, ".weights.h5"),
     "idx": (idx, "-ubyte"),
     "idx.gz": (idx, "-ubyte.gz"),
     "cifar": (data.read_cifar, ".bin"),
@@ -74,6 +94,10 @@ def seeds(name):
         nn.save_training(path, net, nn.Adam(net.parameters()), loader=loader)
         with np.load(path) as arrays:
             np.savez(folder / "unsigned.npz", **arrays)
+    elif name == "keras":
+        keras_model().save(path)
+    elif name == "keras.weights":
+        keras_model().save_weights(path)
     elif name == "cifar":
         path.write_bytes(bytes([3]) + bytes(3072))
     elif name == "image":

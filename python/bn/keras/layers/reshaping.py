@@ -130,6 +130,7 @@ class Permute(Layer):
 
     def forward(self, x: Any) -> Any:
         """The view of x."""
+        _check.keras_input_rank(self.name, x.shape[1:], (len(self.dims) + 1,))
         return x.transpose(0, *self.dims)
 
 
