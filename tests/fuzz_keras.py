@@ -125,6 +125,7 @@ KINDS = {  # how the arguments are drawn, and of what shape a sample is
     "Reshape": (options(target_shape=([(2, 2), (-1,), (4, -1)], [(0, 4), "text", None, 3])), ROWS),
     "Permute": (options(dims=([(2, 1)], [(0, 1), (1, 1), "text", None])), SIGNALS),
     "RepeatVector": (options(n=([1, 3], BAD_COUNT)), ROWS),
+    "Rescaling": (options(scale=([0.5, 2], [np.nan, "text", None])), ROWS),
     "ZeroPadding2D": (sides("padding"), IMAGES),
     "Cropping2D": (sides("cropping"), IMAGES),
     "UpSampling2D": (options(size=([1, 2, (2, 3)], BAD_SIZE)), IMAGES),
@@ -137,7 +138,7 @@ BAD_X = [
 BAD_RANK = [lambda x: x[..., None, None], lambda x: x[0, 0]]
 ANY_RANK = {"Activation", "Dropout", "ReLU", "LeakyReLU", "ELU", "Softmax", "Flatten", "Identity"}
 ANY_RANK |= {"PReLU", "Dense", "BatchNormalization", "LayerNormalization", "Reshape"}
-ANY_RANK |= {"GroupNormalization"}
+ANY_RANK |= {"GroupNormalization", "Rescaling"}
 
 
 @fuzzed(*(f"keras.layers.{name}" for name in KINDS))

@@ -50,6 +50,7 @@ OF_ROWS = [
     lambda: layers.ReLU(6),
     lambda: layers.ReLU(negative_slope=0.1),
     lambda: layers.LeakyReLU(alpha=0.1),
+    lambda: layers.Rescaling(2.0, 1.0),
     layers.ELU,
     layers.Softmax,
     lambda: layers.Activation("swish"),

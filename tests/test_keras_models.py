@@ -1,8 +1,14 @@
 """Models of `bn.keras`: graphs and chains, training, data, callbacks."""
 
+import copy
+import pickle
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+import bn
 import bn.keras
 from bn import keras
 from bn.keras import layers
@@ -341,10 +347,36 @@ def test_classes_become_rows():
         keras.utils.to_categorical([2], 2)
 
 
-def test_the_package_is_imported_when_it_is_used():
-    import subprocess
-    import sys
+def test_sequences_become_rows():
+    pad, three = keras.utils.pad_sequences, [[1], [2, 3, 4], []]
+    assert pad(three).tolist() == [[0, 0, 1], [2, 3, 4], [0, 0, 0]]
+    assert pad(three, 2, padding="post", truncating="post", value=9).tolist() == [
+        [1, 9],
+        [2, 3],
+        [9, 9],
+    ]
 
+
+def test_a_model_is_copied_pickled_and_compiled_as_one_of_bn_nn():
+    model = keras.Sequential(
+        [
+            layers.Conv2D(4, 3, padding="same", strides=2, input_shape=(8, 8, 3)),
+            layers.BatchNormalization(),
+            layers.PReLU(shared_axes=[1, 2]),
+            layers.Flatten(),
+            layers.Dense(2, "softmax"),
+        ]
+    )
+    x = RNG.standard_normal((5, 8, 8, 3)).astype("f4")
+    y = model.predict(x)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(other.predict(x), y)
+        other.set_weights([w + 1 for w in model.get_weights()])
+        np.testing.assert_array_equal(model.predict(x), y)
+    np.testing.assert_allclose(bn.compile(model, (8, 8, 3))(x), y, atol=1e-6)
+
+
+def test_the_package_is_imported_when_it_is_used():
     code = "import sys, bn; assert 'bn.keras' not in sys.modules; bn.keras.layers; "
     code += "assert not {'keras', 'torch', 'h5py'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

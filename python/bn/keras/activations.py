@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from bn import _check, nn
@@ -35,6 +36,9 @@ class Activation:
         y: Array = self.make()(x)
         return y
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return get, (self.config_name,)  # a copy is the activation itself
+
     def __repr__(self) -> str:
         return f"bn.keras.activations.{self.__name__}"
 
@@ -42,7 +46,7 @@ class Activation:
 linear = Activation("linear", nn.Identity)
 relu = Activation("relu", nn.ReLU)
 relu6 = Activation("relu6", nn.ReLU6)
-leaky_relu = Activation("leaky_relu", lambda: nn.LeakyReLU(0.2))
+leaky_relu = Activation("leaky_relu", partial(nn.LeakyReLU, 0.2))
 elu = Activation("elu", nn.ELU)
 gelu = Activation("gelu", nn.GELU)
 silu = Activation("silu", nn.SiLU)

@@ -1,15 +1,20 @@
-"""`to_categorical`, seeds and names."""
+"""Targets as rows, sequences as rows, seeds and names."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from bn import _check
 from bn.keras import names, randomness
 from bn.types import Array
 
-__all__ = ["clear_session", "set_random_seed", "to_categorical"]
+__all__ = ["clear_session", "pad_sequences", "set_random_seed", "to_categorical"]
+
+SIDES = ("pre", "post")
 
 
 def to_categorical(x: ArrayLike, num_classes: int | None = None) -> Array:
@@ -52,6 +57,59 @@ def to_categorical(x: ArrayLike, num_classes: int | None = None) -> Array:
     rows = np.zeros((numbers.size, num_classes))
     rows[np.arange(numbers.size), numbers.ravel()] = 1
     return rows.reshape(*numbers.shape, num_classes)
+
+
+def pad_sequences(
+    sequences: Sequence[Sequence[Any]],
+    maxlen: int | None = None,
+    dtype: DTypeLike = "int32",
+    padding: str = "pre",
+    truncating: str = "pre",
+    value: float = 0.0,
+) -> Array:
+    """Sequences of different lengths as the rows of one array.
+
+    Parameters
+    ----------
+    sequences : sequence of sequence of numbers
+    maxlen : int, optional
+        The length of the rows, by default that of the longest sequence.
+    dtype : dtype_like
+    padding : {"pre", "post"}
+        Where the rows of shorter sequences have `value`.
+    truncating : {"pre", "post"}
+        Where longer sequences are cut.
+    value : float
+
+    Returns
+    -------
+    ndarray, shape (len(sequences), maxlen)
+
+    Raises
+    ------
+    ValueError
+        An argument is none of these.
+
+    References
+    ----------
+    keras.utils.pad_sequences.
+
+    Examples
+    --------
+    >>> pad_sequences([[1], [2, 3, 4]], maxlen=2)
+    array([[0, 1],
+           [3, 4]], dtype=int32)
+    """
+    _check.one_of("padding", padding, SIDES)
+    _check.one_of("truncating", truncating, SIDES)
+    _check.optional_positive_int("maxlen", maxlen)
+    length = max(map(len, sequences), default=0) if maxlen is None else maxlen
+    rows = np.full((len(sequences), length), value, dtype)
+    for row, sequence in zip(rows, sequences, strict=True):
+        kept = sequence[-length:] if truncating == "pre" else sequence[:length]
+        if len(kept):
+            row[slice(-len(kept), None) if padding == "pre" else slice(len(kept))] = kept
+    return rows
 
 
 def set_random_seed(seed: int) -> None:

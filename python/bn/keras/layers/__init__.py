@@ -12,7 +12,15 @@ from bn.keras.layers.convolutional import (
     DepthwiseConv2D,
     SeparableConv2D,
 )
-from bn.keras.layers.core import Activation, Dense, Embedding, Identity, Input, InputLayer
+from bn.keras.layers.core import (
+    Activation,
+    Dense,
+    Embedding,
+    Identity,
+    Input,
+    InputLayer,
+    Rescaling,
+)
 from bn.keras.layers.merging import (
     Add,
     Average,
@@ -108,6 +116,7 @@ __all__ = [
     "Permute",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
     "SeparableConv2D",
     "SimpleRNN",

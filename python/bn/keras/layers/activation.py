@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from bn import _check, nn
 from bn.keras import initializers, regularizers
 from bn.keras.layers.base import REFUSED, Layer
-from bn.keras.layers.weight import Layout
+from bn.keras.layers.weight import Arrays, Layout
 from bn.module import Module
-from bn.types import Shape
+from bn.types import Array, Shape
 
 
 class ReLU(Layer):
@@ -149,6 +149,31 @@ class Softmax(Layer):
         return [nn.Softmax(self.axis)]
 
 
+class SharedSlopes(Layout):
+    """A slope for each channel, with axes of length 1 in Keras for those that share it.
+
+    Parameters
+    ----------
+    axes : int
+        How many these are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> SharedSlopes(2).to_keras(np.zeros(3)).shape
+    (1, 1, 3)
+    """
+
+    def __init__(self, axes: int) -> None:
+        self.axes = axes
+
+    def to_keras(self, *arrays: Array) -> Array:
+        return arrays[0].reshape(*[1] * self.axes, -1)
+
+    def from_keras(self, array: Array) -> Arrays:
+        return (array.reshape(-1),)
+
+
 class PReLU(Layer):
     """x above 0, and below it x times a slope that is trained, one for each channel.
 
@@ -204,10 +229,8 @@ class PReLU(Layer):
         between = list(range(1, len(shape)))
         _check.keras_shared_axes(self.shared_axes or [], between)
         layer = nn.PReLU(shape[-1], axis=-1, dtype=self.dtype)
-        whole = (*[1] * len(between), shape[-1])
-        layout = Layout(lambda a: a.reshape(whole), lambda a: (a.reshape(-1),))
         self.add_weight(
-            "alpha", layer, "weight", layout=layout,
+            "alpha", layer, "weight", layout=SharedSlopes(len(between)),
             initializer=self.alpha_initializer, regularizer=self.alpha_regularizer,
         )  # fmt: skip
         return [layer]

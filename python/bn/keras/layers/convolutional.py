@@ -10,11 +10,11 @@ from bn import _check, nn
 from bn.keras import activations, initializers, regularizers
 from bn.keras.layers.base import REFUSED, Layer, Size
 from bn.keras.layers.padding import CausalConv1d, SameConv1d, SameConv2d, same_padding
-from bn.keras.layers.weight import Layout, permuted
+from bn.keras.layers.weight import Arrays, Layout, Permuted
 from bn.module import Module
 from bn.types import Array, Shape
 
-IMAGE_KERNEL, SIGNAL_KERNEL = permuted(2, 3, 1, 0), permuted(2, 1, 0)
+IMAGE_KERNEL, SIGNAL_KERNEL = Permuted(2, 3, 1, 0), Permuted(2, 1, 0)
 DEPTHWISE = {"depthwise_constraint": None, "pointwise_constraint": None}
 
 
@@ -262,27 +262,29 @@ class Conv1D(FullConv):
         )  # fmt: skip
 
 
-def depthwise_layout(inputs: int, multiplier: int) -> Layout:
-    """The layout of a depthwise kernel, (height, width, inputs, multiplier) in Keras.
+class DepthwiseKernel(Layout):
+    """A depthwise kernel, (height, width, inputs, multiplier) in Keras.
 
     Parameters
     ----------
-    inputs, multiplier : int
+    multiplier : int
 
     Examples
     --------
     >>> import numpy as np
-    >>> depthwise_layout(3, 2).to_keras(np.zeros((6, 1, 5, 7))).shape
+    >>> DepthwiseKernel(2).to_keras(np.zeros((6, 1, 5, 7))).shape
     (5, 7, 3, 2)
     """
 
-    def to_keras(weight: Array) -> Array:
-        return weight.reshape(inputs, multiplier, *weight.shape[2:]).transpose(2, 3, 0, 1)
+    def __init__(self, multiplier: int) -> None:
+        self.multiplier = multiplier
 
-    def from_keras(kernel: Array) -> tuple[Array]:
-        return (kernel.transpose(2, 3, 0, 1).reshape(-1, 1, *kernel.shape[:2]),)
+    def to_keras(self, *arrays: Array) -> Array:
+        (weight,) = arrays
+        return weight.reshape(-1, self.multiplier, *weight.shape[2:]).transpose(2, 3, 0, 1)
 
-    return Layout(to_keras, from_keras)
+    def from_keras(self, array: Array) -> Arrays:
+        return (array.transpose(2, 3, 0, 1).reshape(-1, 1, *array.shape[:2]),)
 
 
 class DepthwiseConv2D(Conv):
@@ -359,7 +361,7 @@ class DepthwiseConv2D(Conv):
         """The layer of `bn.nn`, whose kernel is noted under a name."""
         layer = self.convolution(inputs, inputs * self.depth_multiplier, inputs, bias)
         self.add_weight(
-            name, layer, "weight", layout=depthwise_layout(inputs, self.depth_multiplier),
+            name, layer, "weight", layout=DepthwiseKernel(self.depth_multiplier),
             initializer=self.depthwise_initializer, regularizer=self.depthwise_regularizer,
         )  # fmt: skip
         return layer

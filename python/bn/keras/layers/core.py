@@ -243,6 +243,40 @@ class Identity(Layer):
         super().__init__(**options)
 
 
+class Rescaling(Layer):
+    """``scale · x + offset``.
+
+    Parameters
+    ----------
+    scale : float
+    offset : float
+    **options
+        As in `Layer`.
+
+    References
+    ----------
+    keras.layers.Rescaling.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Rescaling(1 / 255)(np.array([[0, 255]], np.uint8))
+    array([[0., 1.]], dtype=float32)
+    """
+
+    config_names: ClassVar[tuple[str, ...]] = ("scale", "offset")
+
+    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
+        super().__init__(**options)
+        _check.finite("scale", scale)
+        _check.finite("offset", offset)
+        self.scale, self.offset = scale, offset
+
+    def forward(self, x: Any) -> Any:
+        """The values rescaled."""
+        return x * self.scale + self.offset
+
+
 class Embedding(Layer):
     """A row of a matrix for each integer.
 

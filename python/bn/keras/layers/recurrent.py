@@ -11,7 +11,7 @@ from bn import _check, nn
 from bn.keras import initializers, regularizers
 from bn.keras.configs import named, serialized
 from bn.keras.layers.base import REFUSED, Layer
-from bn.keras.layers.weight import ROWS_AND_COLUMNS, SAME, Layout
+from bn.keras.layers.weight import ROWS_AND_COLUMNS, SAME, Arrays, Layout
 from bn.module import Module
 from bn.parameter import Parameter
 from bn.types import Array, Shape
@@ -313,8 +313,8 @@ class LSTM(Gated):
             layer_bias(layer, suffix)[self.units : 2 * self.units] = 1
 
 
-def gates_in_keras_order(units: int) -> Layout:
-    """The layout of a GRU's kernel: Keras has the update gate first, `bn.nn` the reset gate.
+class GatesExchanged(Layout):
+    """A GRU's kernel: Keras has the update gate first, `bn.nn` the reset gate.
 
     Parameters
     ----------
@@ -322,14 +322,46 @@ def gates_in_keras_order(units: int) -> Layout:
 
     Examples
     --------
-    >>> gates_in_keras_order(1).to_keras(np.array([[1.0], [2.0], [3.0]]))
+    >>> import numpy as np
+    >>> GatesExchanged(1).to_keras(np.array([[1.0], [2.0], [3.0]]))
     array([[2., 1., 3.]])
     """
 
-    def exchanged(gates: Array) -> Array:
-        return np.concatenate([gates[units : 2 * units], gates[:units], gates[2 * units :]])
+    def __init__(self, units: int) -> None:
+        self.units = units
 
-    return Layout(lambda a: exchanged(a).T, lambda a: (exchanged(a.T),))
+    def exchanged(self, rows: Array) -> Array:
+        """Rows with the first two gates in the other order."""
+        first, second, rest = np.split(rows, [self.units, 2 * self.units])
+        return np.concatenate([second, first, rest])
+
+    def to_keras(self, *arrays: Array) -> Array:
+        return self.exchanged(arrays[0]).T
+
+    def from_keras(self, array: Array) -> Arrays:
+        return (self.exchanged(array.T),)
+
+
+class TwoBiases(GatesExchanged):
+    """The two biases of a GRU, which are two rows in Keras.
+
+    Parameters
+    ----------
+    units : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> TwoBiases(1).to_keras(np.array([1.0, 2.0, 3.0]), np.zeros(3))
+    array([[2., 1., 3.],
+           [0., 0., 0.]])
+    """
+
+    def to_keras(self, *arrays: Array) -> Array:
+        return np.stack([self.exchanged(bias) for bias in arrays])
+
+    def from_keras(self, array: Array) -> Arrays:
+        return tuple([self.exchanged(row) for row in array])
 
 
 class GRU(Gated):
@@ -386,17 +418,13 @@ class GRU(Gated):
         return nn.GRU(inputs, self.units, **self.options(bidirectional))
 
     def weight_layout(self) -> Layout:
-        return gates_in_keras_order(self.units)
+        return GatesExchanged(self.units)
 
     def add_bias(self, layer: Module, suffix: str, place: str) -> None:
         """Note Keras's bias: two rows, as `bn.nn` has two biases."""
-        gates = self.weight_layout()
-        both = Layout(
-            lambda *biases: np.stack([gates.to_keras(each[:, None])[0] for each in biases]),
-            lambda rows: tuple(gates.from_keras(row[None])[0][:, 0] for row in rows),
-        )
         self.add_weight(
-            "bias", layer, f"bias_ih{suffix}", f"bias_hh{suffix}", layout=both, place=place,
+            "bias", layer, f"bias_ih{suffix}", f"bias_hh{suffix}",
+            layout=TwoBiases(self.units), place=place,
             initializer=self.bias_initializer, regularizer=self.bias_regularizer,
         )  # fmt: skip
 

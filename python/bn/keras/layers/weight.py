@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,29 +17,25 @@ Arrays: TypeAlias = tuple[Array, ...]
 
 
 class Layout:
-    """How Keras's array and those of `bn.nn` are made of each other.
-
-    Parameters
-    ----------
-    to_keras : callable
-        ``to_keras(*arrays)``, the array in Keras's layout; a view where that is possible.
-    from_keras : callable
-        ``from_keras(array)``, the tuple of arrays that it stands for.
+    """How Keras's array and the one of `bn.nn` are made of each other; by itself, they are alike.
 
     Examples
     --------
-    >>> ROWS_AND_COLUMNS.to_keras(np.zeros((2, 3))).shape
-    (3, 2)
+    >>> Layout().to_keras(np.zeros((2, 3))).shape
+    (2, 3)
     """
 
-    def __init__(
-        self, to_keras: Callable[..., Array], from_keras: Callable[[Array], Arrays]
-    ) -> None:
-        self.to_keras, self.from_keras = to_keras, from_keras
+    def to_keras(self, *arrays: Array) -> Array:
+        """The array in Keras's layout; a view where that is possible."""
+        return arrays[0]
+
+    def from_keras(self, array: Array) -> Arrays:
+        """The arrays of `bn.nn` that an array in Keras's layout stands for."""
+        return (array,)
 
 
-def permuted(*axes: int) -> Layout:
-    """The layout of Keras's axes, given as the axes of `bn.nn`.
+class Permuted(Layout):
+    """Keras's axes, given as those of `bn.nn`.
 
     Parameters
     ----------
@@ -48,16 +43,22 @@ def permuted(*axes: int) -> Layout:
 
     Examples
     --------
-    >>> kernel = permuted(2, 3, 1, 0)
-    >>> kernel.to_keras(np.zeros((16, 3, 5, 7))).shape
+    >>> Permuted(2, 3, 1, 0).to_keras(np.zeros((16, 3, 5, 7))).shape
     (5, 7, 3, 16)
     """
-    back = tuple(int(i) for i in np.argsort(axes))
-    return Layout(lambda a: a.transpose(axes), lambda a: (a.transpose(back),))
+
+    def __init__(self, *axes: int) -> None:
+        self.axes = axes
+        self.back = tuple(int(i) for i in np.argsort(axes))
+
+    def to_keras(self, *arrays: Array) -> Array:
+        return arrays[0].transpose(self.axes)
+
+    def from_keras(self, array: Array) -> Arrays:
+        return (array.transpose(self.back),)
 
 
-SAME = Layout(lambda a: a, lambda a: (a,))
-ROWS_AND_COLUMNS = permuted(1, 0)
+SAME, ROWS_AND_COLUMNS = Layout(), Permuted(1, 0)
 
 
 class Weight:
