@@ -203,6 +203,16 @@ def test_a_step_on_one_batch_is_that_of_fit():
     np.testing.assert_array_equal(other.predict_on_batch(X), one.predict(X, 60))
 
 
+def test_a_function_is_a_metric():
+    def wrong(y_true, y_pred):
+        return y_pred.argmax(axis=-1) != y_true
+
+    model = classifier(metrics=["accuracy", wrong])
+    found = model.evaluate(X, Y, verbose=0, return_dict=True)
+    assert list(found) == ["loss", "accuracy", "wrong"]
+    assert found["wrong"] == pytest.approx(1 - found["accuracy"])
+
+
 def test_verbose_prints_a_line_for_each_epoch(capsys):
     model = classifier()
     model.fit(X, Y, epochs=2, verbose=2)

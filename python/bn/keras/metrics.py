@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
@@ -326,6 +326,31 @@ class MeanAbsoluteError(LossMetric):
         super().__init__(losses.MeanAbsoluteError(), name)
 
 
+class FunctionMetric(Metric):
+    """The mean of what a function of one's own returns.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(y_true, y_pred)`` returns an array, such as a value for each sample.
+
+    Examples
+    --------
+    >>> def largest_error(y_true, y_pred):
+    ...     return abs(y_true - y_pred).max(axis=-1)
+    >>> FunctionMetric(largest_error)(np.array([[1.0, 4.0]]), np.array([[1.0, 1.0]]))
+    3.0
+    """
+
+    def __init__(self, function: Callable[[Array, Array], ArrayLike]) -> None:
+        super().__init__(getattr(function, "__name__", type(function).__name__))
+        self.function = function
+
+    def counted(self, out: Array, y: Array) -> tuple[float, float]:
+        values = np.asarray(self.function(y, out), np.float64)
+        return float(values.mean()) * len(out), len(out)
+
+
 CLASSES = (
     BinaryAccuracy, CategoricalAccuracy, MeanAbsoluteError, MeanSquaredError, Precision, Recall,
     SparseCategoricalAccuracy, SparseTopKCategoricalAccuracy, TopKCategoricalAccuracy,
@@ -343,8 +368,8 @@ def get(identifier: Any) -> Metric:
 
     Parameters
     ----------
-    identifier : str, dict or Metric
-        `"accuracy"` is `Accuracy`.
+    identifier : str, dict, Metric or callable
+        `"accuracy"` is `Accuracy`; a function of (y_true, y_pred) is averaged.
 
     Raises
     ------
@@ -360,6 +385,8 @@ def get(identifier: Any) -> Metric:
         return Accuracy(identifier)
     if identifier in LOSSES:
         return LossMetric(losses.get(identifier), identifier)
+    if callable(identifier) and not isinstance(identifier, (type, Metric)):
+        return FunctionMetric(identifier)
     found = named("metric", identifier, {**NAMES, **dict.fromkeys((*ACCURACIES, *LOSSES))})
     _check.keras_kind("a metric", found, Metric, "a name or of bn.keras.metrics")
     if isinstance(identifier, str) and identifier == identifier.lower():

@@ -248,6 +248,15 @@ def add(inputs: Sequence[Any], **options: Any) -> Any:
     inputs : list
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> add([np.array([[1.0]]), np.array([[2.0]])])
+    array([[3.]], dtype=float32)
     """
     return Add(**options)(inputs)
 
@@ -260,6 +269,15 @@ def subtract(inputs: Sequence[Any], **options: Any) -> Any:
     inputs : list
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> subtract([np.array([[1.0]]), np.array([[2.0]])])
+    array([[-1.]], dtype=float32)
     """
     return Subtract(**options)(inputs)
 
@@ -272,6 +290,15 @@ def multiply(inputs: Sequence[Any], **options: Any) -> Any:
     inputs : list
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> multiply([np.array([[1.0]]), np.array([[2.0]])])
+    array([[2.]], dtype=float32)
     """
     return Multiply(**options)(inputs)
 
@@ -284,6 +311,15 @@ def average(inputs: Sequence[Any], **options: Any) -> Any:
     inputs : list
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> average([np.array([[1.0]]), np.array([[2.0]])])
+    array([[1.5]], dtype=float32)
     """
     return Average(**options)(inputs)
 
@@ -296,6 +332,15 @@ def maximum(inputs: Sequence[Any], **options: Any) -> Any:
     inputs : list
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> maximum([np.array([[1.0]]), np.array([[2.0]])])
+    array([[2.]], dtype=float32)
     """
     return Maximum(**options)(inputs)
 
@@ -308,6 +353,15 @@ def minimum(inputs: Sequence[Any], **options: Any) -> Any:
     inputs : list
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> minimum([np.array([[1.0]]), np.array([[2.0]])])
+    array([[1.]], dtype=float32)
     """
     return Minimum(**options)(inputs)
 
@@ -321,5 +375,14 @@ def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Any) -> Any:
     axis : int
     **options
         As in `Layer`.
+
+    Returns
+    -------
+    ndarray or KerasTensor
+
+    Examples
+    --------
+    >>> concatenate([np.array([[1.0]]), np.array([[2.0]])])
+    array([[1., 2.]], dtype=float32)
     """
     return Concatenate(axis, **options)(inputs)
