@@ -71,6 +71,24 @@ def test_a_model_is_read_as_it_was_written(file):
     assert not models.load_model(file, compile=False).compiled
 
 
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "RMSprop"])
+def test_a_training_goes_on_from_a_file_as_if_it_had_not_stopped(tmp_path, kind):
+    inputs = keras.Input((6, 4))
+    x = layers.Bidirectional(layers.GRU(3))(layers.Conv1D(4, 3)(inputs))
+    model = keras.Model(inputs, layers.Dense(1)(x))
+    options = {"momentum": 0.9} if kind != "Adam" else {}
+    model.compile(getattr(keras.optimizers, kind)(0.01, **options), "mse")
+    x, y = np.random.default_rng(1).standard_normal((20, 6, 4)), np.ones((20, 1))
+    model.fit(x, y, shuffle=False, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    other = models.load_model(tmp_path / "model.keras")
+    for each in (model, other):
+        each.fit(x, y, shuffle=False, epochs=2, verbose=0)
+    for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-6, atol=1e-7)
+    assert other.optimizer.iterations == model.optimizer.iterations == 4
+
+
 def test_weights_are_read_as_they_were_written(weights):
     one, other = small(), small()
     one.load_weights(weights)

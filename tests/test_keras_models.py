@@ -106,6 +106,25 @@ def test_inputs_become_the_dtype_of_the_model():
     assert text.predict(np.ones((2, 3))).shape == (2, 6)
 
 
+def test_a_layer_in_a_model_and_in_one_inside_of_it_counts_once(tmp_path):
+    pytest.importorskip("h5py")
+    shared, inputs = layers.Dense(4), keras.Input((4,))
+    inner = keras.Sequential([keras.Input((4,)), shared])
+    model = keras.Model(inputs, layers.Add()([inner(inputs), shared(inputs)]))
+    assert model.count_params() == 20 and len(model.get_weights()) == 2
+    y = model.predict(X)
+    model.save_weights(tmp_path / "shared.weights.h5")
+    model.set_weights([w + 1 for w in model.get_weights()])
+    model.load_weights(tmp_path / "shared.weights.h5")
+    np.testing.assert_array_equal(model.predict(X), y)
+
+
+def test_a_chain_of_float64_computes_in_float64():
+    for known in ({"input_shape": (4,)}, {}):
+        model = keras.Sequential([layers.Dense(3, dtype="float64", **known)])
+        assert model.predict(X.astype("f8")).dtype == np.float64
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -227,6 +227,33 @@ def test_files_of_weights_and_of_models_are_read_by_both(keras, program, tmp_pat
         assert model.evaluate(x, y, verbose=0) == pytest.approx(losses, abs=LOSSES)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "rmsprop"])
+def test_a_training_goes_on_in_the_other_from_a_file(keras, optimizer, tmp_path):
+    def chosen(k):
+        kinds = k.optimizers
+        return {
+            "sgd": kinds.SGD(0.05),
+            "momentum": kinds.SGD(0.05, momentum=0.9),
+            "adam": kinds.Adam(0.01),
+            "rmsprop": kinds.RMSprop(0.01, momentum=0.5, centered=True),
+        }[optimizer]
+
+    theirs, ours, x, y = pair(keras, perceptron)
+    options = {"batch_size": 16, "shuffle": False, "verbose": 0}
+    for k, model in ((keras, theirs), (bn.keras, ours)):
+        model.compile(chosen(k), "mse")
+        model.fit(x, y, **options)
+        model.save(tmp_path / f"{k.__name__}.keras")
+    expected = theirs.fit(x, y, **options).history["loss"]
+    read = [
+        bn.keras.models.load_model(tmp_path / "keras.keras"),
+        keras.models.load_model(tmp_path / "bn.keras.keras"),
+        bn.keras.models.load_model(tmp_path / "bn.keras.keras"),
+    ]
+    for model in read:
+        assert model.fit(x, y, **options).history["loss"] == pytest.approx(expected, rel=LOSSES)
+
+
 def test_nested_models_are_saved_and_loaded(keras, tmp_path):
     inner = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.ReLU()])
     a = keras.Input((4,))

@@ -554,3 +554,10 @@ def keras_place(history: Any) -> None:
 def one_kind_of_weights(sample_weight: object) -> None:
     if sample_weight is not None:
         raise ValueError("only one of class_weight and sample_weight can be given, got both")
+
+
+def optimizer_arrays(given: Sequence[str], expected: Sequence[str]) -> None:
+    if set(given) != set(expected):
+        raise ValueError(
+            f"the state of the optimizer must have {len(expected)} arrays, got {len(given)}"
+        )

@@ -14,6 +14,7 @@ from bn import _check
 from bn.keras import limits, weights_files
 from bn.keras.layers import CLASSES, InputLayer
 from bn.keras.model import Model, Sequential
+from bn.keras.optimizer_files import put_state
 from bn.keras.saving import CONFIG, ENDING, WEIGHTS, is_graph
 from bn.keras.tensors import KerasTensor
 from bn.nn.archive import DAMAGE
@@ -35,7 +36,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Any:
     ----------
     filepath : path-like
     compile : bool
-        Whether to compile the model as it was. The optimizer begins anew.
+        Whether to compile the model as it was, with the state of its optimizer.
 
     Returns
     -------
@@ -73,6 +74,7 @@ def load_model(filepath: str | os.PathLike[str], compile: bool = True) -> Any:
         weights_files.put(model, arrays, WEIGHTS)
         if compile and config.get("compile_config"):
             compile_as(model, config["compile_config"])
+            put_state(model, arrays)
         return model
     except (*DAMAGE, RecursionError, AttributeError, OverflowError, MemoryError) as error:
         raise _check.unusable_keras_file(filepath, error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
@@ -104,7 +105,7 @@ class Model(Trainer):
 
     @property
     def weights(self) -> list[Weight]:
-        return [weight for layer in self.layers for weight in layer.weights]
+        return [*dict.fromkeys(weight for layer in self.layers for weight in layer.weights)]
 
     @property
     def inputs(self) -> list[KerasTensor]:
@@ -178,6 +179,11 @@ class Model(Trainer):
 
     def takes_index(self, number: int) -> bool:
         return self.graph.takes_index(number)
+
+    def input_dtype(self, number: int) -> np.dtype[Any]:
+        if self.takes_index(number):
+            return np.dtype(np.intp)
+        return self.inputs[number].node.layer.dtype if self.built else self.dtype
 
     def shape_for(self, shapes: Sequence[OpenShape]) -> OpenShape:
         known: dict[Any, OpenShape] = {
@@ -269,7 +275,7 @@ class Sequential(Model):
             return
         if not len(self) and self.first is None:
             shape = _shape_of_first(found)
-            self.first = None if shape is None else InputLayer(shape)
+            self.first = None if shape is None else InputLayer(shape, dtype=found.dtype)
         self.append(found)
 
     def _connect(self) -> None:
@@ -289,7 +295,7 @@ class Sequential(Model):
     def build_for(self, shapes: Sequence[OpenShape]) -> None:
         if not self.built:
             _check.one_input(self.name, len(shapes))
-            self.first = self.first or InputLayer(shapes[0])
+            self.first = self.first or InputLayer(shapes[0], dtype=self.layers[0].dtype)
             self._connect()
 
     def takes_index(self, number: int) -> bool:

@@ -51,6 +51,7 @@ class Optimizer(Configured):
         "loss_scale_factor": None, "gradient_accumulation_steps": None, "amsgrad": False,
     }  # fmt: skip
     steps: ClassVar[Callable[..., Steps]]
+    signs: ClassVar[Mapping[str, int]] = {}  # of what it remembers with the other sign than Keras
 
     def __init__(
         self,
@@ -117,9 +118,13 @@ class Optimizer(Configured):
         """How many numbers it has beside what it remembers of weights: its steps, and the rate."""
         return 1 if callable(self._rate) else 2
 
+    def remembers(self) -> list[tuple[str, ...]]:
+        """What it remembers of each weight, in Keras's order: those of a tuple weight by weight."""
+        raise NotImplementedError(f"{type(self).__name__}.remembers")
+
     def slots(self) -> int:
         """How many arrays it remembers for each weight."""
-        raise NotImplementedError(f"{type(self).__name__}.slots")
+        return sum(map(len, self.remembers()))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "learning_rate": plain(self._rate)}
@@ -160,6 +165,7 @@ class SGD(Optimizer):
 
     config_names: ClassVar[tuple[str, ...]] = (*Optimizer.config_names, "momentum", "nesterov")
     steps = SGDSteps
+    signs: ClassVar[Mapping[str, int]] = {"velocity": -1}
 
     def __init__(
         self,
@@ -173,8 +179,8 @@ class SGD(Optimizer):
         _check.flag("nesterov", nesterov)
         self.momentum, self.nesterov = momentum, nesterov
 
-    def slots(self) -> int:
-        return int(self.momentum != 0)
+    def remembers(self) -> list[tuple[str, ...]]:
+        return [("velocity",)] if self.momentum != 0 else []
 
 
 class Adam(Optimizer):
@@ -227,8 +233,8 @@ class Adam(Optimizer):
         _check.at_least("epsilon", epsilon, 0)
         self.beta_1, self.beta_2, self.epsilon = beta_1, beta_2, epsilon
 
-    def slots(self) -> int:
-        return 2
+    def remembers(self) -> list[tuple[str, ...]]:
+        return [("exp_avg", "exp_avg_sq")]
 
 
 class AdamW(Adam):
@@ -330,8 +336,9 @@ class RMSprop(Optimizer):
         self.rho, self.momentum = rho, momentum
         self.epsilon, self.centered = epsilon, centered
 
-    def slots(self) -> int:
-        return 1 + (self.momentum > 0) + self.centered
+    def remembers(self) -> list[tuple[str, ...]]:
+        momentum = [("momentum_buffer",)] if self.momentum > 0 else []
+        return [("square_avg",), *momentum, *([("grad_avg",)] if self.centered else [])]
 
 
 CLASSES = (SGD, Adam, AdamW, RMSprop)

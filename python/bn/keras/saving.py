@@ -25,7 +25,7 @@ VERSION = "3.0.0"  # of Keras, whose files these are
 
 
 def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
-    """Write a model to a file that Keras reads, too; the state of the optimizer is left out.
+    """Write a model and the state of its optimizer to a file that Keras reads, too.
 
     Parameters
     ----------

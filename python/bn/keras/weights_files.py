@@ -13,6 +13,7 @@ import numpy as np
 from bn import _check
 from bn.keras.layers.weight import Weight
 from bn.keras.names import snake_case
+from bn.keras.optimizer_files import state_of
 from bn.module import copy_all
 from bn.nn.replacing import replacing
 from bn.types import Array
@@ -59,6 +60,8 @@ def write(model: Layer, file: IO[bytes]) -> None:
     with h5py.File(file, "w") as h5:
         for key, weight in keys_of(model):
             h5.create_dataset(key, data=weight.numpy())
+        for key, array in state_of(model):
+            h5.create_dataset(key, data=array)
 
 
 def load(model: Layer, path: str | os.PathLike[str]) -> None:
@@ -110,14 +113,16 @@ def keys_of(model: Any, prefix: str = "") -> Iterator[tuple[str, Weight]]:
     ['layers/dense/vars/0', 'layers/dense/vars/1']
     """
     numbers: dict[str, int] = {}
+    met: set[Weight] = set()  # a layer that is in several models is in the first place only
     for layer in model.layers:
         kind = snake_case(layer.keras_class)
         number = numbers[kind] = numbers.get(kind, -1) + 1
         base = f"{prefix}layers/{kind}_{number}/" if number else f"{prefix}layers/{kind}/"
-        if hasattr(layer, "layers"):
-            yield from keys_of(layer, base)
-        else:
-            yield from _keys_of_layer(layer, base)
+        inside = keys_of if hasattr(layer, "layers") else _keys_of_layer
+        for key, weight in inside(layer, base):
+            if weight not in met:
+                met.add(weight)
+                yield key, weight
 
 
 def _keys_of_layer(layer: Layer, base: str) -> Iterator[tuple[str, Weight]]:

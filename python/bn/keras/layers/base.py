@@ -161,7 +161,11 @@ class Layer(Configured, nn.Sequential):
         """One of the inputs as an array of the layer's dtype; of indices, as integers."""
         array = _check.numeric("x", _check.array("x", x))
         _check.rank_at_least("x", array, 1)
-        return array.astype(np.intp if self.takes_index(number) else self.dtype, copy=False)
+        return array.astype(self.input_dtype(number), copy=False)
+
+    def input_dtype(self, number: int) -> np.dtype[Any]:
+        """The dtype of one of the inputs."""
+        return np.dtype(np.intp) if self.takes_index(number) else self.dtype
 
     def takes_index(self, number: int) -> bool:
         """Whether one of the inputs holds integers, as that of an embedding."""
