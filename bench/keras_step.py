@@ -47,6 +47,7 @@ def nn_model():
         bn.BatchNormalization(),
         nn.ReLU(),
         nn.Linear(128, 10),
+        nn.Softmax(),
     )
 
 
@@ -63,7 +64,7 @@ def main():
         "bn.keras": lambda: theirs.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0),
         "bn.nn": lambda: nn.fit(
             ours, nn.BatchLoader(x, y, BATCH, shuffle=False), epochs=1, optimizer=optimizer,
-            metrics=(), progress=False,
+            criterion=nn.CrossEntropyLoss(from_logits=False), metrics=(), progress=False,
         ),
     }  # fmt: skip
     times = {name: [] for name in ways}

@@ -140,6 +140,8 @@ class Layer(Configured, nn.Sequential):
 
     def __call__(self, inputs: Any, *others: Any, **options: Any) -> Any:
         """The output for arrays, values or symbolic tensors; a list of them for several inputs."""
+        if type(inputs) is nn.Value and self._is_built and not others and not options:
+            return super().__call__(inputs)  # as in each step of a training
         flat = [*inputs, *others] if isinstance(inputs, (tuple, list)) else [inputs, *others]
         if is_symbolic(flat):
             return self.connect(flat, options)
