@@ -97,6 +97,15 @@ def test_calls_outside_of_fit_predict():
     assert (model(X, training=True) != y).any()
 
 
+def test_calls_after_a_training_predict_too():
+    model = keras.Sequential([layers.Dropout(0.5), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, :1], verbose=0)
+    np.testing.assert_array_equal(model(X), model.predict(X))
+    model.train_on_batch(X, X[:, :1])
+    np.testing.assert_array_equal(model(X), model.predict(X))
+
+
 def test_inputs_become_the_dtype_of_the_model():
     model = classifier()
     y = model(X)
