@@ -169,6 +169,14 @@ def test_initializers_draw_what_they_say():
 # ---- what is refused ----
 
 
+def test_arguments_that_are_not_supported_are_taken_at_their_defaults():
+    layers.LSTM(3, dropout=0, recurrent_dropout=0.0, stateful=False, return_state=False)
+    layers.ReLU(threshold=0)
+    layers.Conv2D(3, 3, kernel_constraint=None, activity_regularizer=None)
+    with pytest.raises(ValueError, match=r"stateful of LSTM must be False in bn.keras, got 0"):
+        layers.LSTM(3, stateful=0)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -35,10 +35,16 @@ def keras_arguments(owner: str, given: Mapping[str, Any], refused: Mapping[str, 
         if name not in refused:
             raise TypeError(f"{owner} has no argument {printable(name)!r}")
         default = refused[name]
-        if type(value) is not type(default) or value != default:
+        if not _is_default(value, default):
             raise ValueError(
                 f"{name} of {owner} must be {default!r} in bn.keras, got {printable(repr(value))}"
             )
+
+
+def _is_default(value: object, default: object) -> bool:
+    """Whether a value is the default; 0 is 0.0, and not False."""
+    simple = value is None or isinstance(value, (bool, int, float, str))
+    return simple and isinstance(value, bool) == isinstance(default, bool) and value == default
 
 
 def keras_dtype(value: object) -> str:
