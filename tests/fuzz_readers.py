@@ -17,7 +17,7 @@ import numpy as np
 
 with atheris.instrument_imports(include=["bn", "zipfile", "gzip", "json"]):
     import bn
-    from bn import nn
+    from bn import keras, nn
     from bn.cli import data, predict
     from bn.cli.failure import Failure
 
@@ -46,6 +46,25 @@ def training(path):
     nn.load_training(path, net, nn.Adam(net.parameters()), loader=loader)
 
 
+def keras_model():
+    layers = keras.layers
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layers.Add()([inputs, layers.Dense(3)(inputs)]))
+    model.compile("adam", "mse", metrics=["mae"])
+    return model
+
+
+def keras_file(path):
+    """Read a model of Keras, whatever its layers are."""
+    keras.models.load_model(path)
+
+
+def weights(path):
+    """Read all arrays, and the weights of a small model."""
+    bn.load_state(path)
+    keras_model().load_weights(path)
+
+
 def idx(path):
     data.read_idx(path, data.IDX_KINDS["images-idx3"])
 
@@ -63,13 +82,14 @@ def onnx(path):
 READERS = {
     "checkpoint": (checkpoint, ".npz"),
     "training": (training, ".npz"),
+    "keras": (keras_file, ".keras"),
     "idx": (idx, "-ubyte"),
     "idx.gz": (idx, "-ubyte.gz"),
     "cifar": (data.read_cifar, ".bin"),
     "image": (image, ".png"),
     "safetensors": (bn.load_state, ".safetensors"),
     "npz": (bn.load_state, ".npz"),
-    "keras": (bn.load_state, ".weights.h5"),
+    "weights.h5": (weights, ".weights.h5"),
     "onnx": (onnx, ".onnx"),
 }
 
@@ -88,12 +108,16 @@ def seeds(name):
         nn.save_training(path, net, nn.Adam(net.parameters()), loader=loader)
         with np.load(path) as found:
             np.savez(folder / "unsigned.npz", **found)
+    elif name == "keras":
+        keras_model().save(path)
     elif name == "cifar":
         path.write_bytes(bytes([3]) + bytes(3072))
-    elif name in ("safetensors", "npz", "keras"):
+    elif name in ("safetensors", "npz", "weights.h5"):
         bn.save_state(path, {f"layers/dense/vars/{i}": a for i, a in enumerate(arrays())})
         if name == "npz":
             np.savez(folder / "unsigned.npz", *arrays())
+        if name == "weights.h5":
+            keras_model().save_weights(folder / "model.weights.h5")
     elif name == "onnx":
         net = nn.Sequential(nn.Conv2d(1, 2, 3, rng=0), nn.ReLU(), nn.Flatten())
         bn.onnx.export(net, path, (1, 4, 4))

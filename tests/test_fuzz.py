@@ -1,7 +1,8 @@
 """Every public function, with arguments of every kind, obeys one law: see `fuzz_law`.
 
 The tables are in `fuzz_augment`, `fuzz_blocks`, `fuzz_distributed`, `fuzz_files`, `fuzz_functions`,
-`fuzz_layers`, `fuzz_samples`, `fuzz_nn`, `fuzz_images`, `fuzz_options` and `fuzz_training`.
+`fuzz_keras`, `fuzz_layers`, `fuzz_samples`, `fuzz_nn`, `fuzz_images`, `fuzz_options` and
+`fuzz_training`.
 BN_FUZZ_CASES is the number of cases that `pytest -m fuzz` tries.
 """
 
@@ -13,6 +14,7 @@ import fuzz_distributed
 import fuzz_files
 import fuzz_functions
 import fuzz_images
+import fuzz_keras
 import fuzz_layers
 import fuzz_nn
 import fuzz_options
@@ -26,6 +28,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import bn
+import bn.keras
 from bn import nn
 
 TABLES = (
@@ -35,6 +38,7 @@ TABLES = (
     fuzz_files,
     fuzz_functions,
     fuzz_images,
+    fuzz_keras,
     fuzz_layers,
     fuzz_nn,
     fuzz_options,
@@ -70,6 +74,10 @@ NOT_CALLED = {  # public names, and why the fuzz has no case of them
     "plot_activations": "test_looking tries it; a figure takes a second",
     "plot_running_stats": "test_looking tries it; a figure takes a second",
     "dask": "a module; its functions are in the table as dask.stats and dask.normalize",
+    "keras.layers.Bidirectional": "of another layer, which test_keras_layers tries",
+    "keras.layers.Input": "it describes a model, which test_keras_models tries",
+    "keras.layers.InputLayer": "it describes a model, which test_keras_models tries",
+    "keras.layers.Layer": "a base class",
     "onnx": "a module; its functions are in the table as onnx.BatchNormalization and so on",
 }
 FEW, MANY = 2_000, int(os.environ.get("BN_FUZZ_CASES", "100000"))
@@ -100,6 +108,7 @@ def attack(name, cases):
 def test_the_table_has_every_public_name():
     called = {name for _, names in TABLE.values() for name in names}
     inside = {"dask": bn.dask, "onnx": bn.onnx, "augment": nn.augment}
+    inside["keras.layers"] = bn.keras.layers
     further = [f"{name}.{each}" for name, module in inside.items() for each in module.__all__]
     for name in (*bn.__all__, *nn.__all__, *further):
         one = {name, f"bn.{name}"} & called

@@ -51,7 +51,7 @@ LEVELS = [
     ["distributed"],
     ["nn"],
     ["files", "onnx", "streams", "tools", "torch"],
-    ["convert"],
+    ["convert", "keras"],
     ["explaining"],
     ["cli"],
     ["__main__"],

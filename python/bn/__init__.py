@@ -3,7 +3,8 @@
 Layers with PyTorch's conventions (`BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`) and with Keras's
 (`BatchNormalization`), the functional form `batch_norm`, and the pure functions that all of them
 are made of: `stats`, `merge`, `commit`, `normalize`, `backward_reduce`, `backward_apply`.
-`bn.nn` is a small CNN pipeline for them; ``python -m bn`` is the command.
+`bn.nn` is a small CNN pipeline for them, on which `bn.keras` runs programs of Keras;
+``python -m bn`` is the command.
 """
 
 import importlib
@@ -179,6 +180,7 @@ LATER = {  # what is imported when somebody asks for it, and PyTorch with bn.tor
     "Explanation": "bn.explaining",
     "convert": "bn.convert",
     "explain_difference": "bn.explaining",
+    "keras": "bn.keras",
     "torch": "bn.torch",
 }
 

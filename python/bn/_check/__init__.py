@@ -16,6 +16,7 @@ from bn._check.distributed import *  # noqa: F403
 from bn._check.files import *  # noqa: F403
 from bn._check.folding import *  # noqa: F403
 from bn._check.images import *  # noqa: F403
+from bn._check.keras import *  # noqa: F403
 from bn._check.layers import *  # noqa: F403
 from bn._check.masking import *  # noqa: F403
 from bn._check.nn import *  # noqa: F403

@@ -10,7 +10,8 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.files.keras_weights import native, read_keras_weights, write_keras_weights
+from bn.files.hdf5 import native
+from bn.files.keras_weights import read_keras_weights, write_keras_weights
 from bn.files.kinds import KERAS, NPZ, SAFETENSORS, check_content, kind_of_name
 from bn.files.safe_tensors import METADATA, read_safetensors, write_safetensors
 from bn.nn.archive import DAMAGE, reading, write

@@ -134,7 +134,7 @@ class Conv2d(ConvNd):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape("Conv2d", input_shape, self.axis, self.in_channels)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        out = self.window.output_size("Conv2d", (size[0], size[1]))
+        out = self.window_on((size[0], size[1])).output_size("Conv2d", (size[0], size[1]))
         return (self.out_channels, *out) if self.axis == 1 else (*out, self.out_channels)
 
     def forward(self, x: Array) -> Array:

@@ -130,7 +130,7 @@ class Conv1d(ConvNd):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.signal_shape("Conv1d", input_shape, self.axis, self.in_channels)
         length = input_shape[1 if self.axis == 1 else 0]
-        out = output_length("Conv1d", self.window, length)
+        out = output_length("Conv1d", self.window_on((1, length)), length)
         return sample_shape(self.out_channels, out, self.axis)
 
     def forward(self, x: Array) -> Array:
@@ -140,8 +140,9 @@ class Conv1d(ConvNd):
             self.build(x.shape[1:])
         weight, bias = self.parameters_as(x.dtype)
         y = empty_signals((len(x), *shape), x.dtype, self.axis)
-        images = self.as_images(x), self.kernel_of(weight), bias
-        strategy().convolve(*images, self.window, self.as_images(y))
+        images = self.as_images(x)
+        window = self.window_on((1, images.shape[3]))
+        strategy().convolve(images, self.kernel_of(weight), bias, window, self.as_images(y))
         self.keep(y, x)
         return y
 

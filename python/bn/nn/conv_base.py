@@ -70,6 +70,10 @@ class ConvNd(Weighted):
         """How the kernel moves over an image."""
         raise NotImplementedError
 
+    def window_on(self, size: Pair) -> Window:
+        """`window` for images of `size`; a layer may choose the padding by it."""
+        return self.window
+
     def backward(self, dy: Array, input_grad: bool = True) -> Gradient:
         """The gradient of x, or None with ``input_grad=False``; those of the parameters are added.
 
@@ -97,7 +101,8 @@ class ConvNd(Weighted):
         images, dout = self.as_images(x), self.as_images(dy)
         dimages = None if dx is None else self.as_images(dx)
         way = strategy().convolve_backward
-        dweight = way(images, self.kernel_of(weight), self.window, dout, dimages, dbias)
+        window = self.window_on((images.shape[2], images.shape[3]))
+        dweight = way(images, self.kernel_of(weight), window, dout, dimages, dbias)
         self.weight.accumulate(dweight.reshape(weight.shape), copy=False)
         if self.bias is not None and dbias is not None:
             self.bias.accumulate(dbias, copy=False)

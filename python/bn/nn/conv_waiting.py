@@ -12,6 +12,7 @@ from bn.images import channels_first
 from bn.nn import conv_direct
 from bn.nn.conv_strategy import strategy
 from bn.nn.memory_order import empty_channels_last
+from bn.nn.window import Window
 from bn.nn.winograd import allowed, winograd
 from bn.recording.waiting import Joinable, MaxPooling
 from bn.types import Array, Shape
@@ -58,7 +59,7 @@ class Convolution(Joinable):
     def prepared(self) -> Callable[..., Array]:
         if strategy() is not conv_direct or self.x.size == 0:
             return super().prepared()
-        shape, dtype, window = self.shape, self.dtype, self.layer.window
+        shape, dtype, window = self.shape, self.dtype, self._window()
         x, own = self._nchw(self.x), self._nchw(self._empty(self.own_shape, dtype))
         parts = (self.activation, self.pooling)
         with winograd(self._winograd):
@@ -74,7 +75,7 @@ class Convolution(Joinable):
 
     def _array(self) -> Array:
         y = self._empty(self.shape, self.dtype)
-        parameters = (*self._parameters, self.layer.window)
+        parameters = (*self._parameters, self._window())
         if self.residual is None and self.activation is None and self.pooling is None:
             strategy().convolve(self._nchw(self.x), *parameters, self._nchw(y))
             return y
@@ -99,6 +100,10 @@ class Convolution(Joinable):
         dx = self.layer.gradients(self.x, g, wanted)
         assert not isinstance(dx, tuple)
         return self.gradients(dx, g)
+
+    def _window(self) -> Window:
+        images = self._nchw(self.x)
+        return self.layer.window_on((images.shape[2], images.shape[3]))
 
     def _nchw(self, images: Array) -> Array:
         return channels_first(images, self.axis)

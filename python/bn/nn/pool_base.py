@@ -49,9 +49,10 @@ class Pool(Module):
 
     def pooled_shape(self, images: Shape) -> Shape:
         """The shape (N, C, Ho, Wo) for images of the shape (N, C, H, W)."""
-        return (*images[:2], *self._output_size((images[2], images[3])))
+        return (*images[:2], *self.output_size((images[2], images[3])))
 
-    def _output_size(self, size: Pair) -> Pair:
+    def output_size(self, size: Pair) -> Pair:
+        """The height and width of the output for images of `size`."""
         window = Window(self._kernel, self._stride, self._padding, self._after())
         out = self._size_of(window, size)
         if not self.ceil_mode:
@@ -72,6 +73,10 @@ class Pool(Module):
         """The kernel, the stride and the padding, along the height and the width."""
         return self._kernel, self._stride, self._padding
 
+    def steps_on(self, size: Pair) -> tuple[Pair, Pair, Pair]:
+        """`steps` for images of `size`; a pooling may choose them by it."""
+        return self.steps()
+
 
 class MaxPool(Pool):
     """The maximum of each window.
@@ -88,14 +93,15 @@ class MaxPool(Pool):
         images = self.as_images(x)
         shape = self.pooled_shape(images.shape)
         y = core.empty(shape, x.dtype, images)
-        positions = core.empty(shape, self._position_dtype(images), images)
-        core.pool_max(aligned(images), y, positions, *self.steps())
+        steps = self.steps_on((images.shape[2], images.shape[3]))
+        positions = core.empty(shape, self._position_dtype(images, steps[0]), images)
+        core.pool_max(aligned(images), y, positions, *steps)
         y = self.as_given(y)
         self.keep(y, positions, Layout(images))
         return y
 
-    def _position_dtype(self, images: Array) -> type[np.generic]:
-        if self._kernel[0] * self._kernel[1] <= 256:
+    def _position_dtype(self, images: Array, kernel: Pair) -> type[np.generic]:
+        if kernel[0] * kernel[1] <= 256:
             return np.uint8  # which pixel of its window it is
         _check.pool_pixels(images.shape[2], images.shape[3])
         return np.int32  # which pixel of the image
@@ -103,7 +109,8 @@ class MaxPool(Pool):
     def backward(self, dy: Array) -> Array:
         positions, images = self.take(dy)
         dx = images.empty(dy.dtype)
-        core.pool_max_gradient(aligned(self.as_images(dy)), positions, dx, *self.steps())
+        steps = self.steps_on((images.shape[2], images.shape[3]))
+        core.pool_max_gradient(aligned(self.as_images(dy)), positions, dx, *steps)
         return self.as_given(dx)
 
 
@@ -140,7 +147,8 @@ class AvgPool(Pool):
         self.check(x)
         images = self.as_images(x)
         y = core.empty(self.pooled_shape(images.shape), x.dtype, images)
-        core.pool_mean(aligned(images), y, *self.steps(), self.count_include_pad)
+        steps = self.steps_on((images.shape[2], images.shape[3]))
+        core.pool_mean(aligned(images), y, *steps, self.count_include_pad)
         y = self.as_given(y)
         self.keep(y, Layout(images))
         return y
@@ -149,7 +157,8 @@ class AvgPool(Pool):
         (images,) = self.take(dy)
         dx = images.empty(dy.dtype)
         dout = aligned(self.as_images(dy))
-        core.pool_mean_gradient(dout, dx, *self.steps(), self.count_include_pad)
+        steps = self.steps_on((images.shape[2], images.shape[3]))
+        core.pool_mean_gradient(dout, dx, *steps, self.count_include_pad)
         return self.as_given(dx)
 
 

@@ -39,7 +39,7 @@ class Pool2d(Pool):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.image_shape(type(self).__name__, input_shape, self.axis)
         size = input_shape[1:] if self.axis == 1 else input_shape[:2]
-        out = self._output_size((size[0], size[1]))
+        out = self.output_size((size[0], size[1]))
         return (input_shape[0], *out) if self.axis == 1 else (*out, input_shape[2])
 
     def check(self, x: Array) -> None:

@@ -35,7 +35,7 @@ class Pool1d(Pool):
     def output_shape(self, input_shape: Shape) -> Shape:
         _check.signal_shape(type(self).__name__, input_shape, self.axis)
         channels, length = input_shape if self.axis == 1 else input_shape[::-1]
-        return sample_shape(channels, self._output_size((1, length))[1], self.axis)
+        return sample_shape(channels, self.output_size((1, length))[1], self.axis)
 
     def _size_of(self, window: Window, size: Pair) -> Pair:
         return 1, output_length(type(self).__name__, window, size[1])

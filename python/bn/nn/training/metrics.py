@@ -33,13 +33,14 @@ def named(metrics: Metrics, criterion: object) -> dict[str, Metric]:
 
 
 def fitting(metrics: dict[str, Metric], criterion: object, y: Array) -> dict[str, Metric]:
-    """The metrics without the accuracy where that means nothing.
+    """The metrics without `Accuracy` where that means nothing.
 
     It means nothing for the losses of a regression, and for a loss of one's own with targets that
     are no integers.
     """
-    known = metrics if classifies(criterion, y) else metrics.keys() - KNOWN
-    return {name: metrics[name] for name in metrics if name in known}
+    if classifies(criterion, y):
+        return metrics
+    return {name: each for name, each in metrics.items() if not isinstance(each, Accuracy)}
 
 
 def classifies(criterion: object, y: Array) -> bool:
@@ -49,7 +50,28 @@ def classifies(criterion: object, y: Array) -> bool:
     return known or (own and y.dtype.kind in "iub")
 
 
-class Accuracy:
+class Ratio:
+    """A metric that is one sum divided by another, which both go on over the batches.
+
+    Examples
+    --------
+    >>> class Positive(Ratio):
+    ...     def counted(self, out, y):
+    ...         return int((out > 0).sum()), out.size
+    >>> Positive()(np.array([1.0, -1.0]), None)
+    0.5
+    """
+
+    def counted(self, out: Array, y: Array) -> tuple[float, float]:
+        """Both sums for some samples."""
+        raise NotImplementedError(f"{type(self).__name__}.counted")
+
+    def __call__(self, out: Array, y: Array) -> float:
+        total, count = self.counted(out, y)
+        return total / max(1, count)
+
+
+class Accuracy(Ratio):
     """The share of right answers, of the positions that the criterion does not ignore.
 
     Parameters
@@ -60,10 +82,6 @@ class Accuracy:
     def __init__(self, criterion: Any) -> None:
         self.ignored = getattr(criterion, "ignore_index", None)
         self.binary = isinstance(criterion, BCEWithLogitsLoss)
-
-    def __call__(self, out: Array, y: Array) -> float:
-        right, count = self.counted(out, y)
-        return right / max(1, count)
 
     def counted(self, out: Array, y: Array) -> tuple[int, int]:
         """How many answers are right, and how many count."""
@@ -100,7 +118,7 @@ class Totals:
         """Take in the metrics of some samples."""
         self.samples += len(y)
         for name, metric in metrics.items():
-            if isinstance(metric, Accuracy):
+            if isinstance(metric, Ratio):
                 self._add(name, *metric.counted(out, y))
             else:
                 self._add(name, float(metric(out, y)) * len(y), len(y))
