@@ -25,7 +25,8 @@ from bn import nn
 
 SYNCHRONIZED, GRADIENTS, APART = "synchronized", "gradients only", "apart"
 MERGING, ADDING = "merging copies", "adding copies"
-TIMED, FEWEST, MOST = 0.3, 2, 50  # s and steps of one measurement
+FEWEST, MOST = 2, 50  # steps of one measurement
+TIMED, TIMED_QUICK = 0.3, 0.03  # s
 DELAYS = (0.0, 1e-4, 1e-3, 1e-2)  # s
 # How many ranks' numbers one rank merges and adds, without a network.
 MERGED, ADDED = 512, 64
@@ -68,7 +69,7 @@ def cases(quick: bool) -> list[Case]:
 class Rank:
     """A rank that makes the steps of one case."""
 
-    def __init__(self, case: Case, comm: Any) -> None:
+    def __init__(self, case: Case, comm: Any, timed: float) -> None:
         mpi = Late(bn.mpi.Communicator(comm), case.delay) if case.delay else comm
         kinds = {
             SYNCHRONIZED: (mpi, mpi),
@@ -86,7 +87,7 @@ class Rank:
         self.step()
         seconds = comm.allreduce(time.perf_counter() - begin) / comm.size
         self.counts = self._counts() - counts
-        self._steps = min(MOST, max(FEWEST, int(TIMED / seconds)))
+        self._steps = min(MOST, max(FEWEST, int(timed / seconds)))
 
     def _training(self) -> Callable[[], None]:
         network = next(n for n in networks.NETWORKS if n.name == self.case.network)
@@ -145,8 +146,8 @@ def _transport(comm: Any) -> Any:
     return bn.mpi.Communicator(comm) if hasattr(comm, "Get_rank") else comm
 
 
-def turns(world: Any, chosen: list[Case], repeat: int) -> Iterator[dict[str, Any]]:
-    """Let all cases take turns; on rank 0, the results of each."""
+def turns(world: Any, chosen: list[Case], repeat: int, timed: float) -> Iterator[dict[str, Any]]:
+    """Let all cases take turns of so many seconds; on rank 0, the results of each."""
     from mpi4py import MPI
 
     comms = {n: world.Split(0 if world.rank < n else MPI.UNDEFINED) for n in range(1, 5)}
@@ -156,7 +157,7 @@ def turns(world: Any, chosen: list[Case], repeat: int) -> Iterator[dict[str, Any
         for case in chosen:
             if world.rank < case.ranks:
                 if case not in ranks:
-                    ranks[case] = Rank(case, comms[case.ranks])
+                    ranks[case] = Rank(case, comms[case.ranks], timed)
                 found[case].append(ranks[case].measure())
             asleep(world)
     if world.rank == 0:
@@ -189,11 +190,13 @@ def delays() -> list[tuple[float, float]]:
 def main() -> None:
     from mpi4py import MPI
 
-    path, quick, repeat = sys.argv[1:]
+    path, chosen, repeat = sys.argv[1:]
+    quick = chosen == "quick"
+    world = MPI.COMM_WORLD
     bn.set_num_threads(1)
     waits = delays()
-    results = list(turns(MPI.COMM_WORLD, cases(quick == "quick"), int(repeat)))
-    if MPI.COMM_WORLD.rank == 0:
+    results = list(turns(world, cases(quick), int(repeat), TIMED_QUICK if quick else TIMED))
+    if world.rank == 0:
         Path(path).write_text(json.dumps({"cases": results, "waits": waits}))
 
 
