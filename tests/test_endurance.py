@@ -56,7 +56,8 @@ def stay_flat(function, repeats):
     for _ in range(repeats):
         function()
     more, files_now, threads_now = resources()
-    assert (files_now, threads_now) == (files, threads)
+    # what another test left may be collected meanwhile, so that there are fewer
+    assert files_now <= files and threads_now <= threads
     assert more - memory < 2**20
 
 
