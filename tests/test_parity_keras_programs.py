@@ -171,7 +171,10 @@ def test_two_epochs_have_the_same_losses_and_end_with_the_same_outputs(keras, pr
     expected, got = (model.fit(x, y, **options).history for model in (theirs, ours))
     assert list(got) == list(expected)
     for name, values in expected.items():
-        assert got[name] == pytest.approx(values, abs=LOSSES, rel=LOSSES), name
+        # The gradient of a bias in front of a batch normalization is rounding alone, and Adam makes
+        # steps of lr of it. In validation it matters, because running means follow slowly.
+        bound = 10 * LOSSES if name.startswith("val_") else LOSSES
+        assert got[name] == pytest.approx(values, abs=bound, rel=bound), name
     np.testing.assert_allclose(ours.predict(x), theirs.predict(x, verbose=0), atol=2e-3)
     np.testing.assert_allclose(
         ours.evaluate(x, y, verbose=0), theirs.evaluate(x, y, verbose=0), atol=1e-3
