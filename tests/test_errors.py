@@ -142,7 +142,7 @@ BAD_CALLS = [
         "weights must be finite and at least 0, got less, inf or NaN",
         lambda: bn.stats(X, weights=-np.ones(X.shape)),
     ),
-    ("x must be a numpy array, got MaskedArray", lambda: bn.stats(np.ma.ones((2, 2)))),
+    ("x must have no mask, got a MaskedArray", lambda: bn.stats(np.ma.ones((2, 2)))),
     ("n must be at most 1024 threads, got 10000000000", lambda: bn.set_num_threads(10**10)),
     ("running_mean must be defined", lambda: bn.commit(bn.stats(X), None, None)),
     # layers
@@ -250,7 +250,7 @@ def test_no_mask_of_a_masked_array_is_ignored(name, call):
 def test_a_layers_backward_refuses_a_masked_dy():
     for layer in (bn.BatchNorm2d(3), nn.ReLU()):
         layer(X)
-        with pytest.raises(TypeError, match=r"dy of \w+ must be a numpy array, got Masked"):
+        with pytest.raises(TypeError, match=r"dy of \w+ must have no mask, got a Masked"):
             layer.backward(MASKED)
 
 

@@ -100,6 +100,24 @@ def test_another_axis_is_found():
     assert names(bn.explain_difference(layer(), b, x)) == ["axis"]
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_another_axis_with_another_number_of_channels_is_found(training, swapped):
+    a, b = layer(training), bn.preset("torch", 4, axis=3).train(training)
+    found = bn.explain_difference(*((b, a) if swapped else (a, b)), IMAGES)
+    assert names(found) == ["axis"] and found.remaining <= found.tolerance
+    (cause,) = found.causes
+    sides = {"1, which has 3 channels", "3, which has 4 channels"}
+    assert {cause.a, cause.b} == sides and cause.before > found.tolerance
+    assert "inf" not in found.conclusion
+
+
+def test_a_gamma_that_only_the_side_with_other_channels_has_is_a_cause_of_its_own():
+    a, b = bn.preset("torch", 3, axis=1, scale=False), bn.preset("torch", 4, axis=3)
+    b.weight[...] = [1.0, 2.0, 3.0, 4.0]
+    assert names(bn.explain_difference(a, b, IMAGES)) == ["gamma", "axis"]
+
+
 def test_an_axis_counted_from_the_end_is_no_difference():
     b = layer()
     b.axis = -1
@@ -198,6 +216,26 @@ def test_a_difference_that_is_explained_in_part_is_said_so():
     assert names(found) == ["epsilon"]
     assert "a part of the difference" in found.conclusion
     assert found.remaining == pytest.approx(0.01 / np.abs(wrong).max(), rel=0.1)
+
+
+def test_the_axis_of_a_function_may_have_another_number_of_channels():
+    a = bn.preset("torch", 3, axis=1, dtype="f8")
+    x = IMAGES.astype(np.float64)
+    assert names(bn.explain_difference(a, lambda x: normalized(x, axis=3), x)) == ["axis"]
+
+
+def test_outputs_of_another_shape_are_said_so():
+    for sides in ((layer(), np.ones((40, 4))), (lambda x: x, np.ones((40, 4)))):
+        found = bn.explain_difference(*sides, X)
+        assert found.causes == ()
+        words = "The outputs have different shapes, (40, 3) of a and (40, 4) of b"
+        assert found.conclusion == words + ", so nothing was tried."
+
+
+def test_an_input_of_another_shape_at_a_normalization_is_said_so():
+    b = nn.Sequential(nn.Linear(3, 5, rng=0), bn.BatchNorm1d(5))
+    found = bn.explain_difference(nn.Sequential(nn.Linear(3, 4, rng=0), bn.BatchNorm1d(4)), b, X)
+    assert "different shapes, (40, 4) of a and (40, 5) of b" in found.conclusion
 
 
 def test_two_functions_are_compared_without_causes():

@@ -198,7 +198,10 @@ FOREIGN = {
     "m.pth": (pickle.dumps({}), "weights_only=True"),
     "m.bin": (b"", "weights_only=True"),
     "m.ckpt": (torch_zip(), "weights_only=True"),
-    "m.keras": (keras_zip(), r"whole model of Keras.*save_weights\('.*m\.weights\.h5'\)"),
+    "m.keras": (
+        keras_zip(),
+        r"whole model of Keras.*bn\.keras\.models\.load_model.*save_weights\('.*m\.weights\.h5'\)",
+    ),
     "m.onnx": (b"", r"a model of ONNX.*bn\.onnx\.load"),
     "m.gguf": (b"GGUF", "a GGUF file.*GGUFReader"),
     "m.tflite": (b"\0\0\0\0TFL3", "TensorFlow Lite.*save_weights"),
@@ -213,8 +216,48 @@ def test_another_kind_of_file_is_named_with_the_line_that_converts_it(tmp_path, 
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=words):
         bn.load_state(tmp_path / name)
-    with pytest.raises(ValueError, match=r"path must be a \.safetensors, .npz or .weights.h5 file"):
+    with pytest.raises(
+        ValueError, match=r"path must be a \.safetensors, .npz or .weights.h5 file"
+    ) as error:
         bn.save_state(tmp_path / name, {})
+    assert "convert" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("m.pt", r"got m\.pt, a file of torch\.save$"),
+        ("m.onnx", r"got m\.onnx, a model of ONNX, which bn\.onnx\.export of a model writes$"),
+        ("m.keras", r"got m\.keras, .*, which the save of a model of bn\.keras writes$"),
+    ],
+)
+def test_what_is_to_be_written_is_told_what_writes_it(name, words):
+    with pytest.raises(ValueError, match=words):
+        bn.save_state(name, {})
+
+
+def test_the_line_that_converts_a_file_does_not_write_over_it(tmp_path):
+    path = tmp_path / "fake.safetensors"
+    path.write_bytes(torch_zip())
+    with pytest.raises(ValueError, match=r"fake-converted\.safetensors'\)$"):
+        bn.load_state(path)
+
+
+def test_an_array_of_objects_is_told_to_hold_no_numbers(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez(path, w=np.array([1, "a"], object))
+    for read in (bn.load_state, lambda path: nn.load(path, nn.ReLU())):
+        with pytest.raises(ValueError, match="w must hold numbers, got dtype object"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.pt", torch_zip()), ("a.safetensors", b""), ("a.weights.h5", b"")]
+)
+def test_a_file_that_is_no_checkpoint_is_sent_to_load_state(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=r"not a usable checkpoint: .*see bn\.load_state\)$"):
+        nn.load(tmp_path / name, nn.ReLU())
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -165,7 +165,7 @@ def test_an_archive_that_asks_for_much_memory_is_refused(tmp_path):
 def test_objects_and_texts_in_an_archive_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, w=np.array([{}], object))
-    assert "w must have" in refused(path)  # as many bytes as pointers take
+    assert "w must hold numbers, got dtype object" in refused(path)
     np.savez(path, w=np.array(["text"]))
     assert "w must hold numbers, got dtype <U4" in refused(path)
 

@@ -231,7 +231,8 @@ def test_a_layer_refuses_values_that_are_no_floats_of_this_machine(name, dtype):
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layer_refuses_what_is_no_array(name, x):
     layer, right, _ = make(name)
-    message = f"of ({names_of(layer)}) must be a numpy array, got {type(x).__name__}"
+    what = "have no mask, got a" if isinstance(x, np.ma.MaskedArray) else "be a numpy array, got"
+    message = f"of ({names_of(layer)}) must {what} {type(x).__name__}"
     with pytest.raises(TypeError, match=f"x {message}"):
         layer(x)
     layer(right)

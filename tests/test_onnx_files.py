@@ -246,6 +246,11 @@ def tensor(name, array):
     return numpy_helper.from_array(np.asarray(array), name)
 
 
+def loaded(path, model):
+    path.write_bytes(model.SerializeToString())
+    return bn.onnx.load(path)
+
+
 def refused(path, model):
     """Load a file that must be refused; return why it is, after a check that it took little."""
     content = model if isinstance(model, bytes) else model.SerializeToString()
@@ -276,6 +281,99 @@ def call(operator, *constants, **attributes):
     return graph([helper.make_node(operator, ["x", *names], ["y"], **attributes)], tensors)
 
 
+@pytest.mark.parametrize(
+    ("way", "pads"), [("SAME_UPPER", [1, 1, 1, 2]), ("SAME_LOWER", [1, 2, 1, 1])]
+)
+def test_padding_that_keeps_the_length_is_read(path, way, pads):
+    attributes = {"dilations": [2, 1]}
+    found, expected = (
+        loaded(path, conv((2, 3, 2, 4), **attributes, **each))
+        for each in ({"auto_pad": way}, {"pads": pads})
+    )
+    x = samples((3, 5, 6))
+    assert found(x).shape == (len(x), 2, 5, 6)
+    np.testing.assert_array_equal(found(x), expected(x))
+
+
+def parts_of_the_shape(value, *axes):
+    """Return nodes that take the lengths of some axes, as PyTorch writes size(i)."""
+    nodes = [helper.make_node("Shape", [value], ["s"])]
+    for axis in axes:
+        nodes += [
+            helper.make_node("Gather", ["s", f"i{axis}"], [f"g{axis}"]),
+            helper.make_node("Unsqueeze", [f"g{axis}", "zero"], [f"n{axis}"]),
+        ]
+    return nodes
+
+
+SIZES = [tensor(f"i{i}", np.array(i)) for i in range(3)] + [
+    tensor("zero", np.array([0])),
+    tensor("rest", np.array([-1])),
+]
+
+
+def reshaping(value, *names, axes=(0,)):
+    """Return a graph that reshapes x by lengths of axes of a value, and constants."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        *parts_of_the_shape(value, *axes),
+        helper.make_node("Concat", names, ["to"], axis=0),
+        helper.make_node("Reshape", ["x", "to"], ["y"]),
+    ]
+    return graph(nodes, SIZES)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_reshape_keeps_the_axes_whose_lengths_it_asks_for(path, count):
+    x = np.ones((count, 3, 4, 5), np.float32)
+    found = loaded(path, reshaping("x", "n0", "rest"))
+    assert found(x).shape == (count, 60)
+    bn.onnx.export(found, path, (3, 4, 5))
+    assert bn.onnx.load(path)(x).shape == (count, 60)
+    both = loaded(path, reshaping("x", "n0", "n1", "rest", axes=(0, 1)))
+    assert both(x).shape == (count, 3, 20)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [reshaping("r", "n0", "rest"), reshaping("x", "n1", "rest", axes=(1,))],
+    ids=["of another value", "on another axis"],
+)
+def test_a_reshape_to_other_lengths_is_refused(path, model):
+    assert "Reshape must not compute with a number of a shape" in refused(path, model)
+
+
+def test_numbers_of_shapes_that_a_file_doubles_take_no_memory(path):
+    nodes, name = parts_of_the_shape("x", 0), "n0"
+    for i in range(40):
+        nodes.append(helper.make_node("Concat", [name, name], [f"d{i}"], axis=0))
+        name = f"d{i}"
+    nodes.append(helper.make_node("Reshape", ["x", name], ["y"]))
+    words = "Reshape must not compute with a number of a shape"
+    assert words in refused(path, graph(nodes, SIZES))
+
+
+@pytest.mark.parametrize("stop", [2, 3])
+def test_images_are_resized_to_a_size_behind_the_lengths_of_their_first_axes(path, stop):
+    tensors = [tensor("start", np.array([0])), tensor("stop", np.array([stop]))]
+    tensors.append(tensor("size", np.array([6, 8][stop - 2 :])))
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Slice", ["s", "start", "stop"], ["n"]),
+        helper.make_node("Concat", ["n", "size"], ["to"], axis=0),
+        helper.make_node(
+            "Resize", ["x", "", "", "to"], ["y"], mode="nearest", nearest_mode="floor",
+            coordinate_transformation_mode="asymmetric",
+        ),
+    ]  # fmt: skip
+    model = graph(nodes, tensors)
+    if stop == 3:  # the height stays, which nn.Upsample cannot say
+        assert "size must be" in refused(path, model)
+        return
+    x = samples((2, 3, 4))
+    np.testing.assert_array_equal(loaded(path, model)(x), nn.Upsample((6, 8))(x))
+
+
 UNKNOWN = {
     "an operator": (call("Erf"), "its operators must be those of bn.nn, got Erf"),
     "a domain": (
@@ -304,7 +402,10 @@ UNKNOWN = {
     ),
     "a kernel of volumes": (conv((2, 3, 3, 3, 3)), "must be of signals or images"),
     "another kernel": (conv(kernel_shape=[5, 5]), "kernel_shape of Conv must be that of its wei"),
-    "pads of words": (conv(auto_pad="SAME_UPPER"), "auto_pad of Conv must be 'NOTSET'"),
+    "pads that follow the length": (
+        conv(auto_pad="SAME_UPPER", strides=[2, 2]), "auto_pad of Conv must be 'NOTSET', got 'SAME",
+    ),
+    "pads of words": (conv(auto_pad="FULL"), "auto_pad of Conv must be 'NOTSET', got 'FULL'"),
     "no groups": (conv(group=0), "must be of signals or images"),
     "groups that do not divide": (conv(group=3), "groups"),
     "an old opset": (graph([relu()], opset=12), "its opset must be at least 13, got 12"),

@@ -106,9 +106,10 @@ def test_what_cannot_be_read_is_told_in_one_sentence(torch, jax):
         bn.stats(x.clone().requires_grad_())
     with pytest.raises(TypeError, match="weight must not require a gradient, got Parameter"):
         bn.normalize_batch(x, torch.nn.Parameter(torch.ones(4)))
-    with pytest.raises(TypeError, match="x must be readable as a NumPy array, got Tensor"):
+    unreadable = "^x must be readable as a NumPy array, got "
+    with pytest.raises(TypeError, match=unreadable + "Tensor .*: a meta tensor has no values$"):
         bn.stats(x.to("meta"))
-    with pytest.raises(TypeError, match="x must be readable as a NumPy array, got Tensor"):
+    with pytest.raises(TypeError, match=unreadable + r"Tensor .*: give tensor.to_dense\(\)$"):
         bn.stats(x.to_sparse())
-    with pytest.raises(TypeError, match=r"x must be readable as a NumPy array, got .*Tracer"):
+    with pytest.raises(TypeError, match=unreadable + r".*Tracer(?s:.)*call bn outside of jax\.jit"):
         jax.jit(lambda x: bn.stats(x).mean)(ROWS)

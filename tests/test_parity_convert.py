@@ -401,3 +401,31 @@ def test_what_flax_has_not_exactly_is_named(flax):
     refused(lambda: convert.from_flax(linen.BatchNorm()), "give its variables")
     refused(lambda: convert.from_flax(linen.BatchNorm(), 3), "variables must be a map", TypeError)
     refused(lambda: convert.from_flax(linen.Dense(3)), "got Dense", TypeError)
+
+
+NEEDS_OURS = {
+    "adapt": lambda model: bn.adapt(model, []),
+    "match_state": lambda model: bn.match_state(model, {}),
+    "export": lambda model: bn.onnx.export(model, "never.onnx", (3,)),
+    "to_torch": convert.to_torch,
+    "to_keras": convert.to_keras,
+}
+
+
+@pytest.mark.parametrize("name", NEEDS_OURS)
+def test_a_model_of_pytorch_is_named_as_such_with_what_converts_it(torch, name):
+    words = r"must be of type bn\.Module, got BatchNorm1d of PyTorch: bn\.torch\.to_bn converts it$"
+    with pytest.raises(TypeError, match=words):
+        NEEDS_OURS[name](torch.nn.BatchNorm1d(3))
+
+
+def test_a_model_of_bn_is_named_as_such_where_pytorchs_is_needed(ours):
+    words = r"must be of type torch\.nn\.Module, got BatchNorm1d of bn: bn\.torch\.from_bn converts"
+    for call in (ours.to_bn, ours.accelerate):
+        with pytest.raises(TypeError, match=words):
+            call(bn.BatchNorm1d(3))
+
+
+def test_a_layer_of_keras_is_not_taken_for_one_of_pytorch(keras):
+    with pytest.raises(TypeError, match=r"layer must be of type Module, got BatchNormalization$"):
+        convert.to_torch(keras.layers.BatchNormalization())

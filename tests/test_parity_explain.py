@@ -62,6 +62,18 @@ def test_layers_of_pytorch_and_keras_are_compared(torch, keras):
     assert not np.any(b.get_weights()[2])
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("side", ["bn", "keras"])
+def test_the_channels_last_of_keras_are_found_as_the_axis(torch, keras, side, training):
+    a = torch.nn.BatchNorm2d(3)
+    b = bn.BatchNormalization() if side == "bn" else keras.layers.BatchNormalization()
+    x = torch.tensor(np.random.default_rng(2).standard_normal((4, 3, 8, 8)), dtype=torch.float32)
+    expected = ["epsilon", "axis", *(TORCH_TO_KERAS[1:] if training else [])]
+    for sides in ((a, b), (b, a)):
+        found = bn.explain_difference(*sides, x, training=training)
+        assert names(found) == expected and found.remaining <= found.tolerance
+
+
 def test_layers_of_pytorch_and_flax_are_compared(torch, flax):
     found = bn.explain_difference(torch.nn.BatchNorm1d(3), linen_layer(), X, training=True)
     assert names(found) == ["momentum", "kind of running variance"]

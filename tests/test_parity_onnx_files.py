@@ -162,15 +162,30 @@ def larger(torch):
     )  # fmt: skip
 
 
+def sized(torch):
+    class Sized(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 4, padding="same", dilation=(1, 2))
+            self.fc = torch.nn.Linear(4 * 30, 2)
+
+        def forward(self, x):
+            y = torch.nn.functional.interpolate(self.conv(x), size=(5, 6), mode="bilinear")
+            y = y.reshape(y.shape[0], y.shape[1], -1)
+            return self.fc(y.view(y.size(0), -1))
+
+    return Sized()
+
+
 @pytest.mark.parametrize("axes", [None, {"x": {0: "N"}}])
 @pytest.mark.parametrize(
-    "name", ["ResNet", "TutorialCNN", "sequential", "lstm", "smooth", "larger"]
+    "name", ["ResNet", "TutorialCNN", "sequential", "lstm", "smooth", "larger", "sized"]
 )
 def test_a_file_of_pytorch_becomes_a_model_that_computes_the_same(
     torch, models, runtime, path, name, axes
 ):
     torch.manual_seed(0)
-    own = {"lstm": lstm, "smooth": smooth, "larger": larger}
+    own = {"lstm": lstm, "smooth": smooth, "larger": larger, "sized": sized}
     model = (own[name](torch) if name in own else getattr(models, name)()).eval()
     x = torch.randint(0, 10, (2, 7)) if name == "lstm" else torch.randn(2, 3, 8, 8)
     x = torch.randn(2, 4) if name == "smooth" else x
@@ -181,6 +196,8 @@ def test_a_file_of_pytorch_becomes_a_model_that_computes_the_same(
         )
     there = bn.onnx.load(path)
     assert_close(there(x.numpy()), model(x).detach().numpy())
+    if axes is not None:
+        assert_close(there(x[:1].numpy()), model(x[:1]).detach().numpy())
     assert there.backward(np.ones_like(there(x.numpy())), input_grad=False) is None
 
 

@@ -12,6 +12,8 @@ from bn import _check
 P = ParamSpec("P")
 R = TypeVar("R")
 WRITTEN = ("out", "dresidual")  # arguments for results, which must be NumPy's
+UPDATED = ("running_mean", "running_var")  # arguments that are written if one of these flags is set
+UPDATING = ("training", "use_input_stats")
 
 
 def takes_arrays(function: Callable[P, R]) -> Callable[P, R]:
@@ -102,7 +104,8 @@ def again(function: Callable[..., R], given: Mapping[str, Any]) -> R:
     Raises
     ------
     TypeError
-        The error that is being handled, where no argument is an array of another library.
+        The error that is being handled, where no argument is an array of another library; or
+        running statistics of another library are to be updated.
 
     Examples
     --------
@@ -120,6 +123,10 @@ def again(function: Callable[..., R], given: Mapping[str, Any]) -> R:
     call.arguments.update({n: v for n, v in given.items() if n in call.signature.parameters})
     if not any(map(holds_foreign, call.arguments.values())):
         raise  # noqa: PLE0704, what the caller is handling
+    call.apply_defaults()
+    if any(call.arguments.get(flag) is True for flag in UPDATING):
+        for name in UPDATED:
+            _check.written(name, call.arguments.get(name))
     for name, value in call.arguments.items():
         if name not in WRITTEN:
             call.arguments[name] = numpy_argument(name, value)

@@ -43,9 +43,8 @@ def from_elsewhere(name: str, value: Any) -> Array:
         )
         array = _read(name, value) if on_cpu else None
     except UNREADABLE as error:
-        hint = ": give tensor.detach().float().cpu()" * hasattr(value, "detach")
         raise TypeError(
-            f"{name} must be readable as a NumPy array, got {kind} ({error}){hint}"
+            f"{name} must be readable as a NumPy array, got {kind} ({error}){_way_out(value)}"
         ) from error
     if array is None:
         raise TypeError(f"{name} must be on the CPU, got {kind} on {_device(value)}")
@@ -75,6 +74,28 @@ def _bfloat16(name: str, tensor: Any) -> Array:
         raise ImportError(message) from error
     bits: Array = np.from_dlpack(tensor.view(sys.modules["torch"].int16))
     return bits.view(ml_dtypes.bfloat16)
+
+
+def _way_out(value: Any) -> str:
+    """What a user can do about an array that cannot be read, as the end of a message."""
+    if hasattr(value, "aval"):  # JAX traces it
+        return ": call bn outside of jax.jit and jax.grad, where arrays have values"
+    if getattr(value, "is_meta", False) is True:
+        return ": a meta tensor has no values"
+    if not hasattr(value, "detach"):
+        return ""
+    if str(getattr(value, "layout", "torch.strided")) != "torch.strided":
+        return ": give tensor.to_dense()"
+    return ": give tensor.detach().float().cpu()"
+
+
+def written(name: str, value: object) -> None:
+    """Check that an array whose values will change is NumPy's."""
+    if is_foreign(value):
+        kind = type(value).__name__
+        raise TypeError(
+            f"{name} must be a NumPy array, since it is updated, got {kind} (see np.asarray)"
+        )
 
 
 def _device(value: Any) -> object:

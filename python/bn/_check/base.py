@@ -179,6 +179,7 @@ def is_plain(x: object) -> TypeGuard[Array]:
 
 def plain_array(name: str, x: object) -> Array:
     if not is_plain(x):
+        no_mask(name, x)
         kind = type(x).__name__
         recorded = "call the layer, not its forward, in the forward and thread that the value is of"
         hint = recorded if kind == "Value" else "see np.asarray"

@@ -34,6 +34,12 @@ def other_kind(path: object, kind: str, why: str, line: str) -> ValueError:
     )
 
 
+def not_written(path: object, kind: str, writer: str) -> ValueError:
+    """The error for a file to write that is of a kind which `save_state` does not write."""
+    hint = f", which {writer} writes" if writer else ""
+    return ValueError(f"path must be {READABLE}, got {path}, {kind}{hint}")
+
+
 def unknown_kind(path: object) -> ValueError:
     return ValueError(f"path must be {READABLE}, got {path}")
 

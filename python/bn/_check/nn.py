@@ -118,7 +118,30 @@ def rank_at_least(name: str, x: Array, ndim: int) -> None:
 
 def instance(name: str, value: object, kind: type) -> None:
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be of type {kind.__name__}, got {kind_of(value)}")
+        expected = _way_between(value, kind) or f"{kind.__name__}, got {kind_of(value)}"
+        raise TypeError(f"{name} must be of type {expected}")
+
+
+def _way_between(value: object, kind: type) -> str:
+    """What to do with a model of PyTorch where one of `bn` belongs, or the other way round.
+
+    Types of both have the same names, so that the words tell whose they are.
+    """
+    got, owners = type(value).__name__, (_owner(kind), _owner(type(value)))
+    if owners == ("bn", "torch"):
+        return f"bn.{kind.__name__}, got {got} of PyTorch: bn.torch.to_bn converts it"
+    if owners == ("torch", "bn"):
+        return f"torch.nn.{kind.__name__}, got {got} of bn: bn.torch.from_bn converts it"
+    return ""
+
+
+def _owner(kind: type) -> str:
+    """Whose modules a class belongs to; with PyTorch as its backend, Keras's are none of these."""
+    names = {f"{each.__module__}.{each.__name__}" for each in kind.__mro__}
+    if "bn.module.Module" in names:
+        return "bn"
+    is_torchs = "torch.nn.modules.module.Module" in names
+    return "torch" if is_torchs and not any(name.startswith("keras.") for name in names) else ""
 
 
 def same_output_shape(layer: str, body: tuple[int, ...], shortcut: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from bn.explaining.results import Results, distances, relative
 from bn.explaining.search import Found, Search
 from bn.explaining.seen import Run, Seen
 from bn.explaining.sides import run
-from bn.explaining.words import sentence, shown
+from bn.explaining.words import sentence, shapes, shown
 from bn.table import aligned
 from bn.types import Array
 
@@ -67,7 +67,8 @@ class Explanation:
     place : str
         Which layers part first.
     differences : mapping of str to float
-        Of outputs, and of running statistics after the call, as parts of the largest value.
+        Of outputs, and of running statistics after the call, as parts of the largest value;
+        infinite where shapes differ, or where one side alone has NaN.
     causes : tuple of Cause
         A smallest set that explains them, or what explains most of them.
     remaining : float
@@ -188,6 +189,11 @@ def compared(a: Run, b: Run, moved: bool, tolerance: float) -> Explanation:
         other = its.with_axis_of(own) if moved else its
         place = f"{own.path} of a and {other.path} of b"
         apart = relative(own.x, other.x)
+        if own.x.shape != other.x.shape:
+            words = (
+                f"What goes into {place} has {shapes(own.x, other.x)}: the cause is before them."
+            )
+            return _found_nothing(f"before {place}", {"input": apart}, tolerance, words)
         if apart > LAYERS_BETWEEN * tolerance:
             words = f"What goes into {place} differs by {apart:.2g}: the cause is before them."
             return _found_nothing(f"before {place}", {"input": apart}, tolerance, words)
@@ -212,6 +218,9 @@ def _with_unknown(a: Run, b: Run, tolerance: float) -> Explanation:
     place = "the outputs of a and b"
     if differences["output"] <= tolerance:
         return _no_difference(place, differences, tolerance)
+    if a.y.shape != b.y.shape:
+        words = f"The outputs have {shapes(a.y, b.y)}, so nothing was tried."
+        return _found_nothing(place, differences, tolerance, words)
     known = next((side for side in (a, b) if side.is_one_layer()), None)
     if known is None:
         words = "Neither a nor b shows a single batch normalization, so nothing was tried."

@@ -27,6 +27,12 @@ NAMES = {
     "kind of running variance": ("unbiased",),
 }
 NEUTRAL = {"weight": 1.0, "bias": 0.0}  # what None stands for
+FRESH = {
+    "weight": 1.0,
+    "bias": 0.0,
+    "mean": 0.0,
+    "var": 1.0,
+}  # the vectors, as a new layer has them
 
 
 class Hypothesis(NamedTuple):
@@ -46,6 +52,8 @@ class Hypothesis(NamedTuple):
 def read(own: Setting, other: Setting) -> list[Hypothesis]:
     """What two settings differ in.
 
+    Where another axis has another number of channels, the vectors of its channels belong to it.
+
     Examples
     --------
     >>> import bn
@@ -55,12 +63,25 @@ def read(own: Setting, other: Setting) -> list[Hypothesis]:
     >>> [each.name for each in read(setting_of(torch), setting_of(keras))]
     ['epsilon', 'momentum', 'kind of running variance']
     """
+    resized = _of_other_sizes(own, other)
     found = []
-    for name, fields in NAMES.items():
+    for name, own_fields in NAMES.items():
+        fields = [field for field in own_fields if field not in resized]
+        fields += resized if name == "axis" else []
         values = {field: getattr(other, field) for field in fields}
         if not all(alike(field, getattr(own, field), value) for field, value in values.items()):
             found.append(Hypothesis(name, values))
     return found
+
+
+def _of_other_sizes(own: Setting, other: Setting) -> list[str]:
+    """The vectors of which two settings have different numbers of channels."""
+    pairs = {field: (getattr(own, field), getattr(other, field)) for field in FRESH}
+    return [
+        field
+        for field, (one, its) in pairs.items()
+        if one is not None and its is not None and one.size != its.size
+    ]
 
 
 def alike(field: str, one: Any, other: Any) -> bool:
@@ -83,7 +104,7 @@ def usual(own: Setting, x: Array) -> list[Hypothesis]:
     if own.bias is not None:
         found.append(Hypothesis("beta", {"bias": None}))
     axes = (axis for axis in range(x.ndim) if axis != own.axis % x.ndim)
-    found += [Hypothesis("axis", {"axis": axis}) for axis in axes]
+    found += [Hypothesis("axis", _on_axis(own, axis, x.shape[axis])) for axis in axes]
     flipped = not own.normalizes_unbiased
     found.append(Hypothesis("variance that normalizes", {"normalizes_unbiased": flipped}))
     if own.mean is not None:
@@ -93,6 +114,16 @@ def usual(own: Setting, x: Array) -> list[Hypothesis]:
         ]
         found.append(Hypothesis("kind of running variance", {"unbiased": not own.unbiased}))
     return found
+
+
+def _on_axis(own: Setting, axis: int, channels: int) -> dict[str, Any]:
+    """Another axis; the vectors that do not fit its number of channels are those of a new layer."""
+    fields: dict[str, Any] = {"axis": axis}
+    for field, value in FRESH.items():
+        values = getattr(own, field)
+        if values is not None and values.size != channels:
+            fields[field] = np.full(channels, value, values.dtype)
+    return fields
 
 
 def applied(own: Setting, hypotheses: Sequence[Hypothesis]) -> Setting:
@@ -107,5 +138,5 @@ def fits(setting: Setting, x: Array) -> bool:
     """Whether x has a channel for each value of the setting's vectors."""
     if not -x.ndim <= setting.axis < x.ndim:
         return False
-    vectors = (setting.weight, setting.bias, setting.mean, setting.var)
+    vectors = [getattr(setting, field) for field in FRESH]
     return all(vector is None or vector.size == x.shape[setting.axis] for vector in vectors)

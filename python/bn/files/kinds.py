@@ -30,11 +30,14 @@ class Foreign(NamedTuple):
         Why not, if there is more to say.
     line : str
         What converts it, with {path}, {safetensors} and {weights} in the place of names.
+    writer : str
+        What in `bn` writes such a file, if anything does.
     """
 
     name: str
     why: str
     line: str
+    writer: str = ""
 
 
 TORCH = Foreign(
@@ -46,9 +49,12 @@ PICKLE = Foreign("a pickle", PICKLES, TORCH.line)
 KERAS_MODEL = Foreign(
     "a whole model of Keras",
     "with its code",
-    "keras.saving.load_model({path!r}).save_weights({weights!r})",
+    "bn.keras.models.load_model({path!r}).save_weights({weights!r})",
+    "the save of a model of bn.keras",
 )
-ONNX = Foreign("a model of ONNX", "", "bn.onnx.load({path!r}).state_dict()")
+ONNX = Foreign(
+    "a model of ONNX", "", "bn.onnx.load({path!r}).state_dict()", "bn.onnx.export of a model"
+)
 GGUF = Foreign(
     "a GGUF file",
     "whose arrays are often quantized",
@@ -88,12 +94,14 @@ MARKS: tuple[tuple[int, bytes | tuple[bytes, ...], str | Foreign], ...] = (
 )
 
 
-def kind_of_name(path: str | os.PathLike[str]) -> str:
+def kind_of_name(path: str | os.PathLike[str], *, writing: bool = False) -> str:
     """The suffix of a path, which must be one of those that `bn` reads and writes.
 
     Parameters
     ----------
     path : path-like
+    writing : bool
+        Whether the file is to be written, so that there is nothing to convert.
 
     Returns
     -------
@@ -102,7 +110,8 @@ def kind_of_name(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     ValueError
-        It is another one. The error tells what kind of file it is, and how it is converted.
+        It is another one. The error tells what kind of file it is, and how it is converted, or
+        what writes it.
 
     Examples
     --------
@@ -118,6 +127,8 @@ def kind_of_name(path: str | os.PathLike[str]) -> str:
     foreign = BY_SUFFIX.get(Path(name).suffix)
     if foreign is None:
         raise _check.unknown_kind(path)
+    if writing:
+        raise _check.not_written(path, foreign.name, foreign.writer)
     raise refused(path, foreign)
 
 
@@ -147,6 +158,8 @@ def refused(path: str | os.PathLike[str], foreign: Foreign) -> ValueError:
     """The error for a file of a kind that `bn` does not read."""
     name = os.fspath(path)
     stem = os.fspath(Path(path).with_suffix(""))
+    if name.lower().endswith(SAFETENSORS):
+        stem += "-converted"  # the line must not write over what it reads
     line = foreign.line.format(path=name, safetensors=stem + SAFETENSORS, weights=stem + KERAS)
     return _check.other_kind(path, foreign.name, foreign.why, line)
 

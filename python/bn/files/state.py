@@ -192,7 +192,7 @@ def save_state(
     ...     load_state(folder + "/a.safetensors").metadata
     {'epochs': '3'}
     """
-    suffix = kind_of_name(path)
+    suffix = kind_of_name(path, writing=True)
     arrays = _check.state_to_save(state, HALVES[suffix], suffix)
     texts = _check.texts("metadata", metadata)
     if suffix != SAFETENSORS:

@@ -69,7 +69,8 @@ class Archive:
         self._file = file
         foreign = [name for name in file.namelist() if not name.endswith(NPY)]
         if foreign:
-            raise ValueError(f"it must hold arrays only, got {foreign[0]}")
+            hint = _hint(file.filename)
+            raise ValueError(f"it must hold arrays only, got {foreign[0]}{hint}")
         self.names = [name.removesuffix(NPY) for name in file.namelist()]
 
     def header(self, name: str) -> Header:
@@ -83,6 +84,8 @@ class Archive:
         if version not in HEADERS:
             raise ValueError(f"{name} must be of .npy version 1 or 2, got {version[0]}")
         shape, _, dtype = HEADERS[version](start)
+        if dtype.hasobject:
+            raise ValueError(f"{name} must hold numbers, got dtype {dtype}")
         expected = start.tell() + math.prod(shape) * dtype.itemsize
         if info.file_size != expected:
             raise ValueError(
@@ -140,7 +143,13 @@ def _verify(file: IO[bytes]) -> None:
         if _checksum(file) != end[-DIGITS:]:
             raise ValueError(f"its checksum is wrong: it is damaged {_damaged_part(file)}")
     elif not (end.startswith(END_SIGNATURE) and end.endswith(NO_COMMENT)):
-        raise ValueError("it is damaged, cut short, or not a .npz file")
+        raise ValueError(f"it is damaged, cut short, or not a .npz file{_hint(file.name)}")
+
+
+def _hint(name: str | None) -> str:
+    """Where files of other names than a .npz file's are read, as the end of a message."""
+    is_npz = name is not None and name.lower().endswith(".npz")
+    return "" if is_npz else " (for other kinds of files see bn.load_state)"
 
 
 def _checksum(file: IO[bytes]) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bn import nn
 from bn.onnx.operands import Given
 from bn.onnx.readers import padding_of, plain, reads, same_padding
@@ -61,7 +63,9 @@ def resizing(building: Building, given: Given) -> None:
     """`nn.Upsample`."""
     mode, corners = _resize_mode(given)
     given.optional(1)
-    scales, sizes = given.optional(2), given.optional(3)
+    scales = given.optional(2)
+    kept = building.sizes.kept(given.name(3), given.name(0))
+    sizes = given.optional(3) if kept is None else np.array(kept)
     axes = given.attribute("axes", None)
     if axes not in (None, [2, 3], [1, 2]):
         raise ValueError(f"axes of Resize must be those of images, got {axes}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bn.nn.forward_as_data import Name
 from bn.onnx.operands import Given, index_on, slice_index
@@ -41,8 +41,11 @@ def concatenation(building: Building, given: Given) -> None:
 def reshape(building: Building, given: Given) -> None:
     """The values in another shape."""
     given.only("allowzero", 0)
-    known = building.sizes.kinds.get(given.name(1)) == SHAPE
-    shape = building.value(given.name(1)) if known else tuple(given.integers(1))
+    name = given.name(1)
+    shape: Any = building.sizes.kept(name, given.name(0))
+    if shape is None:
+        is_shape = building.sizes.kinds.get(name) == SHAPE
+        shape = building.value(name) if is_shape else tuple(given.integers(1))
     building.add(given.outputs[0], "reshape()", building.value(given.value(0)), shape)
 
 
@@ -50,7 +53,7 @@ def reshape(building: Building, given: Given) -> None:
 def shape(building: Building, given: Given) -> None:
     """The lengths of the axes."""
     given.only("start", 0)
-    building.sizes.note(given.outputs[:1], SHAPE)
+    building.sizes.note_shape(given.outputs[0], given.name(0))
     building.add(given.outputs[0], "shape()", building.value(given.value(0)))
 
 

@@ -39,9 +39,20 @@ def plain(sizes: Sequence[float]) -> Any:
     return tuple(sizes) if len(sizes) > 1 else sizes[0]
 
 
-def padding_of(given: Given, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The padding before and after each axis."""
-    given.only("auto_pad", "NOTSET", "VALID")
+def padding_of(
+    given: Given, axes: int, same: Sequence[int] | None = None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The padding before and after each axis.
+
+    `same` is the padding of each axis that keeps its length, which auto_pad may share out; None
+    where it is not known.
+    """
+    way = given.attribute("auto_pad", "NOTSET")
+    if same is not None and way in ("SAME_UPPER", "SAME_LOWER"):
+        less, more = tuple(n // 2 for n in same), tuple(n - n // 2 for n in same)
+        return (less, more) if way == "SAME_UPPER" else (more, less)
+    if way not in ("NOTSET", "VALID"):
+        raise ValueError(f"auto_pad of {given.operator} must be 'NOTSET', got {way!r}")
     pads = given.sizes("pads", 2 * axes, 0)
     return pads[:axes], pads[axes:]
 

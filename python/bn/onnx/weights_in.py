@@ -25,7 +25,9 @@ def convolution(building: Building, given: Given) -> None:
         raise ValueError(f"Conv must be of signals or images, got a weight of {weight.shape}")
     if given.sizes("kernel_shape", axes, 0) not in ((0,) * axes, weight.shape[2:]):
         raise ValueError("kernel_shape of Conv must be that of its weight")
-    before, after = padding_of(given, axes)
+    strides, dilations = given.sizes("strides", axes, 1), given.sizes("dilations", axes, 1)
+    spans = [dilation * (n - 1) for dilation, n in zip(dilations, weight.shape[2:], strict=True)]
+    before, after = padding_of(given, axes, spans if strides == (1,) * axes else None)
     x = building.value(given.value(0))
     if axes == 2 and before != after:
         (top, left), (bottom, right) = before, after
@@ -36,9 +38,9 @@ def convolution(building: Building, given: Given) -> None:
         weight.shape[1] * groups,
         weight.shape[0],
         plain(weight.shape[2:]),
-        plain(given.sizes("strides", axes, 1)),
+        plain(strides),
         plain(same_padding(given, before, after)),
-        plain(given.sizes("dilations", axes, 1)),
+        plain(dilations),
         groups,
         bias is not None,
         dtype=weight.dtype,
