@@ -22,6 +22,20 @@ def convertible(place: str, layer: str, reason: str) -> TypeError:
     )
 
 
+def without_values(name: str) -> TypeError:
+    return TypeError(f"model must hold values, got {name} on the device meta")
+
+
+def not_run_yet(name: str) -> TypeError:
+    return TypeError(
+        f"model must know its shapes, got {name} of a lazy layer: run the model once first"
+    )
+
+
+def dtype_of_model(name: str, dtype: object) -> TypeError:
+    return TypeError(f"model must be in float32 or float64, got {name} in {dtype}")
+
+
 def not_synchronizable(path: str, layer: str) -> TypeError:
     return TypeError(
         f"module must have its ReLU in layers of their own, got {layer} at {path or 'its root'}: "
