@@ -188,3 +188,29 @@ def test_steps_say_how_many_inputs_they_take(torch, ours, conversions):
     x = np.ones((1, 3, 2, 2), np.float32)
     with pytest.raises(TypeError, match=r"a model of steps takes 1 \(x\), got 2"):
         ours.to_bn(conversions.JoinedTuple())(x, x)
+
+
+def test_a_single_layer_is_converted_after_accelerate_as_before(torch, ours):
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.LayerNorm(3))
+    ours.accelerate(model)
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 3), dtype=np.float32)
+    for layer in (model[0], model[2]):
+        expected = layer(torch.from_numpy(x)).detach()
+        np.testing.assert_allclose(bn.convert.from_torch(layer)(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_of_ones_own_is_no_layer_of_pytorch_after_accelerate_either(torch, ours):
+    class BatchNorm2d(torch.nn.Sequential):
+        original = None
+
+    with pytest.raises(TypeError, match="must be of a class of the framework itself"):
+        bn.convert.from_torch(BatchNorm2d())
+
+
+def test_graphs_of_fused_models_are_traced_after_restore(torch, ours):
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3), torch.nn.ReLU())
+    ours.accelerate(model)
+    with pytest.raises(torch.fx.proxy.TraceError):
+        torch.fx.symbolic_trace(model)
+    ours.restore(model)
+    assert len(torch.fx.symbolic_trace(model).graph.nodes) == 5

@@ -83,6 +83,13 @@ class Conditional(Shortcut):
         return y
 
 
+class SometimesTrue(nn.Identity):
+    """A layer that may count as false, as one of a container may that is empty."""
+
+    def __len__(self):
+        return 0
+
+
 def repeated():
     """One layer is used several times, so that its values are shared."""
     conv, relu = nn.Conv2d(3, 3, 1), nn.ReLU()
