@@ -65,6 +65,6 @@ def operands(place: str, node: fx.Node) -> list[Any]:
     given = dict(zip(names, node.args, strict=False))
     given.update({"dim" if name == "axis" else name: v for name, v in node.kwargs.items()})
     name = getattr(node.target, "__name__", str(node.target))
-    for other in set(given) - set(names):
+    for other in (each for each in given if each not in names):
         raise _check.convertible(place, f"a call of {name}", f"bn has no argument {other} for it")
     return [given[each] for each in names if each in given]

@@ -105,7 +105,8 @@ def to_bn(model: torch.nn.Module) -> Module:
     Raises
     ------
     TypeError
-        A layer, an argument of it or an operation is not known; the message names it.
+        A layer, an argument of it or an operation is not known, or a value is used after it was
+        changed in place; the message names it.
 
     See Also
     --------
@@ -190,8 +191,8 @@ def children_to_bn(place: str, module: torch.nn.Module, known: Known) -> dict[st
     """The layers directly inside, under all their names."""
     return {
         name: layer_to_bn(inside(place, name), child, known)
-        for name, child in module._modules.items()
-        if child is not None
+        for name, child in module.named_modules(remove_duplicate=False)
+        if name and "." not in name
     }
 
 

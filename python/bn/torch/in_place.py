@@ -100,15 +100,12 @@ def effects_of_call(module: torch.nn.Module, node: fx.Node) -> Effects:
 
 def effects_of_layer(layer: torch.nn.Module) -> Effects:
     """What a call of a layer, or of a model inside, does."""
+    home = type(layer).__module__
+    if type(layer) is torch.nn.Sequential or not home.startswith(("torch.nn.", "bn.")):
+        return effects_of_graph(layer)
     if getattr(layer, "inplace", False):
         return Effects({0}, {0})
-    if isinstance(layer, SHARING):
-        return Effects(set(), {0})
-    if type(layer).__module__.startswith("torch.nn.") and type(layer) is not torch.nn.Sequential:
-        return Effects(set(), set())
-    if type(layer).__module__.startswith("bn."):
-        return Effects(set(), set())
-    return effects_of_graph(layer)
+    return Effects(set(), {0} if isinstance(layer, SHARING) else set())
 
 
 def effects_of_graph(module: torch.nn.Module) -> Effects:
