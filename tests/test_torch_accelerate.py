@@ -1,9 +1,12 @@
 """`bn.torch.accelerate` changes how a model computes, and nothing else about it."""
 
 import copy
+import importlib
 import io
 
 import pytest
+
+from bn import nn
 
 pytestmark = pytest.mark.parity
 
@@ -266,7 +269,7 @@ def test_a_compiled_script_is_left_alone(torch, ours):
 
 def test_what_is_no_model_is_refused(ours):
     for function in (ours.accelerate, ours.restore):
-        with pytest.raises(TypeError, match="model must be of type Module, got int"):
+        with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got int"):
             function(3)
 
 
@@ -278,3 +281,44 @@ def test_the_report_is_an_aligned_table(torch, ours):
         "0     BatchNorm2d  swapped, with ReLU",
         "2     BatchNorm2d  swapped             no ReLU follows it",
     ]
+
+
+def test_a_model_of_the_other_side_is_told_what_converts_it(torch, ours):
+    for function in (ours.accelerate, ours.restore, ours.to_bn):
+        with pytest.raises(TypeError, match=r"got a ReLU of bn \(bn\.torch\.from_bn"):
+            function(nn.ReLU())
+    with pytest.raises(TypeError, match=r"got a ReLU of PyTorch \(bn\.torch\.to_bn"):
+        ours.from_bn(torch.nn.ReLU())
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature")
+def test_the_report_says_what_to_do_about_layers_that_are_left_alone(torch, ours):
+    layers = (torch.nn.SyncBatchNorm(3), torch.nn.LazyBatchNorm2d(), torch.nn.RMSNorm(3))
+    assert ours.accelerate(torch.nn.Sequential(*layers)).left == {
+        "0": "use bn.torch.SyncBatchNorm.convert_sync_batchnorm",
+        "1": "its shape is not known: run the model once first",
+        "2": "it is not one of bn.torch",
+    }
+
+
+def test_a_layer_by_itself_is_called_the_model(torch, ours):
+    assert ours.accelerate(torch.nn.LayerNorm(3)).swapped == ["(model)"]
+
+
+@pytest.mark.parametrize("down", [False, True])
+@pytest.mark.parametrize("name", ["Shortcut", "Conditional"])
+def test_shortcuts_in_other_spellings_are_fused(torch, ours, name, down):
+    model = getattr(importlib.import_module("torch_conversions"), name)(
+        torch.nn.Conv2d(3, 3, 1) if down else None
+    )
+    x = torch.randn(2, 3, 4, 4)
+    expected = copy.deepcopy(model)(x)
+    assert ours.accelerate(model).fused == ([] if name == "Conditional" and down else ["norm"])
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_a_layer_whose_own_code_says_if_it_is_true_is_no_missing_layer(torch, ours):
+    conversions = importlib.import_module("torch_conversions")
+    report = ours.accelerate(conversions.Conditional(conversions.SometimesTrue()))
+    assert not report.fused
+    assert "more than calls (If)" in repr(report)

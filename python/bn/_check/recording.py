@@ -91,6 +91,11 @@ def one_array_in_sequential(layer: object, y: object) -> None:
         )
 
 
+def number_of_inputs(names: Sequence[str], given: int) -> None:
+    if given != len(names):
+        raise TypeError(f"a model of steps takes {len(names)} ({', '.join(names)}), got {given}")
+
+
 def layer_takes(layer: object, name: str, taken: bool) -> None:
     if not taken:
         raise TypeError(f"{type(layer).__name__} takes no argument {name!r}")

@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from bn import _check
 from bn.module import Module
 from bn.recording.value import concatenate
 
@@ -123,17 +124,30 @@ class Steps(Module):
 
     def forward(self, *values: Any) -> Any:
         """Call the steps in their order."""
+        _check.number_of_inputs(self.inputs, len(values))
         known = dict(zip(self.inputs, values, strict=True))
         for name, call, arguments in self.steps:
-            function = OPERATIONS[call] if call in OPERATIONS else operator.attrgetter(call)(self)
+            function = OPERATIONS[call] if call in OPERATIONS else layer_at(self, call)
             known[name] = function(*(found(each, known) for each in arguments))
         return found(self.output, known)
+
+
+def layer_at(model: Any, path: str) -> Any:
+    """The layer at a path inside a model, on either side."""
+    for name in path.split("."):
+        if name in vars(model):
+            model = vars(model)[name]
+        elif isinstance(model, Module):
+            model = dict(model.children())[name]
+        else:
+            model = getattr(model, name)
+    return model
 
 
 def found(argument: Any, known: Mapping[str, Any]) -> Any:
     """An argument with values in the place of names."""
     if isinstance(argument, Name):
         return known[argument.name]
-    if isinstance(argument, list):
-        return [found(each, known) for each in argument]
+    if isinstance(argument, (list, tuple)):
+        return type(argument)(found(each, known) for each in argument)
     return argument

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -269,6 +270,10 @@ for _name, _words in {
     _refused(_name, _words)
 
 
+# How the values are joined in a forward that another library runs on its own values.
+joining: ContextVar[Callable[[Sequence[Any], int], Any] | None] = ContextVar("join", default=None)
+
+
 def concatenate(values: Sequence[Any], axis: int = 0) -> Any:
     """Join arrays or recorded values along an axis.
 
@@ -298,6 +303,9 @@ def concatenate(values: Sequence[Any], axis: int = 0) -> Any:
     array([[1., 0., 0.],
            [1., 0., 0.]])
     """
+    join = joining.get()
+    if join is not None:
+        return join(values, axis)
     _check.several("values", values)
     shapes = [np.shape(v) if not isinstance(v, Value) else v.shape for v in values]
     at = _check.joinable(shapes, axis)

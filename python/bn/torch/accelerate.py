@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import fx
 from torch.nn.modules.batchnorm import _NormBase as BatchStatistics
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from bn import _check
+from bn.module import Module
 from bn.table import aligned
 from bn.torch import modules
 from bn.torch.fusing import (
@@ -32,7 +34,9 @@ SWAPS = {
     torch.nn.GroupNorm: modules.GroupNorm,
     torch.nn.LayerNorm: modules.LayerNorm,
 }
-NORMALIZATIONS = (BatchStatistics, torch.nn.GroupNorm, torch.nn.LayerNorm)
+NORMALIZATIONS = (
+    BatchStatistics, torch.nn.GroupNorm, torch.nn.LayerNorm, torch.nn.RMSNorm,
+)  # fmt: skip
 OURS = tuple(SWAPS.values())
 
 
@@ -46,7 +50,7 @@ class Change:
     Attributes
     ----------
     name : str
-        Of the layer in the model.
+        Of the layer in the model; "(model)" for the model itself.
     layer : str
         What it is.
     done : str
@@ -214,7 +218,7 @@ def accelerate(model: torch.nn.Module) -> Acceleration:
     1     BatchNorm2d  swapped, with ReLU
     3     BatchNorm2d  swapped             no ReLU follows it
     """
-    _check.instance("model", model, torch.nn.Module)
+    _check.model_of_pytorch(model, torch.nn.Module, Module)
     restore(model)
     reason = unfit(model)
     if reason is not None:
@@ -232,7 +236,10 @@ def accelerate(model: torch.nn.Module) -> Acceleration:
             except Untraceable as error:
                 reasons.update(dict.fromkeys(parent.children(), f"alone: {error}"))
     return Acceleration(
-        tuple(change_of(name, norm, followed.get(norm), reasons) for name, norm in norms.items())
+        tuple(
+            change_of(name or "(model)", norm, followed.get(norm), reasons)
+            for name, norm in norms.items()
+        )
     )
 
 
@@ -242,14 +249,24 @@ def change_of(
     """What became of a normalization."""
     kind = type(norm).__name__
     if not isinstance(norm, Accelerated):
-        ours = type(norm) in OURS
-        return Change(name, kind, "left", f"it is {'' if ours else 'not '}one of bn.torch")
+        return Change(name, kind, "left", why_left(norm))
     if followed is not None:
         return Change(name, kind, f"swapped, with {followed}", "")
     if not isinstance(norm, modules.Batches):
         return Change(name, kind, "swapped", "")
     alone = "its hooks see its output" if not is_batch_norm(norm) else "no ReLU follows it"
     return Change(name, kind, "swapped", reasons.get(norm, alone))
+
+
+def why_left(norm: torch.nn.Module) -> str:
+    """Why a normalization is left alone."""
+    if type(norm) in OURS:
+        return "it is one of bn.torch"
+    if type(norm) is torch.nn.SyncBatchNorm:
+        return "use bn.torch.SyncBatchNorm.convert_sync_batchnorm"
+    if isinstance(norm, LazyModuleMixin):
+        return "its shape is not known: run the model once first"
+    return "it is not one of bn.torch"
 
 
 def unfit(model: torch.nn.Module) -> str | None:
@@ -314,7 +331,7 @@ def restore(model: torch.nn.Module) -> None:
     >>> type(model[0]) is nn.BatchNorm1d
     True
     """
-    _check.instance("model", model, torch.nn.Module)
+    _check.model_of_pytorch(model, torch.nn.Module, Module)
     for module in model.modules():
         if isinstance(module, Accelerated):
             module.__class__ = module.original

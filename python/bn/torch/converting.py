@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
-import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import fx
-from torch.nn import functional
 
 from bn import _check, layers, nn
 from bn.module import Module
 from bn.nn.forward_as_data import Name, Step, Steps
+from bn.recording.value import joining
 from bn.torch.accelerate import OURS, restore
+from bn.torch.calls import FUNCTIONS, OPERATIONS, operands
+from bn.torch.in_place import used_after_change
 from bn.torch.tracing import Untraceable, traced
 
 CONV = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
@@ -23,6 +24,7 @@ RECURRENT = ("input_size", "hidden_size", "num_layers", "batch_first", "dropout"
 # Layers of one name on both sides, and the attributes that are arguments of both.
 LAYERS: dict[str, tuple[str, ...]] = {
     "AdaptiveAvgPool2d": ("output_size",),
+    "AvgPool1d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
     "AvgPool2d": ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad"),
     "BatchNorm1d": BATCH_NORM,
     "BatchNorm2d": BATCH_NORM,
@@ -47,6 +49,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "LayerNorm": ("normalized_shape", "eps", "elementwise_affine"),
     "LeakyReLU": ("negative_slope",),
     "Linear": ("in_features", "out_features"),
+    "LogSoftmax": ("dim",),
+    "MaxPool1d": ("kernel_size", "stride", "padding", "ceil_mode"),
     "MaxPool2d": ("kernel_size", "stride", "padding", "ceil_mode"),
     "PReLU": ("num_parameters",),
     "RMSNorm": ("normalized_shape", "eps", "elementwise_affine"),
@@ -55,9 +59,13 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "ReLU6": (),
     "SiLU": (),
     "Sigmoid": (),
+    "Softmax": ("dim",),
     "Softplus": ("beta", "threshold"),
     "Tanh": (),
+    "Upsample": ("size", "scale_factor", "mode", "align_corners"),
+    "ZeroPad2d": ("padding",),
 }
+AS_IN_BN = {"dim": "axis"}  # arguments whose names differ
 WITH_BIAS = ("BatchNorm", "Conv", "Linear", "LayerNorm", "RNN", "LSTM", "GRU")  # or what begins so
 # Attributes that only PyTorch has, and the values that they must have.
 ONLY_PYTORCH = {
@@ -66,30 +74,12 @@ ONLY_PYTORCH = {
     "max_norm": None,
     "padding_mode": "zeros",
     "proj_size": 0,
+    "recompute_scale_factor": None,
     "return_indices": False,
 }
-FUNCTIONS = {
-    torch.relu: "ReLU",
-    functional.relu: "ReLU",
-    functional.relu6: "ReLU6",
-    torch.sigmoid: "Sigmoid",
-    torch.tanh: "Tanh",
-    torch.flatten: "Flatten",
-    functional.max_pool2d: "MaxPool2d",
-    functional.avg_pool2d: "AvgPool2d",
-    functional.adaptive_avg_pool2d: "AdaptiveAvgPool2d",
-    "relu": "ReLU",
-    "relu_": "ReLU",
-    "flatten": "Flatten",
-}
-ADDITIONS = (operator.add, operator.iadd, torch.add)
-OPERATIONS = {
-    **dict.fromkeys(ADDITIONS, "+"),
-    operator.sub: "-",
-    operator.mul: "*",
-    operator.truediv: "/",
-    torch.cat: "concatenate",
-}
+
+OF_STEPS = ("inputs", "steps", "output")  # attributes that every `Steps` has
+Known = dict[torch.nn.Module, Module]  # layers of PyTorch, and what they became
 
 
 # ---- from PyTorch ----
@@ -115,7 +105,8 @@ def to_bn(model: torch.nn.Module) -> Module:
     Raises
     ------
     TypeError
-        A layer, an argument of it or an operation is not known; the message names it.
+        A layer, an argument of it or an operation is not known, or a value is used after it was
+        changed in place; the message names it.
 
     See Also
     --------
@@ -131,48 +122,89 @@ def to_bn(model: torch.nn.Module) -> Module:
     >>> to_bn(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval())[1].training
     False
     """
-    _check.instance("model", model, torch.nn.Module)
+    _check.model_of_pytorch(model, torch.nn.Module, Module)
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        check_tensor(name, value)
     own = copy.deepcopy(model)
     restore(own)
-    converted = layer_to_bn("the top", own)
+    converted = layer_to_bn("the top", own, {})
     state = {name: arrays_of(value) for name, value in own.state_dict().items()}
     converted.load_state_dict(state)
+    trains = {name: value.requires_grad for name, value in all_parameters(own)}
+    for name, parameter in converted.named_parameters():
+        parameter.trainable = trains[name]
     return converted
+
+
+def all_parameters(model: torch.nn.Module) -> list[tuple[str, torch.nn.Parameter]]:
+    """(name, parameter) under each of its names."""
+    return list(model.named_parameters(remove_duplicate=False))
+
+
+def check_tensor(name: str, value: torch.Tensor) -> None:
+    """Check that a parameter or a buffer can become an array."""
+    if torch.nn.parameter.is_lazy(value):
+        raise _check.not_run_yet(name)
+    if value.device.type == "meta":
+        raise _check.without_values(name)
+    if value.is_floating_point() and value.dtype not in (torch.float32, torch.float64):
+        raise _check.dtype_of_model(name, value.dtype)
 
 
 def arrays_of(value: torch.Tensor) -> Any:
     return value.numpy(force=True)
 
 
-def layer_to_bn(place: str, module: torch.nn.Module) -> Module:
-    """The layer of `bn` for one of PyTorch, without its state."""
-    name = type(module).__name__
-    known = name in LAYERS and type(module) in (getattr(torch.nn, name), *OURS)
-    if known:
+def layer_to_bn(place: str, module: torch.nn.Module, known: Known) -> Module:
+    """The layer of `bn` for one of PyTorch, without its state.
+
+    A layer that is used in several places is one layer again: `known` has those made before.
+    """
+    if module not in known:
+        known[module] = new_layer_to_bn(place, module, known)
+        known[module].training = module.training
+    return known[module]
+
+
+def new_layer_to_bn(place: str, module: torch.nn.Module, known: Known) -> Module:
+    name, kind = type(module).__name__, type(module)
+    if name in LAYERS and kind in (getattr(torch.nn, name), *OURS):
         check_arguments(place, module)
-        made: Module = class_of_bn(name)(**arguments_of(module), **dtype_of(module))
-    elif type(module) is torch.nn.Sequential:
-        made = nn.Sequential(*children_to_bn(place, module).values())
-    else:
-        made = steps_to_bn(place, module)
-    made.training = module.training
-    return made
+        arguments = arguments_of(module, LAYERS[name])
+        arguments = {AS_IN_BN.get(each, each): value for each, value in arguments.items()}
+        made: Module = layer_made(place, name, class_of_bn(name), **arguments, **dtype_of(module))
+        return made
+    if kind is torch.nn.Sequential:
+        return nn.Sequential(*children_to_bn(place, module, known).values())
+    if kind is torch.nn.ModuleList:
+        return nn.ModuleList(children_to_bn(place, module, known).values())
+    if kind is torch.nn.ModuleDict:
+        return nn.ModuleDict(children_to_bn(place, module, known))
+    return steps_to_bn(place, module, known)
 
 
 def class_of_bn(name: str) -> Any:
     return getattr(layers, name) if name in layers.__all__ else getattr(nn, name)
 
 
-def children_to_bn(place: str, module: torch.nn.Module) -> dict[str, Module]:
-    prefix = "" if place == "the top" else f"{place}."
-    return {n: layer_to_bn(prefix + n, child) for n, child in module.named_children()}
+def children_to_bn(place: str, module: torch.nn.Module, known: Known) -> dict[str, Module]:
+    """The layers directly inside, under all their names."""
+    return {
+        name: layer_to_bn(inside(place, name), child, known)
+        for name, child in module.named_modules(remove_duplicate=False)
+        if name and "." not in name
+    }
 
 
-def arguments_of(layer: Any) -> dict[str, Any]:
-    """The arguments that make the same layer on the other side."""
-    name = type(layer).__name__
-    arguments = {each: getattr(layer, each) for each in LAYERS[name]}
-    if name.startswith(WITH_BIAS):
+def inside(place: str, name: str) -> str:
+    """The path of a layer inside the module at a place."""
+    return name if place == "the top" else f"{place}.{name}"
+
+
+def arguments_of(layer: Any, names: Iterable[str]) -> dict[str, Any]:
+    """The arguments that make the same layer, from attributes of these names."""
+    arguments = {name: getattr(layer, name) for name in names}
+    if type(layer).__name__.startswith(WITH_BIAS):
         bias = layer.bias
         arguments["bias"] = bias if isinstance(bias, bool) else bias is not None
     return arguments
@@ -192,30 +224,75 @@ def dtype_of(module: torch.nn.Module) -> dict[str, Any]:
     return {"dtype": arrays_of(values[0]).dtype} if values else {}
 
 
-def steps_to_bn(place: str, module: torch.nn.Module) -> Steps:
+def steps_to_bn(place: str, module: torch.nn.Module, known: Known) -> Steps:
     """The steps of a forward pass that torch.fx can trace."""
+    kind = type(module).__name__
+    for name, _ in own_tensors(module):
+        raise _check.convertible(place, kind, f"{name} is a tensor of its own, not of a layer")
     try:
         graph = traced(module)
     except Untraceable as error:
-        raise _check.convertible(place, type(module).__name__, str(error)) from error
-    children, inputs, steps = children_to_bn(place, module), [], []
+        raise _check.convertible(place, kind, str(error)) from error
+    children, inputs, steps = children_to_bn(place, module, known), [], []
+    for name in children:
+        if hasattr(Steps, name) or name in OF_STEPS:
+            raise _check.convertible(place, kind, f"{name} is the name of something else in bn")
     for node in graph.nodes:
         if node.op == "placeholder":
-            inputs.append(node.name)
-        elif node.op == "call_module":
-            steps.append(Step(node.name, str(node.target), arguments_in(node.args)))
+            inputs += inputs_of(place, kind, node)
         elif node.op == "output":
-            (output,) = arguments_in(node.args)
+            output = output_of(place, kind, node)
+        elif node.op == "call_module":
+            if node.kwargs:
+                raise _check.convertible(place, kind, f"it calls {node.target} with names")
+            steps.append(Step(node.name, str(node.target), arguments_in(node.args)))
         elif node.target in OPERATIONS:
-            arguments = (*node.args, *node.kwargs.values())
-            steps.append(Step(node.name, OPERATIONS[node.target], arguments_in(arguments)))
+            arguments = arguments_in(operands(place, node))
+            steps.append(Step(node.name, OPERATIONS[node.target], arguments))
         elif node.target in FUNCTIONS:
-            children[node.name] = layer_of_call(place, node)
-            steps.append(Step(node.name, node.name, arguments_in(node.args[:1])))
+            name = free_name(node.name, children)
+            children[name] = layer_of_call(place, node)
+            steps.append(Step(node.name, name, arguments_in(node.args[:1])))
         else:
             what = getattr(node.target, "__name__", node.target)
-            raise _check.convertible(place, type(module).__name__, f"it calls {what}")
+            raise _check.convertible(place, kind, f"it calls {what}")
+    refuse_used_after_change(place, module, graph)
     return Steps(children, inputs, steps, output)
+
+
+def free_name(name: str, children: Mapping[str, Module]) -> str:
+    """A name that no layer has."""
+    while name in children or hasattr(Steps, name) or name in OF_STEPS:
+        name += "_"
+    return name
+
+
+def own_tensors(module: torch.nn.Module) -> list[tuple[str, torch.Tensor]]:
+    """(name, tensor) of a module's parameters and buffers, without those of layers inside."""
+    return [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+
+
+def refuse_used_after_change(place: str, module: torch.nn.Module, graph: fx.Graph) -> None:
+    found = used_after_change(module, graph)
+    if found is not None:
+        change, use = found
+        reason = f"{change} changes a value in place, and {use} uses what it was"
+        raise _check.convertible(place, type(module).__name__, f"{reason}: compute a new value")
+
+
+def inputs_of(place: str, kind: str, node: fx.Node) -> list[str]:
+    """The name of an argument; none for one that may be left out, and that nothing uses."""
+    if node.args and node.users:
+        raise _check.convertible(place, kind, f"its argument {node.target} has a default value")
+    return [] if node.args else [node.name]
+
+
+def output_of(place: str, kind: str, node: fx.Node) -> Name:
+    """The name of what a forward pass returns."""
+    (output,) = node.args
+    if not isinstance(output, fx.Node):
+        raise _check.convertible(place, kind, "it must return one value of its layers")
+    return Name(output.name)
 
 
 def arguments_in(arguments: Sequence[Any]) -> tuple[Any, ...]:
@@ -231,14 +308,28 @@ def layer_of_call(place: str, node: fx.Node) -> Module:
         for name, value in node.kwargs.items()
         if name != "inplace" and (name not in ONLY_PYTORCH or value != ONLY_PYTORCH[name])
     }
+    positions = node.args[1:]
+    if name == "Flatten" and not positions:
+        arguments.setdefault("start_dim", 0)  # the layer begins with axis 1
+    return layer_made(place, f"a call of {name}", class_of_bn(name), *positions, **arguments)
+
+
+def layer_made(place: str, what: str, kind: Any, *positions: Any, **arguments: Any) -> Any:
+    """A layer of a class; what the class refuses is an error that names the place."""
     try:
-        made: Module = class_of_bn(name)(*node.args[1:], **arguments)
-    except TypeError as error:
-        raise _check.convertible(place, f"a call of {name}", str(error)) from error
-    return made
+        return kind(*positions, **arguments)
+    except (TypeError, ValueError) as error:
+        raise _check.convertible(place, what, str(error)) from error
 
 
 # ---- to PyTorch ----
+
+Back = dict[Module, torch.nn.Module]  # layers of `bn`, and what they became
+CONTAINERS: dict[type, Callable[[dict[str, torch.nn.Module]], torch.nn.Module]] = {
+    nn.ModuleDict: torch.nn.ModuleDict,
+    nn.ModuleList: lambda layers: torch.nn.ModuleList(layers.values()),
+    nn.Sequential: lambda layers: torch.nn.Sequential(*layers.values()),
+}
 
 
 class Borrowed(torch.nn.Module):
@@ -250,19 +341,22 @@ class Borrowed(torch.nn.Module):
         Of `bn.nn`. Its layers become those of PyTorch, and its other attributes are taken over.
     """
 
-    def __init__(self, place: str, model: Module) -> None:
+    def __init__(self, place: str, model: Module, known: Back) -> None:
         super().__init__()
         self.kind = type(model)
-        prefix = "" if place == "the top" else f"{place}."
         for name, value in vars(model).items():
             if isinstance(value, Module):
-                setattr(self, name, layer_from_bn(prefix + name, value))
+                setattr(self, name, layer_from_bn(inside(place, name), value, known))
             elif not name.startswith("_") and name != "training":
                 setattr(self, name, value)
 
     def forward(self, *values: torch.Tensor) -> Any:
         """What the class of `bn.nn` does."""
-        return self.kind.forward(self, *values)
+        token = joining.set(torch.cat)
+        try:
+            return self.kind.forward(self, *values)
+        finally:
+            joining.reset(token)
 
 
 def from_bn(model: Module) -> torch.nn.Module:
@@ -305,29 +399,48 @@ def from_bn(model: Module) -> torch.nn.Module:
       (2): ReLU()
     )
     """
-    _check.instance("model", model, Module)
-    converted = layer_from_bn("the top", model)
+    _check.model_of_bn(model, Module, torch.nn.Module)
+    converted = layer_from_bn("the top", model, {})
     state = {name: torch.tensor(value) for name, value in model.state_dict().items()}
     converted.load_state_dict(state)
+    trains = {name: parameter.trainable for name, parameter in model.named_parameters()}
+    for name, value in all_parameters(converted):
+        value.requires_grad_(trains[name])
     return converted
 
 
-def layer_from_bn(place: str, layer: Any) -> torch.nn.Module:
-    """The layer of PyTorch for one of `bn`, without its state."""
-    name = type(layer).__name__
-    if name in LAYERS and type(layer) is class_of_bn(name):
-        if getattr(layer, "axis", 1) != 1:
-            raise _check.convertible(place, name, f"axis must be 1, got {layer.axis}")
-        made = getattr(torch.nn, name)(**arguments_of(layer))
-        state = [v for v in layer.state_dict().values() if v.dtype.kind == "f"]
-        made = made.to(torch.from_numpy(state[0]).dtype) if state else made
-    elif type(layer) is nn.Sequential:
-        prefix = "" if place == "the top" else f"{place}."
-        children = (layer_from_bn(f"{prefix}{n}", child) for n, child in enumerate(layer))
-        made = torch.nn.Sequential(*children)
-    elif any(True for _ in layer.children()):
-        made = Borrowed(place, layer)
-    else:
+def layer_from_bn(place: str, layer: Module, known: Back) -> torch.nn.Module:
+    """The layer of PyTorch for one of `bn`, without its state; `known` has those made before."""
+    if layer not in known:
+        known[layer] = new_layer_from_bn(place, layer, known)
+        known[layer].training = layer.training
+    return known[layer]
+
+
+def new_layer_from_bn(place: str, layer: Any, known: Back) -> torch.nn.Module:
+    name, kind = type(layer).__name__, type(layer)
+    if name in LAYERS and kind is class_of_bn(name):
+        return same_layer_from_bn(place, layer)
+    children = list(layer.children())
+    if kind in CONTAINERS:
+        made = {n: layer_from_bn(inside(place, n), child, known) for n, child in children}
+        return CONTAINERS[kind](made)
+    if not children:
         raise _check.convertible(place, name, "PyTorch has no such layer")
-    made.training = layer.training
-    return made
+    if not {n for n, _ in children} <= set(vars(layer)):
+        raise _check.convertible(place, name, "its layers are not its attributes")
+    return Borrowed(place, layer, known)
+
+
+def same_layer_from_bn(place: str, layer: Any) -> torch.nn.Module:
+    """The layer of PyTorch that has the same name."""
+    name = type(layer).__name__
+    along = "dim" in LAYERS[name]  # of the classes, which may be any axis
+    if not along and getattr(layer, "axis", 1) != 1:
+        raise _check.convertible(place, name, f"axis must be 1, got {layer.axis}")
+    arguments = arguments_of(layer, (AS_IN_BN.get(each, each) for each in LAYERS[name]))
+    if along:
+        arguments["dim"] = arguments.pop("axis")
+    made: torch.nn.Module = getattr(torch.nn, name)(**arguments)
+    state = [value for value in layer.state_dict().values() if value.dtype.kind == "f"]
+    return made.to(torch.from_numpy(state[0]).dtype) if state else made

@@ -6,8 +6,8 @@ import ast
 import inspect
 import operator
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -94,18 +94,23 @@ def first_line(error: Exception) -> str:
 def check_straight(module: torch.nn.Module, function: Any) -> None:
     """Raise `Untraceable` unless a method calls layers and PyTorch's functions one after the other.
 
-    A branch is allowed where a layer may be missing (``if self.downsample is not None``).
+    A branch is allowed where a layer may be missing (``if self.downsample is not None``, ``if
+    self.downsample``, and ``x if self.downsample is None else self.downsample(x)``).
     Attributes other than layers, parameters and buffers are not, because their values may change.
     """
     if function is torch.nn.Sequential.forward:
         return
     definition = definition_of(function)
     known = {argument.arg for argument in ast.walk(definition) if isinstance(argument, ast.arg)}
-    for node in inside(module, definition.body):
+    own = Self(module, definition.args.args[0].arg if definition.args.args else "")
+    nodes = list(inside(own, definition.body))
+    for node in nodes:
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             known.add(node.id)
-    for node in inside(module, definition.body):
-        check_node(module, node, known, function)
+    if is_assigned(own.name, nodes):
+        raise Untraceable(f"its forward assigns to {own.name}")
+    for node in nodes:
+        check_node(own, node, known, function)
 
 
 def definition_of(function: Any) -> ast.FunctionDef:
@@ -119,34 +124,66 @@ def definition_of(function: Any) -> ast.FunctionDef:
     return definition
 
 
-def inside(module: torch.nn.Module, body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """The nodes of statements, without the branches and tests on missing layers."""
-    for statement in body:
-        if isinstance(statement, ast.If) and asks_for_layer(module, statement.test):
-            yield from inside(module, statement.body)
-            yield from inside(module, statement.orelse)
+class Self(NamedTuple):
+    """A module, and the name that it has in its method."""
+
+    module: torch.nn.Module
+    name: str
+
+
+def is_assigned(name: str, nodes: Iterable[ast.AST]) -> bool:
+    names = (node for node in nodes if isinstance(node, ast.Name) and node.id == name)
+    return any(isinstance(node.ctx, ast.Store) for node in names)
+
+
+def inside(own: Self, statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """The nodes of code, without the branches and tests on missing layers."""
+    for node in statements:
+        if isinstance(node, ast.If) and asks_for_layer(own, node.test):
+            yield from inside(own, [*node.body, *node.orelse])
+        elif isinstance(node, ast.IfExp) and asks_for_layer(own, node.test):
+            yield from inside(own, [node.body, node.orelse])
         else:
-            yield from ast.walk(statement)
+            yield node
+            yield from inside(own, ast.iter_child_nodes(node))
 
 
-def asks_for_layer(module: torch.nn.Module, test: ast.expr) -> bool:
-    """Whether it is ``self.layer is None``, or ``is not None``."""
-    if not isinstance(test, ast.Compare) or not isinstance(test.ops[0], ast.Is | ast.IsNot):
+def asks_for_layer(own: Self, test: ast.expr) -> bool:
+    """Whether it is ``self.layer``, ``not self.layer``, ``self.layer is None`` or ``is not None``.
+
+    The structure of a model answers it, which is the same in each call.
+    """
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return asks_for_layer(own, test.operand)
+    if isinstance(test, ast.Compare):
+        (other, *more) = test.comparators
+        none = isinstance(other, ast.Constant) and other.value is None and not more
+        if not none or not isinstance(test.ops[0], ast.Is | ast.IsNot):
+            return False
+        test = test.left
+    elif has_own_truth(own, test):
         return False
-    name, other = attribute_of_self(test.left), test.comparators[0]
-    if name is None or not isinstance(other, ast.Constant) or other.value is not None:
-        return False
-    return isinstance(getattr(module, name, ""), torch.nn.Module | None)
+    name = attribute_of_self(own, test)
+    return name is not None and isinstance(getattr(own.module, name, ""), torch.nn.Module | None)
 
 
-def attribute_of_self(node: ast.AST) -> str | None:
+def has_own_truth(own: Self, test: ast.expr) -> bool:
+    """Whether a layer's class decides in its own code if the layer counts as true."""
+    layer = getattr(own.module, attribute_of_self(own, test) or "", None)
+    lengths = (torch.nn.Sequential, torch.nn.ModuleList, torch.nn.ModuleDict)
+    kind = type(layer)
+    counted = hasattr(kind, "__len__") and kind not in lengths
+    return layer is not None and (hasattr(kind, "__bool__") or counted)
+
+
+def attribute_of_self(own: Self, node: ast.AST) -> str | None:
     """The name in ``self.name``; None for anything else."""
-    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self":
+    if isinstance(node, ast.Attribute) and ast.unparse(node.value) == own.name:
         return node.attr
     return None
 
 
-def check_node(module: torch.nn.Module, node: ast.AST, known: set[str], function: Any) -> None:
+def check_node(own: Self, node: ast.AST, known: set[str], function: Any) -> None:
     line = f"line {node.lineno} of its forward" if hasattr(node, "lineno") else "its forward"
     if not isinstance(node, PLAIN):
         raise Untraceable(f"{line} has more than calls ({type(node).__name__})")
@@ -154,9 +191,9 @@ def check_node(module: torch.nn.Module, node: ast.AST, known: set[str], function
         raise Untraceable(f"{line} changes a variable in place by more than +=")
     if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
         raise Untraceable(f"{line} changes something beside its variables")
-    name = attribute_of_self(node)
+    name = attribute_of_self(own, node)
     if name is not None:
-        check_attribute(module, name)
+        check_attribute(own.module, name)
     elif isinstance(node, ast.Name) and node.id not in known:
         check_global(node.id, function)
 
