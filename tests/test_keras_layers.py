@@ -223,6 +223,47 @@ def test_a_wrong_kind_of_argument_is_an_error_that_names_it(make, message):
         make()
 
 
+class Twice:
+    """What a program of Keras says of a layer of its own."""
+
+    def call(self, x):
+        return 2 * x
+
+
+KERAS_METHODS = [
+    (layers.Layer, "call"),
+    (layers.Layer, "build"),
+    (layers.Layer, "add_weight"),
+    (layers.Dense, "call"),
+    (layers.Activation, "call"),
+    (layers.BatchNormalization, "call"),
+    (keras.Model, "call"),
+    (keras.Model, "train_step"),
+    (keras.losses.MeanSquaredError, "call"),
+    (keras.metrics.Metric, "update_state"),
+    (keras.optimizers.SGD, "update_step"),
+]
+
+
+@pytest.mark.parametrize(("base", "method"), KERAS_METHODS)
+def test_a_class_with_a_method_that_is_never_called_is_an_error_where_it_is_made(base, method):
+    with pytest.raises(TypeError, match=f"Own must not define {method}, which bn.keras never"):
+        type("Own", (base,), {method: lambda self, *given: None})
+
+
+def test_a_class_that_gets_a_call_from_another_one_is_an_error_too():
+    with pytest.raises(TypeError, match="Both must not define call"):
+        type("Both", (Twice, layers.Dense), {})
+
+
+def test_a_class_that_only_chooses_arguments_is_a_layer():
+    class Rectified(layers.Dense):
+        def __init__(self, units):
+            super().__init__(units, activation="relu")
+
+    assert Rectified(3)(ROWS).min() == 0
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

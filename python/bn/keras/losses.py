@@ -39,6 +39,7 @@ class Loss(Configured):
 
     config_names: ClassVar[tuple[str, ...]] = ("reduction", "name")
     keras_module = "keras.losses"
+    never_called = ("call",)
     refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
     means_values: ClassVar[bool] = True  # whether the loss of a place is a mean over its values
 

@@ -34,6 +34,7 @@ class Metric(Configured, Ratio):
 
     config_names: ClassVar[tuple[str, ...]] = ("name",)
     keras_module = "keras.metrics"
+    never_called = ("update_state", "result")
     refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
 
     def __init__(self, name: str | None = None) -> None:

@@ -46,6 +46,7 @@ class Optimizer(Configured):
 
     config_names: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", *CLIPPING, "name")
     keras_module = "keras.optimizers"
+    never_called = ("build", "update_step", "apply", "apply_gradients")
     refused: ClassVar[Mapping[str, Any]] = {
         "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
         "loss_scale_factor": None, "gradient_accumulation_steps": None, "amsgrad": False,

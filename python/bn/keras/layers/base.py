@@ -64,6 +64,9 @@ class Layer(Configured, nn.Sequential):
     """
 
     keras_module = "keras.layers"
+    never_called = (
+        "call", "build", "add_weight", "train_step", "test_step", "predict_step", "compute_loss",
+    )  # fmt: skip
     refused: ClassVar[Mapping[str, Any]] = REFUSED
     least_inputs: ClassVar[int] = 1
     takes_indices: ClassVar[bool] = False  # whether x holds integers, as that of an embedding
