@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 
 from bn._check.packages import missing_package
 
@@ -20,6 +21,15 @@ def convertible(place: str, layer: str, reason: str) -> TypeError:
     return TypeError(
         f"model must be of layers that both sides have, got {layer} at {place}: {reason}"
     )
+
+
+def not_of_keras(modules: Iterable[object]) -> None:
+    for module in modules:
+        if type(module).__module__.startswith("bn.keras."):
+            raise TypeError(
+                f"model must not be of bn.keras, got {type(module).__name__}: its layers have "
+                "their channels last, and from_bn takes those of bn.nn with their channels first"
+            )
 
 
 def not_synchronizable(path: str, layer: str) -> TypeError:

@@ -306,6 +306,7 @@ def from_bn(model: Module) -> torch.nn.Module:
     )
     """
     _check.instance("model", model, Module)
+    _check.not_of_keras(model.modules())
     converted = layer_from_bn("the top", model)
     state = {name: torch.tensor(value) for name, value in model.state_dict().items()}
     converted.load_state_dict(state)
