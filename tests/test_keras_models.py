@@ -281,6 +281,31 @@ def test_logits_where_probabilities_are_expected_are_an_error():
         model.fit(10 * X, Y, verbose=0)
 
 
+def test_validation_data_are_a_tuple_a_list_or_a_list_of_batches():
+    weights = classifier().get_weights()
+
+    def val_loss(validation_data):
+        model = classifier(optimizer="sgd")
+        model.set_weights(weights)
+        history = model.fit(X, Y, shuffle=False, validation_data=validation_data, verbose=0)
+        return history.history["val_loss"][0]
+
+    expected = val_loss((X, Y))
+    assert val_loss([X, Y]) == expected
+    assert val_loss([X, Y, np.ones(60)]) == pytest.approx(expected)
+    assert val_loss([(X[:30], Y[:30]), (X[30:], Y[30:])]) == pytest.approx(expected)
+
+
+def test_a_class_stands_for_its_defaults():
+    kernel = keras.initializers.Ones
+    model = keras.Sequential(
+        [layers.Dense(2, kernel_initializer=kernel, kernel_regularizer=keras.regularizers.L2)]
+    )
+    model.compile("sgd", keras.losses.MeanSquaredError, metrics=[keras.metrics.MeanAbsoluteError])
+    found = model.evaluate(np.ones((3, 4)), np.full((3, 2), 3.0), verbose=0, return_dict=True)
+    assert found == pytest.approx({"loss": 1 + 0.01 * 8, "mean_absolute_error": 1})
+
+
 # ---- callbacks ----
 
 
@@ -339,6 +364,15 @@ def test_early_stopping_gives_the_best_weights_back():
     assert stop.stopped_epoch == 2
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_one_callback_needs_no_list():
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=100)
+    assert classifier().fit(X, Y, epochs=9, callbacks=stop, verbose=0).epoch == [0, 1]
+    with pytest.raises(TypeError, match=r"each callback must be a callback of bn.keras, got int"):
+        classifier().fit(X, Y, callbacks=[3], verbose=0)
+    with pytest.raises(TypeError, match=r"callbacks must be a callback of bn.keras or a list"):
+        classifier().fit(X, Y, callbacks=3, verbose=0)
 
 
 def test_the_rate_is_scheduled_and_reduced():

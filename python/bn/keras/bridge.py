@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bn import _check, nn
+from bn import nn
 from bn.keras.callbacks import Callback
 from bn.keras.layers.weight import Weight
 from bn.keras.losses import Loss
@@ -65,7 +65,6 @@ class Bridge(nn.Callback):
     def begin(self, settings: dict[str, Any]) -> None:
         """The training begins."""
         for callback in self.callbacks:
-            _check.keras_kind("each callback", callback, Callback, "a callback of bn.keras")
             callback.set_model(self.model)
             callback.set_params(settings)
         for callback in self.callbacks:

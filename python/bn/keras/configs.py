@@ -89,6 +89,22 @@ def serialized(value: Configured) -> dict[str, Any]:
     }
 
 
+def made(value: Any) -> Any:
+    """An object with its defaults where its class is given, as Keras takes it; else the value.
+
+    Parameters
+    ----------
+    value : object
+
+    Examples
+    --------
+    >>> made(3), type(made(Configured)).__name__
+    (3, 'Configured')
+    """
+    is_class = isinstance(value, type) and issubclass(value, Configured)
+    return value() if is_class else value
+
+
 def named(kind: str, value: Any, known: Mapping[str, Any]) -> Any:
     """The object that a name, or what a file says of it, stands for.
 

@@ -70,7 +70,7 @@ class Trainer(Layer):
         Parameters
         ----------
         optimizer : str or Optimizer
-        loss : str or Loss
+        loss : str, Loss or class of losses
         loss_weights, weighted_metrics : None
             Of Keras.
         metrics : list of str or Metric, optional
@@ -113,7 +113,7 @@ class Trainer(Layer):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Any = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -138,10 +138,11 @@ class Trainer(Layer):
             The number of the last epoch, counted from 1.
         verbose : {"auto", 0, 1, 2}
             0 prints nothing, the others a line for each epoch.
-        callbacks : list of Callback, optional
+        callbacks : Callback or list of them, optional
         validation_split : float
             The share of the samples, the last ones before they are shuffled, that are held out.
         validation_data : (x, y), (x, y, sample_weight) or iterable of batches, optional
+            A list of pairs is one of batches; any other list is taken as a tuple.
         shuffle : bool
             Whether each epoch has an order of its own.
         class_weight : dict of int to float, optional
@@ -183,7 +184,7 @@ class Trainer(Layer):
         )  # fmt: skip
         history = History()
         shown = [] if verbose in (0, False) else [ProgressLine()]
-        bridge = Bridge(self, [*shown, *(callbacks or ()), history], initial_epoch)
+        bridge = Bridge(self, [*shown, *_several(callbacks), history], initial_epoch)
         self.history, self.stop_training = history, False
         steps = len(source) if steps_per_epoch is None and isinstance(source, Sized) else None
         bridge.begin({"epochs": epochs, "steps": steps_per_epoch or steps, "verbose": verbose})
@@ -212,7 +213,7 @@ class Trainer(Layer):
             return None
         if isinstance(given, Samples):
             return data.Batches(self, data.loader_of(given, size, False), None)
-        if isinstance(given, tuple) or not data.is_batches(given, None):
+        if data.is_one_set(given) or not data.is_batches(given, None):
             _check.keras_pair_of("validation_data", given)
             given = data.loader_of(data.samples_of(self, *given), size, False)
         return data.Batches(self, given, steps)
@@ -499,6 +500,16 @@ def _metrics(given: Any) -> dict[str, metrics.Metric]:
     _check.keras_metrics(given)
     found = [metrics.get(each) for each in given]
     return {metric.name: metric for metric in found}
+
+
+def _several(callbacks: Callback | Sequence[Callback] | None) -> list[Callback]:
+    """The callbacks of an argument, which may be one alone."""
+    if callbacks is None or isinstance(callbacks, Callback):
+        return [callbacks] if callbacks is not None else []
+    _check.keras_kind("callbacks", callbacks, (tuple, list), "a callback of bn.keras or a list")
+    for callback in callbacks:
+        _check.keras_kind("each callback", callback, Callback, "a callback of bn.keras")
+    return list(callbacks)
 
 
 def _batch_size(given: int | None, otherwise: int = 32) -> int:
