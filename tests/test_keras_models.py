@@ -1,6 +1,7 @@
 """Models of `bn.keras`: graphs and chains, training, data, callbacks."""
 
 import copy
+import operator
 import pickle
 import subprocess
 import sys
@@ -88,6 +89,43 @@ def test_layers_that_are_not_trainable_stay():
     after = model.get_weights()
     assert (after[0] == before[0]).all() and (after[2] != before[2]).any()
     assert len(model.trainable_weights) == len(model.non_trainable_weights) == 2
+
+
+def test_the_shape_of_the_output_is_a_tuple_and_a_method():
+    model = classifier()
+    assert model.output_shape == (None, 2) and model.output_shape[-1] == 2
+    assert model.output_shape((4,)) == (2,)
+    images = keras.Sequential([layers.Conv2D(3, 1)])
+    images.build((None, 8, 8, 2))
+    assert images.output_shape == (None, 8, 8, 3)
+    outer = bn.nn.Sequential(images, bn.nn.Flatten())
+    assert outer.output_shape((8, 8, 2)) == (192,)
+
+
+def test_weights_are_attributes_and_variables():
+    model = classifier()
+    dense = model.layers[0]
+    assert dense.kernel is dense.weights[0] and dense.bias.shape == (16,)
+    dense.kernel.assign(np.ones((4, 16)))
+    assert (model.get_weights()[0] == 1).all()
+    norm = layers.BatchNormalization()
+    norm.build((None, 3))
+    assert norm.moving_variance.numpy().tolist() == [1, 1, 1]
+    assert model.trainable_variables == model.trainable_weights
+    assert norm.non_trainable_variables == [norm.moving_mean, norm.moving_variance]
+    with pytest.raises(AttributeError, match=r"Dense has no attribute 'gamma'"):
+        operator.attrgetter("gamma")(dense)
+
+
+def test_a_learning_rate_can_be_assigned():
+    model = classifier(optimizer=keras.optimizers.SGD(0.5))
+    model.optimizer.learning_rate.assign(0.0)
+    before = model.get_weights()[0]
+    model.fit(X, Y, verbose=0)
+    assert (model.get_weights()[0] == before).all()
+    assert model.optimizer.learning_rate.numpy() == 0
+    with pytest.raises(ValueError, match=r"learning_rate must be a number of at least 0"):
+        model.optimizer.learning_rate.assign(-1)
 
 
 def test_calls_outside_of_fit_predict():
@@ -326,10 +364,11 @@ class Moments(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.seen.append(round(logs["loss"], 6))
+        self.accuracy = logs["accuracy"]
 
     def on_epoch_end(self, epoch, logs=None):
         self.seen.append(sorted(logs))
-        self.last = logs["loss"]
+        self.last, self.last_accuracy = logs["loss"], logs["accuracy"]
 
     def on_train_end(self, logs=None):
         self.seen.append("end")
@@ -344,7 +383,60 @@ def test_callbacks_are_called_in_keras_order():
         "begin", "epoch 3", "batch 0", first, "batch 1", second, ["accuracy", "loss"], "end",
     ]  # fmt: skip
     assert second == pytest.approx(moments.last, abs=1e-6)
+    assert moments.accuracy == moments.last_accuracy
     assert moments.params == {"epochs": 4, "steps": 2, "verbose": 0} and moments.model is model
+
+
+class TestMoments(keras.callbacks.Callback):
+    """Notes what is called where nothing trains."""
+
+    __test__ = False
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append("trained")
+
+    def on_test_begin(self, logs=None):
+        self.seen.append("begin")
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.seen.append(batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.seen.append(sorted(logs))
+
+    def on_test_end(self, logs=None):
+        self.seen.append("end")
+        self.loss = logs["loss"]
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.seen.append(logs["outputs"].shape)
+
+    def on_predict_end(self, logs=None):
+        self.seen.append("predicted")
+
+
+def test_callbacks_are_called_during_validation_evaluate_and_predict():
+    model, moments, names = classifier(), TestMoments(), ["accuracy", "loss"]
+    tested = ["begin", 0, names, 1, names, "end"]
+    options = {"validation_data": (X[:40], Y[:40]), "validation_batch_size": 32, "verbose": 0}
+    history = model.fit(X, Y, batch_size=60, epochs=2, callbacks=moments, **options).history
+    assert moments.seen == ["trained", *tested] * 2
+    assert moments.loss == history["val_loss"][-1]
+    moments.seen.clear()
+    loss, _ = model.evaluate(X, Y, verbose=0, callbacks=[moments])
+    assert moments.seen == tested and moments.loss == loss
+    moments.seen.clear()
+    y = model.predict(X, 40, callbacks=[moments])
+    assert moments.seen == [(40, 2), (20, 2), "predicted"]
+    np.testing.assert_array_equal(y, model.predict(X, 40))
+
+
+def test_an_error_in_a_validation_says_where_it_is():
+    with pytest.raises(ValueError, match=r"validation, epoch 1"):
+        classifier().fit(X, Y, validation_data=(X[:, :3], Y), verbose=0)
 
 
 def test_a_callback_can_end_the_training():

@@ -204,6 +204,17 @@ def test_the_table_counts_the_optimizer_after_training(keras):
     assert tables[1] == tables[0]
 
 
+def test_the_table_shows_the_layers_of_models_inside(keras):
+    tables = []
+    for k in (keras, bn.keras):
+        inner = k.Sequential([k.Input((4,)), k.layers.Dense(3), k.layers.ReLU()], name="inner")
+        inputs = k.Input((4,))
+        outer = k.Model(inputs, k.layers.Add()([inner(inputs), inner(inputs)]), name="outer")
+        for model in (k.Sequential([k.Input((4,)), inner]), outer, k.Sequential([outer])):
+            model.summary(print_fn=tables.append, expand_nested=True)
+    assert tables[3:] == tables[:3]
+
+
 # ---- files ----
 
 
@@ -405,6 +416,37 @@ def test_callbacks_do_the_same(keras, tmp_path):
         for k in (keras, bn.keras)
     ]
     assert heads[1] == heads[0]
+
+
+MOMENTS = [name for name in dir(bn.keras.callbacks.Callback) if name.startswith("on_")]
+
+
+def noting(k, notes):
+    """A callback that notes each moment: its name, the number of the epoch or batch, the logs."""
+
+    def method(name):
+        def note(self, *given, logs=None):
+            *number, last = given if logs is None else (*given, logs)
+            notes.append((name, number, {n: np.mean(v) for n, v in (last or {}).items()}))
+
+        return note
+
+    called = [name for name in MOMENTS if name not in ("on_batch_begin", "on_batch_end")]
+    return type("Noting", (k.callbacks.Callback,), {name: method(name) for name in called})()
+
+
+def test_callbacks_are_called_at_the_same_moments_with_the_same_logs(keras):
+    theirs, ours, x, y = pair(keras, tutorial)
+    expected, got = [], []
+    for k, model, notes in ((keras, theirs, expected), (bn.keras, ours, got)):
+        options = {"callbacks": [noting(k, notes)], "batch_size": 20, "verbose": 0}
+        model.fit(x, y, epochs=2, shuffle=False, validation_data=[x[:30], y[:30]], **options)
+        model.evaluate(x, y, **options)
+        model.predict(x, **options)
+    assert [note[:2] for note in got] == [note[:2] for note in expected]
+    for (name, _, ours_logs), (_, _, theirs_logs) in zip(got, expected, strict=True):
+        if name != "on_train_end":
+            assert ours_logs == pytest.approx(theirs_logs, abs=1e-3), name
 
 
 METRICS = ["BinaryAccuracy", "Precision", "Recall", "MeanSquaredError", "CategoricalAccuracy"]

@@ -120,7 +120,7 @@ class Batches:
             if self.bridge is not None:
                 if self.model.stop_training:
                     return
-                self.bridge.begin_batch(len(found[1]))
+                self.bridge.begin_batch()
             yield found
 
     def _all(self) -> Iterator[Any]:

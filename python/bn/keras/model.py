@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,35 @@ from bn.keras.layers.weight import Weight
 from bn.keras.names import name_for, unique
 from bn.keras.tensors import KerasTensor, OpenShape
 from bn.keras.training import Trainer
-from bn.types import Array
+from bn.types import Array, Shape
+
+
+class OutputShape(tuple[Any, ...]):
+    """The shape of a model's output: a tuple, as Keras has it, and called, as `bn.nn` does.
+
+    Parameters
+    ----------
+    lengths : iterable of int or None
+        With the batch axis.
+    of_input : callable
+        Returns the shape of one output for that of one input, both without the batch axis.
+
+    Examples
+    --------
+    >>> shape = OutputShape((None, 3), lambda input_shape: (3,))
+    >>> shape, shape((4,))
+    ((None, 3), (3,))
+    """
+
+    of_input: Callable[[Shape], Shape]
+
+    def __new__(cls, lengths: Iterable[Any], of_input: Callable[[Shape], Shape]) -> OutputShape:
+        made = super().__new__(cls, lengths)
+        made.of_input = of_input
+        return made
+
+    def __call__(self, input_shape: Shape) -> Shape:
+        return self.of_input(input_shape)
 
 
 class Model(Trainer):
@@ -128,6 +156,12 @@ class Model(Trainer):
     def input_shape(self) -> Any:
         shapes = [tensor.shape for tensor in self.inputs]
         return shapes if len(shapes) > 1 else shapes[0]
+
+    @property
+    def output_shape(self) -> OutputShape:  # type: ignore[override]
+        """The shape of the output, with the batch axis; empty before the weights are made."""
+        lengths = self.output.shape if self.built else ()
+        return OutputShape(lengths, super().output_shape)
 
     @property
     def input_names(self) -> list[str]:

@@ -235,6 +235,21 @@ class Layer(Configured, nn.Sequential):
         return self.weights
 
     @property
+    def trainable_variables(self) -> list[Weight]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Weight]:
+        return self.non_trainable_weights
+
+    def __getattr__(self, name: str) -> Weight:
+        """A weight by its name, such as ``kernel``."""
+        for weight in self.__dict__.get("_table", ()):  # a copy has no attributes at first
+            if weight.name == name and not weight.place:
+                return weight  # type: ignore[no-any-return]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    @property
     def trainable(self) -> bool:
         """Whether training changes the weights."""
         return self._trainable
