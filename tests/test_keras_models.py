@@ -1,6 +1,7 @@
 """Models of `bn.keras`: graphs and chains, training, data, callbacks."""
 
 import copy
+import json
 import operator
 import pickle
 import subprocess
@@ -47,6 +48,22 @@ def test_a_chain_without_an_input_is_made_by_the_first_batch_or_by_build():
     other = keras.Sequential([layers.Dense(3)])
     other.build((None, 4))
     assert other.count_params() == 15
+
+
+def test_a_model_is_made_again_from_its_config():
+    chain, inputs = classifier(), keras.Input((4,))
+    outputs = layers.Add()([layers.Dense(3)(inputs), layers.Dense(3)(inputs)])
+    graph = keras.Model(inputs, chain(layers.Dense(4)(outputs)), name="whole")
+    for model in (chain, graph):
+        other = type(model).from_config(json.loads(json.dumps(model.get_config())))
+        assert [each.name for each in other.layers] == [each.name for each in model.layers]
+        other.set_weights(model.get_weights())
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
+        other.set_weights([w + 1 for w in model.get_weights()])
+        assert (other.predict(X) != model.predict(X)).any()
+    assert not keras.Sequential.from_config(keras.Sequential([layers.Dense(2)]).get_config()).built
+    with pytest.raises(TypeError, match=r"config must be a mapping"):
+        keras.Model.from_config(3)
 
 
 def test_layers_can_be_added_and_taken_away():

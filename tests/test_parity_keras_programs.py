@@ -1,5 +1,7 @@
 """Programs of Keras and the same programs of `bn.keras`: losses, outputs, tables, files."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -213,6 +215,14 @@ def test_the_table_shows_the_layers_of_models_inside(keras):
         for model in (k.Sequential([k.Input((4,)), inner]), outer, k.Sequential([outer])):
             model.summary(print_fn=tables.append, expand_nested=True)
     assert tables[3:] == tables[:3]
+
+
+@with_program
+def test_a_model_is_made_from_the_config_of_the_other(keras, program):
+    theirs, ours, x, _ = pair(keras, program)
+    read = type(ours).from_config(json.loads(json.dumps(theirs.get_config())))
+    read.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(read.predict(x), ours.predict(x), atol=1e-6)
 
 
 # ---- files ----

@@ -125,20 +125,22 @@ def layer_of(config: Any) -> Any:
     _check.keras_name("layer", kind, known)
     _check.module_of_keras(kind, config.get("module"))
     if kind == "Sequential":
-        return _sequential(own)
-    return _graph(own) if kind == "Functional" else CLASSES[kind].from_config(own)
+        return sequential_of(own)
+    return graph_of(own) if kind == "Functional" else CLASSES[kind].from_config(own)
 
 
-def _sequential(config: Mapping[str, Any]) -> Any:
+def sequential_of(config: Mapping[str, Any]) -> Any:
+    """The chain that its `get_config` describes, without its weights."""
     layers = _check.keras_list("layers", config.get("layers"))
     trainable = config.get("trainable", True)
     model = Sequential([layer_of(each) for each in layers], trainable, config.get("name"))
-    if not model.built:
-        model.build(config.get("build_input_shape"))
+    if not model.built and config.get("build_input_shape") is not None:
+        model.build(config["build_input_shape"])
     return model
 
 
-def _graph(config: Mapping[str, Any]) -> Any:
+def graph_of(config: Mapping[str, Any]) -> Any:
+    """The graph that its `get_config` describes, without its weights."""
     layers: dict[Any, Any] = {}
     calls: dict[Place, Call] = {}
     for each in _check.keras_list("layers", config.get("layers")):

@@ -158,7 +158,7 @@ class Model(Trainer):
         return shapes if len(shapes) > 1 else shapes[0]
 
     @property
-    def output_shape(self) -> OutputShape:  # type: ignore[override]
+    def output_shape(self) -> OutputShape:
         """The shape of the output, with the batch axis; empty before the weights are made."""
         lengths = self.output.shape if self.built else ()
         return OutputShape(lengths, super().output_shape)
@@ -231,6 +231,14 @@ class Model(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         return saving.graph_config(self.name, self.trainable, self.graph)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """The model that `get_config` describes, with new weights."""
+        from bn.keras import loading  # which makes models
+
+        _check.mapping("config", config)
+        return loading.graph_of(config)
 
 
 class Sequential(Model):
@@ -351,6 +359,13 @@ class Sequential(Model):
         if self.first is not None:
             config["build_input_shape"] = [None, *self.first.shape]
         return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        from bn.keras import loading  # which makes models
+
+        _check.mapping("config", config)
+        return loading.sequential_of(config)
 
 
 def _shape_of_first(layer: Layer) -> OpenShape | None:

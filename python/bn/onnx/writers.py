@@ -37,7 +37,7 @@ def writer_of(kind: type[Module]) -> Write | None:
     """
     own = not kind.__module__.startswith("bn.")
     for base in (kind,) if own else kind.__mro__:
-        if base in WRITERS and kind.forward is base.forward:  # type: ignore[attr-defined]
+        if base in WRITERS and kind.forward is base.forward:
             return WRITERS[base]
     return None
 
