@@ -189,6 +189,23 @@ def test_a_chain_of_float64_computes_in_float64():
         assert model.predict(X.astype("f8")).dtype == np.float64
 
 
+def test_each_layer_computes_in_its_own_dtype():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, dtype="float64"), layers.ReLU()])
+    assert model.predict(X).dtype == np.float32
+    model.pop()
+    assert model.predict(X).dtype == model.layers[0].kernel.dtype == np.float64
+    model.add(layers.Dense(1))
+    other = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(1)])
+    other.set_weights(model.get_weights())
+    for each in (model, other):
+        each.compile("sgd", "mse")
+        each.fit(X, X[:, :1], epochs=3, shuffle=False, verbose=0)
+    np.testing.assert_allclose(model.predict(X), other.predict(X), atol=1e-5)
+    assert model.layers[0].kernel.dtype == np.float64
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

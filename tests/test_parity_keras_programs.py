@@ -217,6 +217,16 @@ def test_the_table_shows_the_layers_of_models_inside(keras):
     assert tables[3:] == tables[:3]
 
 
+def test_each_layer_has_its_own_dtype(keras):
+    for last in ("float64", "float32"):
+        found = []
+        for k in (keras, bn.keras):
+            inner = [k.layers.Dense(3, dtype="float64"), k.layers.ReLU(dtype=last)]
+            model = k.Sequential([k.Input((4,)), *inner])
+            found.append(model.predict(np.ones((2, 4), "f4"), verbose=0).dtype)
+        assert found == [np.dtype(last)] * 2
+
+
 @with_program
 def test_a_model_is_made_from_the_config_of_the_other(keras, program):
     theirs, ours, x, _ = pair(keras, program)
