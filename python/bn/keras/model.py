@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.keras import saving
+from bn.keras import described, saving
 from bn.keras.configs import serialized
 from bn.keras.graph import Graph
 from bn.keras.layers.base import Layer
@@ -238,10 +238,8 @@ class Model(Trainer):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
         """The model that `get_config` describes, with new weights."""
-        from bn.keras import loading  # which makes models
-
         _check.mapping("config", config)
-        return loading.graph_of(config)
+        return described.graph_of(config)
 
 
 class Sequential(Model):
@@ -365,10 +363,8 @@ class Sequential(Model):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Any:
-        from bn.keras import loading  # which makes models
-
         _check.mapping("config", config)
-        return loading.sequential_of(config)
+        return described.sequential_of(config)
 
 
 def _shape_of_first(layer: Layer) -> OpenShape | None:
@@ -376,3 +372,6 @@ def _shape_of_first(layer: Layer) -> OpenShape | None:
     if isinstance(layer, Model) and layer.built:
         return layer.inputs[0].shape[1:]
     return layer.given_shape
+
+
+described.MODELS.update(Sequential=Sequential, Functional=Model)
