@@ -200,6 +200,21 @@ def test_arguments_that_are_not_supported_are_taken_at_their_defaults():
         (lambda: layers.Dropout(2), "rate must be"),
         (lambda: layers.Conv2DTranspose(2, 2, strides=3), "strides of Conv2DTranspose"),
         (lambda: layers.BatchNormalization(epsilon=-1), "epsilon must be"),
+        (lambda: layers.GRU(3, go_backwards=True), "go_backwards of GRU must be False"),
+        (
+            lambda: layers.Conv2DTranspose(2, 3, output_padding=1),
+            "output_padding of Conv2DTranspose must be None",
+        ),
+        (lambda: keras.optimizers.Adam(amsgrad=True), "amsgrad of Adam must be False"),
+        (lambda: keras.optimizers.SGD(use_ema=True), "use_ema of SGD must be False"),
+        (
+            lambda: keras.optimizers.schedules.CosineDecay(0.1, 9, warmup_target=1.0),
+            "warmup_target of CosineDecay must be None in bn.keras, got 1.0",
+        ),
+        (
+            lambda: keras.Sequential().compile(weighted_metrics=["mae"]),
+            "weighted_metrics of compile must be None",
+        ),
     ],
 )
 def test_what_is_not_supported_is_an_error_that_names_it(make, message):
@@ -223,6 +238,47 @@ def test_a_wrong_kind_of_argument_is_an_error_that_names_it(make, message):
         make()
 
 
+class Twice:
+    """What a program of Keras says of a layer of its own."""
+
+    def call(self, x):
+        return 2 * x
+
+
+KERAS_METHODS = [
+    (layers.Layer, "call"),
+    (layers.Layer, "build"),
+    (layers.Layer, "add_weight"),
+    (layers.Dense, "call"),
+    (layers.Activation, "call"),
+    (layers.BatchNormalization, "call"),
+    (keras.Model, "call"),
+    (keras.Model, "train_step"),
+    (keras.losses.MeanSquaredError, "call"),
+    (keras.metrics.Metric, "update_state"),
+    (keras.optimizers.SGD, "update_step"),
+]
+
+
+@pytest.mark.parametrize(("base", "method"), KERAS_METHODS)
+def test_a_class_with_a_method_that_is_never_called_is_an_error_where_it_is_made(base, method):
+    with pytest.raises(TypeError, match=f"Own must not define {method}, which bn.keras never"):
+        type("Own", (base,), {method: lambda self, *given: None})
+
+
+def test_a_class_that_gets_a_call_from_another_one_is_an_error_too():
+    with pytest.raises(TypeError, match="Both must not define call"):
+        type("Both", (Twice, layers.Dense), {})
+
+
+def test_a_class_that_only_chooses_arguments_is_a_layer():
+    class Rectified(layers.Dense):
+        def __init__(self, units):
+            super().__init__(units, activation="relu")
+
+    assert Rectified(3)(ROWS).min() == 0
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -231,6 +287,9 @@ def test_a_wrong_kind_of_argument_is_an_error_that_names_it(make, message):
         (lambda: keras.optimizers.Ftrl, "bn.keras has no optimizer 'Ftrl'"),
         (lambda: keras.metrics.AUC, "bn.keras has no metric 'AUC'"),
         (lambda: keras.callbacks.TensorBoard, "bn.keras has no callback 'TensorBoard'"),
+        (lambda: keras.models.clone_model, "bn.keras.models has no function 'clone_model'; it has"),
+        (lambda: keras.utils.plot_model, "bn.keras.utils has no function 'plot_model'; it has: cl"),
+        (lambda: keras.Sequential().to_json, "Sequential has no attribute 'to_json'"),
         (lambda: keras.ops, "bn has no keras module 'ops'"),
         (lambda: keras.datasets, "bn.keras has no datasets: it needs the network"),
     ],

@@ -1,6 +1,8 @@
 """Models of `bn.keras`: graphs and chains, training, data, callbacks."""
 
 import copy
+import json
+import operator
 import pickle
 import subprocess
 import sys
@@ -48,6 +50,22 @@ def test_a_chain_without_an_input_is_made_by_the_first_batch_or_by_build():
     assert other.count_params() == 15
 
 
+def test_a_model_is_made_again_from_its_config():
+    chain, inputs = classifier(), keras.Input((4,))
+    outputs = layers.Add()([layers.Dense(3)(inputs), layers.Dense(3)(inputs)])
+    graph = keras.Model(inputs, chain(layers.Dense(4)(outputs)), name="whole")
+    for model in (chain, graph):
+        other = type(model).from_config(json.loads(json.dumps(model.get_config())))
+        assert [each.name for each in other.layers] == [each.name for each in model.layers]
+        other.set_weights(model.get_weights())
+        np.testing.assert_array_equal(other.predict(X), model.predict(X))
+        other.set_weights([w + 1 for w in model.get_weights()])
+        assert (other.predict(X) != model.predict(X)).any()
+    assert not keras.Sequential.from_config(keras.Sequential([layers.Dense(2)]).get_config()).built
+    with pytest.raises(TypeError, match=r"config must be a mapping"):
+        keras.Model.from_config(3)
+
+
 def test_layers_can_be_added_and_taken_away():
     model = keras.Sequential()
     model.add(layers.Dense(3, input_shape=(4,)))
@@ -88,6 +106,43 @@ def test_layers_that_are_not_trainable_stay():
     after = model.get_weights()
     assert (after[0] == before[0]).all() and (after[2] != before[2]).any()
     assert len(model.trainable_weights) == len(model.non_trainable_weights) == 2
+
+
+def test_the_shape_of_the_output_is_a_tuple_and_a_method():
+    model = classifier()
+    assert model.output_shape == (None, 2) and model.output_shape[-1] == 2
+    assert model.output_shape((4,)) == (2,)
+    images = keras.Sequential([layers.Conv2D(3, 1)])
+    images.build((None, 8, 8, 2))
+    assert images.output_shape == (None, 8, 8, 3)
+    outer = bn.nn.Sequential(images, bn.nn.Flatten())
+    assert outer.output_shape((8, 8, 2)) == (192,)
+
+
+def test_weights_are_attributes_and_variables():
+    model = classifier()
+    dense = model.layers[0]
+    assert dense.kernel is dense.weights[0] and dense.bias.shape == (16,)
+    dense.kernel.assign(np.ones((4, 16)))
+    assert (model.get_weights()[0] == 1).all()
+    norm = layers.BatchNormalization()
+    norm.build((None, 3))
+    assert norm.moving_variance.numpy().tolist() == [1, 1, 1]
+    assert model.trainable_variables == model.trainable_weights
+    assert norm.non_trainable_variables == [norm.moving_mean, norm.moving_variance]
+    with pytest.raises(AttributeError, match=r"Dense has no attribute 'gamma'"):
+        operator.attrgetter("gamma")(dense)
+
+
+def test_a_learning_rate_can_be_assigned():
+    model = classifier(optimizer=keras.optimizers.SGD(0.5))
+    model.optimizer.learning_rate.assign(0.0)
+    before = model.get_weights()[0]
+    model.fit(X, Y, verbose=0)
+    assert (model.get_weights()[0] == before).all()
+    assert model.optimizer.learning_rate.numpy() == 0
+    with pytest.raises(ValueError, match=r"learning_rate must be a number of at least 0"):
+        model.optimizer.learning_rate.assign(-1)
 
 
 def test_calls_outside_of_fit_predict():
@@ -132,6 +187,23 @@ def test_a_chain_of_float64_computes_in_float64():
     for known in ({"input_shape": (4,)}, {}):
         model = keras.Sequential([layers.Dense(3, dtype="float64", **known)])
         assert model.predict(X.astype("f8")).dtype == np.float64
+
+
+def test_each_layer_computes_in_its_own_dtype():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3, dtype="float64"), layers.ReLU()])
+    assert model.predict(X).dtype == np.float32
+    model.pop()
+    assert model.predict(X).dtype == model.layers[0].kernel.dtype == np.float64
+    model.add(layers.Dense(1))
+    other = keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(1)])
+    other.set_weights(model.get_weights())
+    for each in (model, other):
+        each.compile("sgd", "mse")
+        each.fit(X, X[:, :1], epochs=3, shuffle=False, verbose=0)
+    np.testing.assert_allclose(model.predict(X), other.predict(X), atol=1e-5)
+    assert model.layers[0].kernel.dtype == np.float64
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
 @pytest.mark.parametrize(
@@ -281,6 +353,31 @@ def test_logits_where_probabilities_are_expected_are_an_error():
         model.fit(10 * X, Y, verbose=0)
 
 
+def test_validation_data_are_a_tuple_a_list_or_a_list_of_batches():
+    weights = classifier().get_weights()
+
+    def val_loss(validation_data):
+        model = classifier(optimizer="sgd")
+        model.set_weights(weights)
+        history = model.fit(X, Y, shuffle=False, validation_data=validation_data, verbose=0)
+        return history.history["val_loss"][0]
+
+    expected = val_loss((X, Y))
+    assert val_loss([X, Y]) == expected
+    assert val_loss([X, Y, np.ones(60)]) == pytest.approx(expected)
+    assert val_loss([(X[:30], Y[:30]), (X[30:], Y[30:])]) == pytest.approx(expected)
+
+
+def test_a_class_stands_for_its_defaults():
+    kernel = keras.initializers.Ones
+    model = keras.Sequential(
+        [layers.Dense(2, kernel_initializer=kernel, kernel_regularizer=keras.regularizers.L2)]
+    )
+    model.compile("sgd", keras.losses.MeanSquaredError, metrics=[keras.metrics.MeanAbsoluteError])
+    found = model.evaluate(np.ones((3, 4)), np.full((3, 2), 3.0), verbose=0, return_dict=True)
+    assert found == pytest.approx({"loss": 1 + 0.01 * 8, "mean_absolute_error": 1})
+
+
 # ---- callbacks ----
 
 
@@ -301,10 +398,11 @@ class Moments(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.seen.append(round(logs["loss"], 6))
+        self.accuracy = logs["accuracy"]
 
     def on_epoch_end(self, epoch, logs=None):
         self.seen.append(sorted(logs))
-        self.last = logs["loss"]
+        self.last, self.last_accuracy = logs["loss"], logs["accuracy"]
 
     def on_train_end(self, logs=None):
         self.seen.append("end")
@@ -319,7 +417,60 @@ def test_callbacks_are_called_in_keras_order():
         "begin", "epoch 3", "batch 0", first, "batch 1", second, ["accuracy", "loss"], "end",
     ]  # fmt: skip
     assert second == pytest.approx(moments.last, abs=1e-6)
+    assert moments.accuracy == moments.last_accuracy
     assert moments.params == {"epochs": 4, "steps": 2, "verbose": 0} and moments.model is model
+
+
+class TestMoments(keras.callbacks.Callback):
+    """Notes what is called where nothing trains."""
+
+    __test__ = False
+
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append("trained")
+
+    def on_test_begin(self, logs=None):
+        self.seen.append("begin")
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.seen.append(batch)
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.seen.append(sorted(logs))
+
+    def on_test_end(self, logs=None):
+        self.seen.append("end")
+        self.loss = logs["loss"]
+
+    def on_predict_batch_end(self, batch, logs=None):
+        self.seen.append(logs["outputs"].shape)
+
+    def on_predict_end(self, logs=None):
+        self.seen.append("predicted")
+
+
+def test_callbacks_are_called_during_validation_evaluate_and_predict():
+    model, moments, names = classifier(), TestMoments(), ["accuracy", "loss"]
+    tested = ["begin", 0, names, 1, names, "end"]
+    options = {"validation_data": (X[:40], Y[:40]), "validation_batch_size": 32, "verbose": 0}
+    history = model.fit(X, Y, batch_size=60, epochs=2, callbacks=moments, **options).history
+    assert moments.seen == ["trained", *tested] * 2
+    assert moments.loss == history["val_loss"][-1]
+    moments.seen.clear()
+    loss, _ = model.evaluate(X, Y, verbose=0, callbacks=[moments])
+    assert moments.seen == tested and moments.loss == loss
+    moments.seen.clear()
+    y = model.predict(X, 40, callbacks=[moments])
+    assert moments.seen == [(40, 2), (20, 2), "predicted"]
+    np.testing.assert_array_equal(y, model.predict(X, 40))
+
+
+def test_an_error_in_a_validation_says_where_it_is():
+    with pytest.raises(ValueError, match=r"validation, epoch 1"):
+        classifier().fit(X, Y, validation_data=(X[:, :3], Y), verbose=0)
 
 
 def test_a_callback_can_end_the_training():
@@ -339,6 +490,15 @@ def test_early_stopping_gives_the_best_weights_back():
     assert stop.stopped_epoch == 2
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_one_callback_needs_no_list():
+    stop = keras.callbacks.EarlyStopping("loss", min_delta=100)
+    assert classifier().fit(X, Y, epochs=9, callbacks=stop, verbose=0).epoch == [0, 1]
+    with pytest.raises(TypeError, match=r"each callback must be a callback of bn.keras, got int"):
+        classifier().fit(X, Y, callbacks=[3], verbose=0)
+    with pytest.raises(TypeError, match=r"callbacks must be a callback of bn.keras or a list"):
+        classifier().fit(X, Y, callbacks=3, verbose=0)
 
 
 def test_the_rate_is_scheduled_and_reduced():

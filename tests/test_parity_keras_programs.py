@@ -1,5 +1,7 @@
 """Programs of Keras and the same programs of `bn.keras`: losses, outputs, tables, files."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -207,6 +209,35 @@ def test_the_table_counts_the_optimizer_after_training(keras):
     assert tables[1] == tables[0]
 
 
+def test_the_table_shows_the_layers_of_models_inside(keras):
+    tables = []
+    for k in (keras, bn.keras):
+        inner = k.Sequential([k.Input((4,)), k.layers.Dense(3), k.layers.ReLU()], name="inner")
+        inputs = k.Input((4,))
+        outer = k.Model(inputs, k.layers.Add()([inner(inputs), inner(inputs)]), name="outer")
+        for model in (k.Sequential([k.Input((4,)), inner]), outer, k.Sequential([outer])):
+            model.summary(print_fn=tables.append, expand_nested=True)
+    assert tables[3:] == tables[:3]
+
+
+def test_each_layer_has_its_own_dtype(keras):
+    for last in ("float64", "float32"):
+        found = []
+        for k in (keras, bn.keras):
+            inner = [k.layers.Dense(3, dtype="float64"), k.layers.ReLU(dtype=last)]
+            model = k.Sequential([k.Input((4,)), *inner])
+            found.append(model.predict(np.ones((2, 4), "f4"), verbose=0).dtype)
+        assert found == [np.dtype(last)] * 2
+
+
+@with_program
+def test_a_model_is_made_from_the_config_of_the_other(keras, program):
+    theirs, ours, x, _ = pair(keras, program)
+    read = type(ours).from_config(json.loads(json.dumps(theirs.get_config())))
+    read.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(read.predict(x), ours.predict(x), atol=1e-6)
+
+
 # ---- files ----
 
 
@@ -408,6 +439,37 @@ def test_callbacks_do_the_same(keras, tmp_path):
         for k in (keras, bn.keras)
     ]
     assert heads[1] == heads[0]
+
+
+MOMENTS = [name for name in dir(bn.keras.callbacks.Callback) if name.startswith("on_")]
+
+
+def noting(k, notes):
+    """A callback that notes each moment: its name, the number of the epoch or batch, the logs."""
+
+    def method(name):
+        def note(self, *given, logs=None):
+            *number, last = given if logs is None else (*given, logs)
+            notes.append((name, number, {n: np.mean(v) for n, v in (last or {}).items()}))
+
+        return note
+
+    called = [name for name in MOMENTS if name not in ("on_batch_begin", "on_batch_end")]
+    return type("Noting", (k.callbacks.Callback,), {name: method(name) for name in called})()
+
+
+def test_callbacks_are_called_at_the_same_moments_with_the_same_logs(keras):
+    theirs, ours, x, y = pair(keras, tutorial)
+    expected, got = [], []
+    for k, model, notes in ((keras, theirs, expected), (bn.keras, ours, got)):
+        options = {"callbacks": [noting(k, notes)], "batch_size": 20, "verbose": 0}
+        model.fit(x, y, epochs=2, shuffle=False, validation_data=[x[:30], y[:30]], **options)
+        model.evaluate(x, y, **options)
+        model.predict(x, **options)
+    assert [note[:2] for note in got] == [note[:2] for note in expected]
+    for (name, _, ours_logs), (_, _, theirs_logs) in zip(got, expected, strict=True):
+        if name != "on_train_end":
+            assert ours_logs == pytest.approx(theirs_logs, abs=1e-3), name
 
 
 METRICS = ["BinaryAccuracy", "Precision", "Recall", "MeanSquaredError", "CategoricalAccuracy"]

@@ -48,6 +48,17 @@ def _is_default(value: object, default: object) -> bool:
     return simple and isinstance(value, bool) == isinstance(default, bool) and value == default
 
 
+def keras_methods(kind: type, never_called: Collection[str]) -> None:
+    """Check that a class of one's own does not define what would silently not be computed."""
+    for each in kind.__mro__:
+        for name in never_called:
+            if name in vars(each) and not each.__module__.startswith("bn."):
+                raise TypeError(
+                    f"{kind.__name__} must not define {name}, which bn.keras never calls: "
+                    "write the class for bn.nn, with its gradient"
+                )
+
+
 def keras_dtype(value: object) -> str:
     """Check a dtype of a layer, or the policy that Keras writes into files; return its name."""
     if isinstance(value, Mapping):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterable
 
-from bn._check.base import kind_of
 from bn._check.packages import missing_package
 
 
@@ -15,26 +15,6 @@ def torch_package() -> None:
 
 def no_answer(timeout: float, reason: object) -> str:
     return f"not all ranks came within {timeout:g} s ({reason})"
-
-
-def model_of_pytorch(value: object, kind: type, ours: type) -> None:
-    if isinstance(value, ours):
-        name = type(value).__name__
-        raise TypeError(
-            f"model must be a torch.nn.Module, got a {name} of bn (bn.torch.from_bn converts it)"
-        )
-    if not isinstance(value, kind):
-        raise TypeError(f"model must be a torch.nn.Module, got {kind_of(value)}")
-
-
-def model_of_bn(value: object, kind: type, theirs: type) -> None:
-    if isinstance(value, theirs):
-        name = type(value).__name__
-        raise TypeError(
-            f"model must be a bn.nn.Module, got a {name} of PyTorch (bn.torch.to_bn converts it)"
-        )
-    if not isinstance(value, kind):
-        raise TypeError(f"model must be a bn.nn.Module, got {kind_of(value)}")
 
 
 def convertible(place: str, layer: str, reason: str) -> TypeError:
@@ -55,6 +35,15 @@ def not_run_yet(name: str) -> TypeError:
 
 def dtype_of_model(name: str, dtype: object) -> TypeError:
     return TypeError(f"model must be in float32 or float64, got {name} in {dtype}")
+
+
+def not_of_keras(modules: Iterable[object]) -> None:
+    for module in modules:
+        if type(module).__module__.startswith("bn.keras."):
+            raise TypeError(
+                f"model must not be of bn.keras, got {type(module).__name__}: its layers have "
+                "their channels last, and from_bn takes those of bn.nn with their channels first"
+            )
 
 
 def not_synchronizable(path: str, layer: str) -> TypeError:

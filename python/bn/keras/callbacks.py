@@ -19,7 +19,7 @@ Logs = dict[str, Any]
 
 
 class Callback:
-    """What is done during `fit`; by itself, nothing.
+    """What is done during `fit`, `evaluate` and `predict`; by itself, nothing.
 
     Attributes
     ----------
@@ -63,8 +63,32 @@ class Callback:
         self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Called after each batch; `logs` has the mean loss of the epoch so far."""
+        """Called after each batch; `logs` has the means of the epoch so far."""
         self.on_batch_end(batch, logs)
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called before each `evaluate`, and before each validation of `fit`."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Called after it; `logs` has the loss and the metrics."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before each batch of it, counted from 0."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after each batch of it; `logs` has the means so far."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called before each `predict`."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called after each `predict`."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before each batch of `predict`, counted from 0."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after each batch of `predict`; `logs` has its ``"outputs"``."""
 
     def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Another name of `on_train_batch_begin`."""
@@ -338,7 +362,7 @@ class ReduceLROnPlateau(Monitor):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         logs = {} if logs is None else logs
-        rate = self.model.optimizer.learning_rate
+        rate = float(self.model.optimizer.learning_rate)
         logs["learning_rate"] = rate
         value = self.value(logs)
         if self.cooldown_counter:
@@ -384,13 +408,13 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         optimizer = self.model.optimizer
-        optimizer.learning_rate = float(self.schedule(epoch, optimizer.learning_rate))
+        optimizer.learning_rate = float(self.schedule(epoch, float(optimizer.learning_rate)))
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate {optimizer.learning_rate:g}")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = self.model.optimizer.learning_rate
+            logs["learning_rate"] = float(self.model.optimizer.learning_rate)
 
 
 class CSVLogger(Callback):

@@ -21,6 +21,9 @@ class Configured:
         Where Keras has the class (of the class).
     refused : mapping
         Arguments that Keras has and `bn.keras` has not, and their defaults (of the class).
+    never_called : tuple of str
+        Methods that Keras calls and `bn.keras` does not, so a class of one's own that defines one
+        is a TypeError (of the class).
 
     Examples
     --------
@@ -35,6 +38,11 @@ class Configured:
     config_names: ClassVar[tuple[str, ...]] = ()
     keras_module: ClassVar[str] = "keras"
     refused: ClassVar[Mapping[str, Any]] = {}
+    never_called: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        _check.keras_methods(cls, cls.never_called)
 
     def get_config(self) -> dict[str, Any]:
         """The arguments, as what a .json file can hold."""
@@ -79,6 +87,22 @@ def serialized(value: Configured) -> dict[str, Any]:
         "config": value.get_config(),
         "registered_name": None,
     }
+
+
+def made(value: Any) -> Any:
+    """An object with its defaults where its class is given, as Keras takes it; else the value.
+
+    Parameters
+    ----------
+    value : object
+
+    Examples
+    --------
+    >>> made(3), type(made(Configured)).__name__
+    (3, 'Configured')
+    """
+    is_class = isinstance(value, type) and issubclass(value, Configured)
+    return value() if is_class else value
 
 
 def named(kind: str, value: Any, known: Mapping[str, Any]) -> Any:

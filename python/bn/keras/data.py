@@ -36,6 +36,14 @@ def is_batches(x: Any, y: Any) -> bool:
     return y is None and not isinstance(x, (np.ndarray, Mapping)) and isinstance(x, Iterable)
 
 
+def is_one_set(given: Any) -> bool:
+    """Whether validation data are (x, y) or (x, y, sample_weight), not a list of such batches."""
+    is_list = isinstance(given, list)
+    return isinstance(given, tuple) or (
+        is_list and not all(isinstance(b, (tuple, list)) for b in given)
+    )
+
+
 def samples_of(
     model: Trainer, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None
 ) -> Samples:
@@ -112,7 +120,7 @@ class Batches:
             if self.bridge is not None:
                 if self.model.stop_training:
                     return
-                self.bridge.begin_batch(len(found[1]))
+                self.bridge.begin_batch()
             yield found
 
     def _all(self) -> Iterator[Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from bn import _check
-from bn.keras.configs import Configured, named
+from bn.keras.configs import Configured, made, named
 from bn.keras.randomness import rng_of
 from bn.types import Array, Shape
 
@@ -400,7 +400,7 @@ def get(identifier: Any) -> Callable[[Shape, DTypeLike], Array]:
     >>> type(get("he_normal")).__name__
     'HeNormal'
     """
-    found = named("initializer", identifier, NAMES)
+    found = named("initializer", made(identifier), NAMES)
     _check.function("an initializer", found)
     return found  # type: ignore[no-any-return]
 

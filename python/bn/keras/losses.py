@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check, nn
-from bn.keras.configs import Configured, named
+from bn.keras.configs import Configured, made, named
 from bn.keras.targets import class_numbers, like_outputs, spread_weights
 from bn.nn.losses import ElementwiseLoss
 from bn.types import Array
@@ -39,6 +39,7 @@ class Loss(Configured):
 
     config_names: ClassVar[tuple[str, ...]] = ("reduction", "name")
     keras_module = "keras.losses"
+    never_called = ("call",)
     refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
     means_values: ClassVar[bool] = True  # whether the loss of a place is a mean over its values
 
@@ -388,7 +389,7 @@ def get(identifier: Any) -> Loss:
 
     Parameters
     ----------
-    identifier : str, dict or Loss
+    identifier : str, dict, Loss or class of losses
 
     Raises
     ------
@@ -400,7 +401,7 @@ def get(identifier: Any) -> Loss:
     >>> type(get("mse")).__name__
     'MeanSquaredError'
     """
-    found = named("loss", identifier, NAMES)
+    found = named("loss", made(identifier), NAMES)
     _check.keras_kind("a loss", found, Loss, "a name or of bn.keras.losses")
     return found  # type: ignore[no-any-return]
 

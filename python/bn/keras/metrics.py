@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from bn import _check
 from bn.keras import losses
-from bn.keras.configs import Configured, named
+from bn.keras.configs import Configured, made, named
 from bn.keras.names import snake_case
 from bn.keras.targets import class_numbers, like_outputs
 from bn.nn.training.metrics import Ratio
@@ -34,6 +34,7 @@ class Metric(Configured, Ratio):
 
     config_names: ClassVar[tuple[str, ...]] = ("name",)
     keras_module = "keras.metrics"
+    never_called = ("update_state", "result")
     refused: ClassVar[Mapping[str, Any]] = {"dtype": "float32"}
 
     def __init__(self, name: str | None = None) -> None:
@@ -368,7 +369,7 @@ def get(identifier: Any) -> Metric:
 
     Parameters
     ----------
-    identifier : str, dict, Metric or callable
+    identifier : str, dict, Metric, class of metrics or callable
         `"accuracy"` is `Accuracy`; a function of (y_true, y_pred) is averaged.
 
     Raises
@@ -387,7 +388,7 @@ def get(identifier: Any) -> Metric:
         return LossMetric(losses.get(identifier), identifier)
     if callable(identifier) and not isinstance(identifier, (type, Metric)):
         return FunctionMetric(identifier)
-    found = named("metric", identifier, {**NAMES, **dict.fromkeys((*ACCURACIES, *LOSSES))})
+    found = named("metric", made(identifier), {**NAMES, **dict.fromkeys((*ACCURACIES, *LOSSES))})
     _check.keras_kind("a metric", found, Metric, "a name or of bn.keras.metrics")
     if isinstance(identifier, str) and identifier == identifier.lower():
         found.__name__ = found.name = identifier

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bn import _check
-from bn.keras import saving
+from bn.keras import described, saving
 from bn.keras.configs import serialized
 from bn.keras.graph import Graph
 from bn.keras.layers.base import Layer
@@ -18,7 +18,35 @@ from bn.keras.layers.weight import Weight
 from bn.keras.names import name_for, unique
 from bn.keras.tensors import KerasTensor, OpenShape
 from bn.keras.training import Trainer
-from bn.types import Array
+from bn.types import Array, Shape
+
+
+class OutputShape(tuple[Any, ...]):
+    """The shape of a model's output: a tuple, as Keras has it, and called, as `bn.nn` does.
+
+    Parameters
+    ----------
+    lengths : iterable of int or None
+        With the batch axis.
+    of_input : callable
+        Returns the shape of one output for that of one input, both without the batch axis.
+
+    Examples
+    --------
+    >>> shape = OutputShape((None, 3), lambda input_shape: (3,))
+    >>> shape, shape((4,))
+    ((None, 3), (3,))
+    """
+
+    of_input: Callable[[Shape], Shape]
+
+    def __new__(cls, lengths: Iterable[Any], of_input: Callable[[Shape], Shape]) -> OutputShape:
+        made = super().__new__(cls, lengths)
+        made.of_input = of_input
+        return made
+
+    def __call__(self, input_shape: Shape) -> Shape:
+        return self.of_input(input_shape)
 
 
 class Model(Trainer):
@@ -130,6 +158,12 @@ class Model(Trainer):
         return shapes if len(shapes) > 1 else shapes[0]
 
     @property
+    def output_shape(self) -> OutputShape:
+        """The shape of the output, with the batch axis; empty before the weights are made."""
+        lengths = self.output.shape if self.built else ()
+        return OutputShape(lengths, super().output_shape)
+
+    @property
     def input_names(self) -> list[str]:
         return [tensor.node.layer.name for tensor in self.inputs]
 
@@ -177,6 +211,9 @@ class Model(Trainer):
             _check.keras_input_fits(self.name, array.shape, expected)
         return array
 
+    def cast(self, x: Any) -> Any:
+        return x  # its layers do that
+
     def takes_index(self, number: int) -> bool:
         return self.graph.takes_index(number)
 
@@ -197,6 +234,12 @@ class Model(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         return saving.graph_config(self.name, self.trainable, self.graph)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        """The model that `get_config` describes, with new weights."""
+        _check.mapping("config", config)
+        return described.graph_of(config)
 
 
 class Sequential(Model):
@@ -318,9 +361,17 @@ class Sequential(Model):
             config["build_input_shape"] = [None, *self.first.shape]
         return config
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Any:
+        _check.mapping("config", config)
+        return described.sequential_of(config)
+
 
 def _shape_of_first(layer: Layer) -> OpenShape | None:
     """The shape of a sample, as far as the first layer of a chain knows it."""
     if isinstance(layer, Model) and layer.built:
         return layer.inputs[0].shape[1:]
     return layer.given_shape
+
+
+described.MODELS.update(Sequential=Sequential, Functional=Model)

@@ -18,6 +18,32 @@ from bn.parameter import Parameter
 CLIPPING = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
+class Rate(float):
+    """A learning rate: a number, which can be set as a variable of Keras can.
+
+    Attributes
+    ----------
+    optimizer : Optimizer
+        Whose rate it is.
+
+    Examples
+    --------
+    >>> optimizer = SGD(0.5)
+    >>> optimizer.learning_rate.assign(0.25); optimizer.learning_rate
+    0.25
+    """
+
+    optimizer: Optimizer
+
+    def assign(self, value: Any) -> None:
+        """Set the rate of the optimizer."""
+        self.optimizer.learning_rate = value
+
+    def numpy(self) -> np.float32:
+        """The number."""
+        return np.float32(self)
+
+
 class Optimizer(Configured):
     """The base class: the rate, and what is done to gradients before a step.
 
@@ -46,6 +72,7 @@ class Optimizer(Configured):
 
     config_names: ClassVar[tuple[str, ...]] = ("learning_rate", "weight_decay", *CLIPPING, "name")
     keras_module = "keras.optimizers"
+    never_called = ("build", "update_step", "apply", "apply_gradients")
     refused: ClassVar[Mapping[str, Any]] = {
         "use_ema": False, "ema_momentum": 0.99, "ema_overwrite_frequency": None,
         "loss_scale_factor": None, "gradient_accumulation_steps": None, "amsgrad": False,
@@ -76,11 +103,13 @@ class Optimizer(Configured):
         self._steps: Steps | None = None
 
     @property
-    def learning_rate(self) -> float:
-        """The rate of the next step. It can be set."""
+    def learning_rate(self) -> Rate:
+        """The rate of the next step. It can be set, also by its `assign`."""
         rate = self._rate(self.iterations) if callable(self._rate) else self._rate
         _check.keras_schedule(rate)
-        return float(rate)
+        found = Rate(rate)
+        found.optimizer = self
+        return found
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:

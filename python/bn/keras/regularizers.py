@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from bn import _check
-from bn.keras.configs import Configured, named
+from bn.keras.configs import Configured, made, named
 from bn.layers.regularizers import Regularizer
 
 
@@ -98,7 +98,7 @@ def get(identifier: Any) -> Regularizer | None:
 
     Parameters
     ----------
-    identifier : str, dict, Regularizer or None
+    identifier : str, dict, Regularizer, class of them or None
 
     Raises
     ------
@@ -110,7 +110,7 @@ def get(identifier: Any) -> Regularizer | None:
     >>> get("l2").l2, get(None)
     (0.01, None)
     """
-    found = named("regularizer", identifier, NAMES)
+    found = named("regularizer", made(identifier), NAMES)
     if found is not None:
         _check.keras_kind("a regularizer", found, Regularizer, "a name or a Regularizer")
     return found  # type: ignore[no-any-return]

@@ -124,6 +124,8 @@ class CosineDecay(LearningRateSchedule):
     decay_steps : int
     alpha : float
     name : str
+    **others
+        Further arguments of Keras, those of a warm-up, which must be at their defaults.
 
     References
     ----------
@@ -150,7 +152,9 @@ class CosineDecay(LearningRateSchedule):
         decay_steps: int,
         alpha: float = 0.0,
         name: str = "CosineDecay",
+        **others: Any,
     ) -> None:
+        _check.keras_arguments("CosineDecay", others, self.refused)
         _check.at_least("initial_learning_rate", initial_learning_rate, 0)
         _check.positive_int("decay_steps", decay_steps)
         _check.interval("alpha", alpha, 0, 1)

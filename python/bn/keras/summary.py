@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +29,14 @@ def print_summary(
     line_length: int | None,
     positions: Sequence[float] | None,
     print_fn: Callable[[str], Any] | None,
+    expand_nested: bool,
     show_trainable: bool,
 ) -> None:
     """Print the table of a model, or give it to a function."""
+    _check.flag("expand_nested", expand_nested)
     _check.flag("show_trainable", show_trainable)
     _check.optional_positive_int("line_length", line_length)
-    text = summary(model, line_length, positions, show_trainable)
+    text = summary(model, line_length, positions, expand_nested, show_trainable)
     if print_fn is None:
         print(text)
     else:
@@ -45,6 +47,7 @@ def summary(
     model: Any,
     line_length: int | None = None,
     positions: Sequence[float] | None = None,
+    expand_nested: bool = False,
     show_trainable: bool = False,
 ) -> str:
     """The table of a model.
@@ -56,6 +59,8 @@ def summary(
         By default as much as the terminal has, and 88 or 108 at most.
     positions : sequence of float, optional
         Where columns end, as parts of the line.
+    expand_nested : bool
+        Also show the layers of models inside.
     show_trainable : bool
         Also show which layers are trainable.
 
@@ -83,15 +88,29 @@ def summary(
         titles.append("Trainable")
     length = line_length or min(longest, shutil.get_terminal_size().columns - 4)
     widths = column_widths(ends, length)
-    rows = [row_of(model, layer, chain, show_trainable) for layer in model.layers]
+    rows = [
+        row_of(model, layer, prefix, chain, show_trainable)
+        for prefix, layer in shown_layers(model.layers, expand_nested)
+    ]
     return "\n".join([f'Model: "{model.name}"', *table(titles, rows, widths), *counts(model)])
 
 
-def row_of(model: Any, layer: Layer, chain: bool, show_trainable: bool) -> list[str]:
+def shown_layers(
+    layers: Sequence[Layer], expand_nested: bool, level: int = 0
+) -> Iterator[tuple[str, Layer]]:
+    """The layers, each with what stands before its name, and those of models inside."""
+    prefix = "   " * level + "└ " if level else ""
+    for layer in layers:
+        yield prefix, layer
+        if expand_nested:
+            yield from shown_layers(getattr(layer, "layers", ()), True, level + 1)
+
+
+def row_of(model: Any, layer: Layer, prefix: str, chain: bool, show_trainable: bool) -> list[str]:
     """The cells of a layer."""
     shape = str(layer.nodes[-1].output.shape) if layer.nodes else "?"
     count = f"{layer.count_params():,}" if layer.built else "0 (unbuilt)"
-    cells = [f"{layer.name} ({layer.keras_class})", shape.replace(",)", ")"), count]
+    cells = [f"{prefix}{layer.name} ({layer.keras_class})", shape.replace(",)", ")"), count]
     if not chain:
         cells.append(", ".join(connections(model, layer)) or "-")
     if show_trainable:
@@ -213,7 +232,7 @@ def wrapped(text: str, width: int) -> list[str]:
     ['input_lay…']
     """
     lines = [""]
-    for word in re.findall(r"\S+\s*", text):
+    for word in re.findall(r"^\s*\S+\s*|\S+\s*", text):
         if lines[-1] and len(lines[-1]) + len(word.rstrip()) > width:
             lines.append("")
         lines[-1] += word

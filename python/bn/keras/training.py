@@ -10,7 +10,7 @@ from typing import Any
 from bn import _check, nn
 from bn.inputs import Inputs, arrays_of, samples
 from bn.keras import data, losses, metrics, optimizers, saving, weights_files
-from bn.keras.bridge import Bridge, Objective, logs_of
+from bn.keras.bridge import Bridge, Moments, Objective, logs_of, several
 from bn.keras.callbacks import Callback, History, ProgressLine, line_of
 from bn.keras.layers.base import Layer
 from bn.keras.summary import print_summary
@@ -70,7 +70,7 @@ class Trainer(Layer):
         Parameters
         ----------
         optimizer : str or Optimizer
-        loss : str or Loss
+        loss : str, Loss or class of losses
         loss_weights, weighted_metrics : None
             Of Keras.
         metrics : list of str or Metric, optional
@@ -113,7 +113,7 @@ class Trainer(Layer):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: Any = "auto",
-        callbacks: Sequence[Callback] | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -138,10 +138,11 @@ class Trainer(Layer):
             The number of the last epoch, counted from 1.
         verbose : {"auto", 0, 1, 2}
             0 prints nothing, the others a line for each epoch.
-        callbacks : list of Callback, optional
+        callbacks : Callback or list of them, optional
         validation_split : float
             The share of the samples, the last ones before they are shuffled, that are held out.
         validation_data : (x, y), (x, y, sample_weight) or iterable of batches, optional
+            A list of pairs is one of batches; any other list is taken as a tuple.
         shuffle : bool
             Whether each epoch has an order of its own.
         class_weight : dict of int to float, optional
@@ -183,14 +184,16 @@ class Trainer(Layer):
         )  # fmt: skip
         history = History()
         shown = [] if verbose in (0, False) else [ProgressLine()]
-        bridge = Bridge(self, [*shown, *(callbacks or ()), history], initial_epoch)
-        self.history, self.stop_training = history, False
         steps = len(source) if steps_per_epoch is None and isinstance(source, Sized) else None
-        bridge.begin({"epochs": epochs, "steps": steps_per_epoch or steps, "verbose": verbose})
+        settings = {"epochs": epochs, "steps": steps_per_epoch or steps, "verbose": verbose}
+        moments = Moments(self, [*shown, *several(callbacks), history], settings)
+        bridge = Bridge(self, moments, initial_epoch, validation)
+        self.history, self.stop_training = history, False
+        moments.call("on_train_begin", {})
         if epochs > initial_epoch:
             batches = data.Batches(self, source, steps_per_epoch, bridge)
-            self._train(batches, validation, epochs - initial_epoch, bridge)
-        bridge.end()
+            self._train(batches, epochs - initial_epoch, bridge)
+        moments.call("on_train_end", {})
         return history
 
     def _training_data(
@@ -212,16 +215,16 @@ class Trainer(Layer):
             return None
         if isinstance(given, Samples):
             return data.Batches(self, data.loader_of(given, size, False), None)
-        if isinstance(given, tuple) or not data.is_batches(given, None):
+        if data.is_one_set(given) or not data.is_batches(given, None):
             _check.keras_pair_of("validation_data", given)
             given = data.loader_of(data.samples_of(self, *given), size, False)
         return data.Batches(self, given, steps)
 
-    def _train(self, batches: Any, validation: Any, epochs: int, bridge: Bridge) -> None:
+    def _train(self, batches: Any, epochs: int, bridge: Bridge) -> None:
         task = self.task()
         try:
             nn.fit(
-                self, batches, validation=validation, epochs=epochs, criterion=task.criterion,
+                self, batches, epochs=epochs, criterion=task.criterion,
                 optimizer=self.optimizer.bound_to(self.parameters()),
                 metrics=[*self.compiled_metrics.values()], callbacks=[bridge], progress=False,
             )  # fmt: skip
@@ -243,6 +246,7 @@ class Trainer(Layer):
         verbose: Any = "auto",
         sample_weight: Any = None,
         steps: int | None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
         return_dict: bool = False,
     ) -> Any:
         """The loss and the metrics, as if nothing trained.
@@ -258,6 +262,7 @@ class Trainer(Layer):
         sample_weight : array_like, optional, shape (N,)
         steps : int, optional
             How many batches of an iterable.
+        callbacks : Callback or list of them, optional
         return_dict : bool
 
         Returns
@@ -286,7 +291,8 @@ class Trainer(Layer):
             self._build_for(whole.x)
             source = data.loader_of(whole, _batch_size(batch_size), False)
         batches = (Samples(*batch) for batch in data.Batches(self, source, steps))
-        totals = measured(self.task(), batches)
+        moments = Moments(self, callbacks, {"epochs": 1, "steps": steps, "verbose": verbose})
+        totals = moments.measured(self.task(), batches)
         logs = self._logs(totals)
         if verbose not in (0, False):
             number = -(-totals.samples // _batch_size(batch_size))
@@ -304,7 +310,14 @@ class Trainer(Layer):
             return logs
         return [*logs.values()] if len(logs) > 1 else logs["loss"]
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> Array:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: None = None,
+        callbacks: Callback | Sequence[Callback] | None = None,
+    ) -> Array:
         """The outputs for many samples.
 
         Parameters
@@ -314,6 +327,9 @@ class Trainer(Layer):
             32 by default.
         verbose : object
             Taken, and not used.
+        steps : None
+            Of Keras.
+        callbacks : Callback or list of them, optional
 
         Returns
         -------
@@ -328,9 +344,12 @@ class Trainer(Layer):
         ----------
         keras.Model.predict.
         """
+        _check.keras_arguments("predict", {"steps": steps}, {"steps": None})
         inputs = data.inputs_of(self, x)
         self._build_for(inputs)
-        return predict(self, inputs, _batch_size(batch_size))
+        settings = {"epochs": 1, "steps": None, "verbose": verbose}
+        moments = Moments(self, callbacks, settings)
+        return moments.predicted(self, inputs, _batch_size(batch_size))
 
     # ---- single batches ----
 
@@ -422,6 +441,7 @@ class Trainer(Layer):
         line_length: int | None = None,
         positions: Sequence[float] | None = None,
         print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
         show_trainable: bool = False,
     ) -> None:
         """Print a table of the layers, as Keras does.
@@ -434,6 +454,8 @@ class Trainer(Layer):
             Where columns end, as parts of the line.
         print_fn : callable, optional
             Gets the whole text.
+        expand_nested : bool
+            Also show the layers of models inside.
         show_trainable : bool
             Also show which layers are trainable.
 
@@ -441,7 +463,7 @@ class Trainer(Layer):
         ----------
         keras.Model.summary.
         """
-        print_summary(self, line_length, positions, print_fn, show_trainable)
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights to a ``.weights.h5`` file, as Keras does.

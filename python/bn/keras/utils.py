@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -142,3 +142,9 @@ def clear_session() -> None:
     >>> clear_session()
     """
     names.forget_names()
+
+
+if not TYPE_CHECKING:  # type checkers would believe that there is every name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise _check.no_name_in_keras("bn.keras.utils", "function", name, __all__)

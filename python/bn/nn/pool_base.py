@@ -77,6 +77,10 @@ class Pool(Module):
         """`steps` for images of `size`; a pooling may choose them by it."""
         return self.steps()
 
+    def padding_after(self, size: Pair) -> Pair:
+        """The padding below and to the right of images of `size`, without that of `ceil_mode`."""
+        return self._padding
+
 
 class MaxPool(Pool):
     """The maximum of each window.

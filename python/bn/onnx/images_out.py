@@ -10,14 +10,16 @@ import numpy as np
 
 from bn import nn
 from bn.onnx.graph import Graph
-from bn.onnx.writers import Unwritable, on_channels, writes
+from bn.onnx.writers import Unwritable, image_size, on_channels, writes
 from bn.types import Shape
 
 
 @writes(nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool1d, nn.AvgPool2d)
 def pooling(graph: Graph, layer: Any, inputs: Sequence[str], shape: Shape) -> str:
     """MaxPool and AveragePool."""
-    kernel, stride, padding = (sizes[4 - len(shape) :] for sizes in layer.steps())
+    size = image_size(layer, shape)
+    given = (*layer.steps_on(size), layer.padding_after(size))
+    kernel, stride, before, after = (sizes[4 - len(shape) :] for sizes in given)
     more = {"ceil_mode": int(layer.ceil_mode)}
     operator = "MaxPool"
     if isinstance(layer, (nn.AvgPool1d, nn.AvgPool2d)):
@@ -26,7 +28,7 @@ def pooling(graph: Graph, layer: Any, inputs: Sequence[str], shape: Shape) -> st
 
     def write(x: str) -> str:
         return graph.node(
-            operator, [x], kernel_shape=kernel, strides=stride, pads=padding * 2, **more
+            operator, [x], kernel_shape=kernel, strides=stride, pads=(*before, *after), **more
         )
 
     return on_channels(graph, layer.axis, inputs[0], shape, write)

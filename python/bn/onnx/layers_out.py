@@ -9,7 +9,7 @@ from bn.module import Module
 from bn.onnx import activations_out, images_out, norms_out, weights_out
 from bn.onnx.graph import Graph
 from bn.onnx.recurrent_out import recurrent
-from bn.onnx.writers import WRITERS, Unwritable, writes
+from bn.onnx.writers import Unwritable, writer_of, writes
 from bn.types import Shape
 
 MODULES = (activations_out, images_out, norms_out, weights_out)  # they fill the table
@@ -38,7 +38,8 @@ def layer_nodes(
         ONNX has no such layer, or not with these arguments; the message names it.
     """
     name = type(layer).__name__
-    if type(layer) not in WRITERS:
+    write = writer_of(type(layer))
+    if write is None:
         own = not type(layer).__module__.startswith("bn.")
         why = "a class of your own has no operator" if own else "there is no such operator"
         raise _check.not_in_onnx(name, path, why)
@@ -46,7 +47,7 @@ def layer_nodes(
         raise _check.not_in_onnx(name, path, "its forward was replaced")
     graph.place = path
     try:
-        y = WRITERS[type(layer)](graph, layer, inputs, shape)
+        y = write(graph, layer, inputs, shape)
     except Unwritable as error:
         raise _check.not_in_onnx(name, path, str(error)) from error
     return [y] if isinstance(y, str) else list(y)

@@ -7,7 +7,7 @@ from typing import Any
 
 from bn import nn
 from bn.onnx.graph import Graph
-from bn.onnx.writers import WRITERS, on_channels, writes
+from bn.onnx.writers import WRITERS, image_size, on_channels, writes
 from bn.types import Shape
 
 
@@ -15,7 +15,7 @@ from bn.types import Shape
 def convolution(graph: Graph, layer: Any, inputs: Sequence[str], shape: Shape) -> str:
     """Conv."""
     weight = [graph.tensor(p.data) for p in (layer.weight, layer.bias) if p is not None]
-    window, axes = layer.window, 4 - len(layer.kernel_size)
+    window, axes = layer.window_on(image_size(layer, shape)), 4 - len(layer.kernel_size)
     before, after = window.before[axes - 2 :], window.after[axes - 2 :]
 
     def write(x: str) -> str:

@@ -29,6 +29,19 @@ def writes(*kinds: type[Module]) -> Callable[[Write], Write]:
     return noted
 
 
+def writer_of(kind: type[Module]) -> Write | None:
+    """What writes layers of a class, or of the class whose forward it has; None for nothing.
+
+    Layers of `bn.keras` have the forward of those of `bn.nn`, and choose their padding by the size
+    of the image. A class of one's own may choose anything, so it is never taken for its base.
+    """
+    own = not kind.__module__.startswith("bn.")
+    for base in (kind,) if own else kind.__mro__:
+        if base in WRITERS and kind.forward is base.forward:
+            return WRITERS[base]
+    return None
+
+
 class Unwritable(Exception):
     """A layer has arguments that no operator of ONNX has."""
 
@@ -40,6 +53,12 @@ def on_channels(graph: Graph, axis: int, x: str, shape: Shape, write: Callable[[
     order = [0, axis, *(i for i in range(1, ndim) if i != axis)]
     back = [int(i) for i in np.argsort(order)]
     return graph.permuted(write(graph.permuted(x, order)), back)
+
+
+def image_size(layer: Any, shape: Shape) -> tuple[int, int]:
+    """The height and the width of the images of a shape; a signal is an image of one row."""
+    lengths = shape[2:] if layer.axis == 1 else shape[1:-1]
+    return (lengths[0], lengths[1]) if len(lengths) == 2 else (1, lengths[0])
 
 
 def ones_or(graph: Graph, array: Array | None, shape: Shape, value: float = 1.0) -> str:

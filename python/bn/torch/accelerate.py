@@ -14,7 +14,6 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils.parametrize import is_parametrized
 
 from bn import _check
-from bn.module import Module
 from bn.table import aligned
 from bn.torch import modules
 from bn.torch.fusing import (
@@ -218,7 +217,7 @@ def accelerate(model: torch.nn.Module) -> Acceleration:
     1     BatchNorm2d  swapped, with ReLU
     3     BatchNorm2d  swapped             no ReLU follows it
     """
-    _check.model_of_pytorch(model, torch.nn.Module, Module)
+    _check.instance("model", model, torch.nn.Module)
     restore(model)
     reason = unfit(model)
     if reason is not None:
@@ -331,7 +330,7 @@ def restore(model: torch.nn.Module) -> None:
     >>> type(model[0]) is nn.BatchNorm1d
     True
     """
-    _check.model_of_pytorch(model, torch.nn.Module, Module)
+    _check.instance("model", model, torch.nn.Module)
     for module in model.modules():
         if isinstance(module, Accelerated):
             module.__class__ = module.original

@@ -122,7 +122,7 @@ def to_bn(model: torch.nn.Module) -> Module:
     >>> to_bn(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval())[1].training
     False
     """
-    _check.model_of_pytorch(model, torch.nn.Module, Module)
+    _check.instance("model", model, torch.nn.Module)
     for name, value in (*model.named_parameters(), *model.named_buffers()):
         check_tensor(name, value)
     own = copy.deepcopy(model)
@@ -399,7 +399,8 @@ def from_bn(model: Module) -> torch.nn.Module:
       (2): ReLU()
     )
     """
-    _check.model_of_bn(model, Module, torch.nn.Module)
+    _check.instance("model", model, Module)
+    _check.not_of_keras(model.modules())
     converted = layer_from_bn("the top", model, {})
     state = {name: torch.tensor(value) for name, value in model.state_dict().items()}
     converted.load_state_dict(state)

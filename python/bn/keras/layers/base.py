@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from bn import _check, nn
 from bn.keras import initializers
 from bn.keras.configs import Configured
+from bn.keras.layers.casting import Cast
 from bn.keras.layers.weight import SAME, Layout, Weight
 from bn.keras.limits import spend
 from bn.keras.names import name_for
@@ -64,6 +65,9 @@ class Layer(Configured, nn.Sequential):
     """
 
     keras_module = "keras.layers"
+    never_called = (
+        "call", "build", "add_weight", "train_step", "test_step", "predict_step", "compute_loss",
+    )  # fmt: skip
     refused: ClassVar[Mapping[str, Any]] = REFUSED
     least_inputs: ClassVar[int] = 1
     takes_indices: ClassVar[bool] = False  # whether x holds integers, as that of an embedding
@@ -89,6 +93,7 @@ class Layer(Configured, nn.Sequential):
         self._trainable, self._is_built = trainable, False
         self.training = False  # only `fit` and its like train
         self._table: list[Weight] = []
+        self._cast: Cast | None = None  # made where a layer of another dtype comes before
 
     # ---- making it ----
 
@@ -141,15 +146,23 @@ class Layer(Configured, nn.Sequential):
     def __call__(self, inputs: Any, *others: Any, **options: Any) -> Any:
         """The output for arrays, values or symbolic tensors; a list of them for several inputs."""
         if type(inputs) is nn.Value and self._is_built and not others and not options:
-            return super().__call__(inputs)  # as in each step of a training
+            return super().__call__(self.cast(inputs))  # as in each step of a training
         flat = [*inputs, *others] if isinstance(inputs, (tuple, list)) else [inputs, *others]
         if is_symbolic(flat):
             return self.connect(flat, options)
         _check.keras_inputs(self.name, len(flat), self.least_inputs)
-        arrays = [self.converted(i, x) if _is_data(x) else x for i, x in enumerate(flat)]
+        arrays = [self.converted(i, x) if _is_data(x) else self.cast(x) for i, x in enumerate(flat)]
         if not self._is_built:
             self.build_for([tuple(x.shape[1:]) for x in arrays])
         return super().__call__(*arrays, **self.call_options(options))
+
+    def cast(self, x: Any) -> Any:
+        """A value inside a model in the layer's dtype; indices stay integers."""
+        if type(x) is not nn.Value or x.dtype == self.dtype or x.dtype.kind != "f":
+            return x
+        if self._cast is None:
+            self._cast = Cast(self.dtype)
+        return self._cast(x)
 
     def call_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call by name, without those that change nothing here."""
@@ -230,6 +243,21 @@ class Layer(Configured, nn.Sequential):
     @property
     def variables(self) -> list[Weight]:
         return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Weight]:
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Weight]:
+        return self.non_trainable_weights
+
+    def __getattr__(self, name: str) -> Weight:
+        """A weight by its name, such as ``kernel``."""
+        for weight in self.__dict__.get("_table", ()):  # a copy has no attributes at first
+            if weight.name == name and not weight.place:
+                return weight  # type: ignore[no-any-return]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
 
     @property
     def trainable(self) -> bool:

@@ -80,8 +80,18 @@ class SamePaddedPool(Pool):
 
     def steps_on(self, size: Pair) -> tuple[Pair, Pair, Pair]:
         kernel, stride, _ = self.steps()
-        pads = [same_padding(*each)[0] for each in zip(size, kernel, stride, strict=True)]
-        return kernel, stride, (pads[0], pads[1])
+        (top, _), (left, _) = self._sides(size)
+        return kernel, stride, (top, left)
+
+    def padding_after(self, size: Pair) -> Pair:
+        (_, bottom), (_, right) = self._sides(size)
+        return bottom, right
+
+    def _sides(self, size: Pair) -> tuple[Pair, Pair]:
+        """The padding along the height and along the width, each before and after the image."""
+        kernel, stride, _ = self.steps()
+        height, width = (same_padding(*each) for each in zip(size, kernel, stride, strict=True))
+        return height, width
 
     def epilogue(self) -> MaxPooling | None:
         return None

@@ -13,6 +13,7 @@ from bn.module import Module
 from bn.nn.checkpoint import save
 from bn.nn.optimizer import Optimizer
 from bn.nn.training.history import History
+from bn.nn.training.metrics import Totals
 from bn.types import Array
 
 MODES = ("min", "max")
@@ -35,6 +36,8 @@ class TrainingState:
         The steps of the optimizer since the beginning.
     loss : float
         Of the last step.
+    totals : Totals
+        Of the loss and the metrics over the batches of this epoch; its `means` are those so far.
     logs : dict
         At the end of an epoch, its row of the history.
     history : History
@@ -56,6 +59,7 @@ class TrainingState:
     batch: int = 0
     step: int = 0
     loss: float = math.nan
+    totals: Totals = field(default_factory=lambda: Totals(()))
     logs: dict[str, Any] = field(default_factory=dict)
     history: History = field(default_factory=History)
     stop: bool = False

@@ -192,6 +192,7 @@ class Loop:
                 self.step_schedule(step.loss)
             state.loss, state.step = step.loss, state.step + 1
         self.totals.include(step.totals)
+        state.totals = self.totals
         state.batch += len(group)
 
     def step_schedule(self, loss: float) -> None:
