@@ -269,7 +269,7 @@ def test_a_compiled_script_is_left_alone(torch, ours):
 
 def test_what_is_no_model_is_refused(ours):
     for function in (ours.accelerate, ours.restore):
-        with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got int"):
+        with pytest.raises(TypeError, match="model must be of type Module, got int"):
             function(3)
 
 
@@ -285,9 +285,9 @@ def test_the_report_is_an_aligned_table(torch, ours):
 
 def test_a_model_of_the_other_side_is_told_what_converts_it(torch, ours):
     for function in (ours.accelerate, ours.restore, ours.to_bn):
-        with pytest.raises(TypeError, match=r"got a ReLU of bn \(bn\.torch\.from_bn"):
+        with pytest.raises(TypeError, match=r"got ReLU of bn: bn\.torch\.from_bn"):
             function(nn.ReLU())
-    with pytest.raises(TypeError, match=r"got a ReLU of PyTorch \(bn\.torch\.to_bn"):
+    with pytest.raises(TypeError, match=r"got ReLU of PyTorch: bn\.torch\.to_bn"):
         ours.from_bn(torch.nn.ReLU())
 
 
