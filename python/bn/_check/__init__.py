@@ -28,5 +28,6 @@ from bn._check.recalibration import *  # noqa: F403
 from bn._check.recording import *  # noqa: F403
 from bn._check.samples import *  # noqa: F403
 from bn._check.streams import *  # noqa: F403
+from bn._check.study import *  # noqa: F403
 from bn._check.torch import *  # noqa: F403
 from bn._check.training import *  # noqa: F403

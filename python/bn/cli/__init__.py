@@ -1,10 +1,10 @@
 """The command `bn`, which is also `python -m bn`: its parser and its exit codes.
 
-`train`, `predict`, `info` and `test` are the commands. The others help them: `data` reads images,
-`batches` gives them to a training, `models` and `norms` build networks, `training` trains one,
-`display` shows how it goes, `results` writes what it gave, `folder` keeps that and what is needed
-to go on, `checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for the
-terminal.
+`train`, `predict`, `study`, `info` and `test` are the commands. The others help them: `data` reads
+images, `batches` gives them to a training, `models` and `norms` build networks, `training` trains
+one, `display` shows how it goes, `results` writes what it gave, `folder` keeps that and what is
+needed to go on, `checkpoint` saves and loads networks; `arguments`, `failure` and `process` are for
+the terminal.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import sys
 from collections.abc import Sequence
 
 import bn
-from bn.cli import info, predict, test, train
+from bn.cli import info, predict, study, test, train
 from bn.cli.arguments import Parser
 from bn.cli.failure import Failure
 from bn.cli.process import command_name, forget_output
 
-COMMANDS = (train, predict, info, test)
+COMMANDS = (train, predict, study, info, test)
 
 
 def parser() -> Parser:

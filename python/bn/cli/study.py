@@ -1,0 +1,191 @@
+"""`bn study`: measure what is claimed of batch normalization."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bn.cli.arguments import integer, meant, positive
+from bn.cli.display import wrapped
+from bn.cli.failure import Failure, expected, require
+from bn.cli.process import command_name, stop_on_interrupt
+from bn.nn.training.display import is_told, live, live_bars
+from bn.study import STUDIES
+from bn.study.html import write_html
+from bn.study.markdown import write_markdown
+from bn.study.plan import Study
+from bn.study.report import chapters, verdicts
+from bn.study.runner import Watcher
+from bn.study.runner import run as measure
+from bn.study.store import Store
+from bn.table import aligned
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+SUMMARY = "measure what is claimed of batch normalization"
+DESCRIPTION = """\
+Without a name, list the studies. With names, or `all`, run them, and write
+report.html, which needs no other file and no network, and results.json with
+all that was measured. The data come with packages: pip install
+'batchnorm[study]'. A study that was stopped, by Ctrl-C or by whatever, goes on
+where it was, when it is called again with the same --out.
+"""
+BY_NAME = {study.name: study for study in STUDIES}
+PACKAGES = {
+    "matplotlib": "matplotlib",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+    "mlxtend": "mlxtend",
+    "mnist1d": "mnist1d",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    add = parser.add_argument
+    add("names", nargs="*", type=study_name, metavar="NAME", help="studies, or all of them: all")
+    add(
+        "--quick",
+        action="store_true",
+        help="one seed on small grids, without verdicts: all studies take some minutes",
+    )
+    add(
+        "--seeds",
+        type=integer(1),
+        metavar="N",
+        help="measure everything N times; default 5, or 1 if quick",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="for the results; default runs/study, or runs/study-quick",
+    )
+    add(
+        "--budget",
+        type=positive,
+        metavar="MINUTES",
+        help="for all studies together; what does not fit is left out, the last seeds first. By "
+        "default a full study has a budget of its own",
+    )
+    add(
+        "--jobs",
+        type=integer(1),
+        metavar="N",
+        help="measurements at once, each on one thread; default one for each core",
+    )
+    add(
+        "--page",
+        type=Path,
+        metavar="FILE",
+        help="write the report as Markdown too, and its pictures into a folder beside it",
+    )
+
+
+def study_name(text: str) -> str:
+    """The name of a study, or "all"."""
+    if text not in BY_NAME and text != "all":
+        known = f"`{command_name()} study` lists them"
+        raise argparse.ArgumentTypeError(
+            f"there is no study {text!r}{meant(text, BY_NAME) or ': ' + known}"
+        )
+    return text
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the studies, or run those that were named."""
+    if not args.names:
+        print(wrapped("Studies of what is claimed of batch normalization:"))
+        print(aligned([(study.name, study.claim) for study in STUDIES], left=2))
+        print(f"\n{command_name()} study NAME... runs some, {command_name()} study all runs all.")
+        return 0
+    for module, package in PACKAGES.items():
+        require("study", module, package)
+    chosen = STUDIES if "all" in args.names else [BY_NAME[n] for n in dict.fromkeys(args.names)]
+    folder = args.out or Path("runs", "study-quick" if args.quick else "study")
+    with expected(OSError, ValueError):
+        folder.mkdir(parents=True, exist_ok=True)
+        store = Store(folder / "results.json", args.quick)
+    with stop_on_interrupt() as stop, expected(OSError), watching() as watcher:
+        measure(
+            chosen, store, watcher, seeds=args.seeds, minutes=args.budget,
+            jobs=args.jobs or cores(), stopped=lambda: stop.requested,
+        )  # fmt: skip
+    with expected(OSError):
+        write(folder, store, args.page)
+    if stop.requested:
+        print("stopped; the same command goes on from here")
+    return 130 if stop.requested else 0
+
+
+def write(folder: Path, store: Store, page: Path | None) -> None:
+    """Write the report of all studies in the folder, and print their verdicts."""
+    written = chapters(STUDIES, store)
+    store.save(verdicts(written))
+    if not written:
+        raise Failure("no study has measured all of its settings yet, so there is no report")
+    write_html(folder / "report.html", written, store)
+    if page is not None:
+        write_markdown(page, written, store)
+    for chapter in written:
+        print(wrapped(f"{chapter.study.name}: {chapter.verdict}. {chapter.sentence}"))
+    print("results in", folder)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+# ---- what is seen meanwhile ----
+
+
+@contextmanager
+def watching() -> Iterator[Watcher]:
+    """A live bar for each study in a terminal, plain lines elsewhere."""
+    if not live():
+        yield Lines()
+        return
+    with live_bars() as bars:
+        yield Bars(bars)
+
+
+class Lines:
+    """A line for each tenth of a study."""
+
+    def begin(self, study: Study, total: int, done: int) -> None:
+        self.study, self.total, self.done = study, total, done
+        self.start = time.monotonic()
+
+    def step(self) -> None:
+        self.done += 1
+        if is_told(self.done, self.total):
+            minutes = (time.monotonic() - self.start) / 60
+            print(f"{self.study.name}  {self.done}/{self.total}  {minutes:.1f} min", flush=True)
+
+    def end(self) -> None:
+        pass
+
+
+class Bars:
+    """A bar for each study."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.task: TaskID | None = None
+
+    def begin(self, study: Study, total: int, done: int) -> None:
+        self.task = self.bars.add_task(study.name, total=total, completed=done)
+
+    def step(self) -> None:
+        assert self.task is not None
+        self.bars.update(self.task, advance=1)
+
+    def end(self) -> None:
+        pass

@@ -1,0 +1,84 @@
+"""What follows from a study: a verdict, a sentence, tables and charts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bn.study.statistics import Estimate
+
+Verdict = Literal["holds", "does not hold", "depends", "within noise"]
+Cell = str | Estimate
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text and estimates below a head."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """Estimates over x, which are numbers, or words for categories."""
+
+    name: str
+    x: Sequence[float | str]
+    y: Sequence[Estimate]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines with their intervals."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: Sequence[Line]
+    log_x: bool = False
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What a study found.
+
+    Attributes
+    ----------
+    verdict : {"holds", "does not hold", "depends", "within noise"}
+    sentence : str
+        The verdict in a sentence with its numbers: for "depends", on what.
+    charts, tables : list
+    notes : list of str
+        What a reader should know of the numbers, each a sentence.
+    """
+
+    verdict: Verdict
+    sentence: str
+    charts: Sequence[Chart] = field(default_factory=list)
+    tables: Sequence[Table] = field(default_factory=list)
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def judged(gains: Iterable[Estimate]) -> Verdict:
+    """The verdict of a claim by what it says to be above 0, in each of several cases.
+
+    It holds if all intervals are above 0, and does not if none is, but one is below. It depends on
+    the case if some are above. If all intervals contain 0, the result is within noise.
+
+    Examples
+    --------
+    >>> judged([Estimate(2.0, 0.5, 5), Estimate(0.1, 0.3, 5)])
+    'depends'
+    >>> judged([Estimate(-2.0, 0.5, 5), Estimate(0.1, 0.3, 5)])
+    'does not hold'
+    """
+    found = list(gains)
+    if all(gain.above_zero for gain in found):
+        return "holds"
+    if any(gain.above_zero for gain in found):
+        return "depends"
+    return "does not hold" if any(gain.below_zero for gain in found) else "within noise"

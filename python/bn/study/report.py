@@ -1,0 +1,73 @@
+"""What a report says of each study, whatever its format; `html` and `markdown` write it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bn.study.conclusion import Conclusion
+from bn.study.plan import Study
+from bn.study.results import Results
+from bn.study.runner import wanted_seeds
+from bn.study.store import Store
+
+QUICK = "Quick: one seed on small grids. There are no intervals, and no verdict."
+INTERVALS = (
+    "Numbers are means over seeds, ± half of the 95 % interval (Student's t). A seed decides the "
+    "split of the data, the initial weights and the order of the samples; differences are taken "
+    "seed by seed. All networks of a study were tuned over the same settings, on samples for "
+    "validation; what is shown was measured on other samples, unless it says so."
+)
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A study with what it found."""
+
+    study: Study
+    results: Results
+    conclusion: Conclusion
+    quick: bool
+
+    @property
+    def verdict(self) -> str:
+        return "no verdict (quick)" if self.quick else self.conclusion.verdict
+
+    @property
+    def sentence(self) -> str:
+        return QUICK if self.quick else self.conclusion.sentence
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on the numbers, and on what they cost."""
+        found, wanted = len(self.results.seeds), wanted_seeds(self.study, self.quick)
+        seeds = f"{found} seed" + ("s" if found != 1 else "")
+        if found < wanted:
+            seeds += f", because {wanted} did not fit into the budget"
+        minutes = self.results.seconds / 60
+        cost = (
+            f"{len(self.results.records)} measurements, {seeds}; {minutes:.1f} minutes of one core."
+        )
+        return [*self.conclusion.notes, cost]
+
+
+def chapters(studies: Sequence[Study], store: Store) -> list[Chapter]:
+    """Those studies of which all settings were measured with at least one seed."""
+    found = [(study, store.results(study)) for study in studies]
+    return [
+        Chapter(study, results, study.conclude(results), store.quick)
+        for study, results in found
+        if results.records
+    ]
+
+
+def verdicts(written: Sequence[Chapter]) -> dict[str, dict[str, str]]:
+    """What `results.json` says of each study beside its measurements."""
+    return {
+        c.study.name: {"claim": c.study.claim, "verdict": c.verdict, "sentence": c.sentence}
+        for c in written
+    }
+
+
+def machine_lines(store: Store) -> list[str]:
+    return [f"{name}: {value}" for name, value in store.machine.items()]

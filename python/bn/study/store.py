@@ -1,0 +1,135 @@
+"""`results.json`: all measurements, and what follows from them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import re
+import time
+from collections.abc import Iterable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import bn
+from bn import _check
+from bn.nn.replacing import replacing
+from bn.study.plan import Study
+from bn.study.results import Record, Results
+
+FORMAT = 1
+SAVE_SECONDS = 5.0
+PACKAGES = ("numpy", "scipy", "scikit-learn", "mlxtend", "mnist1d")
+
+
+class Store:
+    """The measurements in one file.
+
+    Parameters
+    ----------
+    path : Path
+        If there is such a file, its measurements are kept.
+    quick : bool
+        Whether they are those of `--quick`.
+
+    Raises
+    ------
+    ValueError
+        The file is of another version of `bn`, or of quick studies where full ones are asked for,
+        or is none of ours.
+    OSError
+        It cannot be read.
+    """
+
+    def __init__(self, path: Path, quick: bool) -> None:
+        self.path, self.quick = path, quick
+        self.machine = describe_machine()
+        self.records: dict[str, list[Record]] = {}
+        self._saved = time.monotonic()
+        if path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            found = json.loads(self.path.read_text("utf-8"))
+            same = (found["format"], found["bn"], found["quick"])
+            studies = {
+                name: [Record(**record) for record in study["records"]]
+                for name, study in found["studies"].items()
+            }
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise _check.no_study_results(self.path) from error
+        _check.same_study(self.path, same, (FORMAT, bn.__version__, self.quick))
+        self.records, self.machine = studies, found["machine"]
+
+    def add(self, study: str, record: Record) -> None:
+        """Keep a measurement, and write the file if that was not done for some seconds."""
+        self.records.setdefault(study, []).append(record)
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
+
+    def has(self, study: str, setting: dict[str, Any], seed: int) -> bool:
+        """Whether this was measured."""
+        return any(r.seed == seed and r.setting == setting for r in self.records.get(study, ()))
+
+    def results(self, study: Study) -> Results:
+        """What was measured of the study as it is planned, of the seeds that are complete."""
+        planned = study.settings(self.quick)
+        by_place = {
+            (planned.index(r.setting), r.seed): r
+            for r in self.records.get(study.name, ())
+            if r.setting in planned
+        }
+        seeds = sorted({seed for _, seed in by_place})
+        complete = [s for s in seeds if all((i, s) in by_place for i in range(len(planned)))]
+        return Results(by_place[i, s] for i in range(len(planned)) for s in complete)
+
+    def save(self, verdicts: dict[str, dict[str, str]] | None = None) -> None:
+        """Write the file, one measurement in a line, with verdicts if there are some."""
+        studies = [
+            f"{json.dumps(name)}: {{{_entries((verdicts or {}).get(name, {}))}"
+            f'"records": [\n{_lines(records)}\n]}}'
+            for name, records in self.records.items()
+        ]
+        head = _entries(
+            {"format": FORMAT, "bn": bn.__version__, "quick": self.quick, "machine": self.machine}
+        )
+        with replacing(self.path) as file:
+            file.write(f'{{{head}"studies": {{\n{",".join(studies)}\n}}}}\n'.encode())
+        self._saved = time.monotonic()
+
+
+def _entries(values: dict[str, Any]) -> str:
+    return "".join(
+        f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n" for k, v in values.items()
+    )
+
+
+def _lines(records: Iterable[Record]) -> str:
+    return ",\n".join(json.dumps(vars(record)) for record in records)
+
+
+def describe_machine() -> dict[str, str]:
+    """What the measurements run on, and when."""
+    versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
+    return {
+        "cpu": _cpu(),
+        "instruction set": str(bn.show_config()["isa"]),
+        "Python": platform.python_version(),
+        "packages": versions,
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "(unknown)"
+
+
+def _cpu() -> str:
+    path = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", path.read_text()) if path.exists() else None
+    return found[1] if found else platform.processor() or platform.machine()
