@@ -53,7 +53,7 @@ LEVELS = [
     ["files", "onnx", "streams", "tools", "torch"],
     ["convert", "keras"],
     ["explaining"],
-    ["cli"],
+    ["cli", "study"],
     ["__main__"],
 ]
 SHARED = {"bn._check", "bn._core"}  # the whole distribution shares them
@@ -176,7 +176,7 @@ def test_imports_go_to_the_same_level_or_a_lower_one():
     assert [each for each in known if level(each[0]) < level(each[1])] == []
 
 
-def test_only_the_command_imports_the_whole_package():
+def test_only_the_command_and_the_studies_import_the_whole_package():
     command = level("bn.cli")
     importing = [name for name in MODULES if name != "bn" and "bn" in imports(name)]
     assert [name for name in importing if level(name) is None or level(name) < command] == []

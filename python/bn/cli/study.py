@@ -6,8 +6,10 @@ import argparse
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from bn.cli.arguments import integer, meant, positive
@@ -101,9 +103,11 @@ def study_name(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """List the studies, or run those that were named."""
     if not args.names:
-        print(wrapped("Studies of what is claimed of batch normalization:"))
-        print(aligned([(study.name, study.claim) for study in STUDIES], left=2))
-        print(f"\n{command_name()} study NAME... runs some, {command_name()} study all runs all.")
+        names = aligned([(study.name, study.claim) for study in STUDIES], left=2)
+        print(f"studies, each of a claim:\n{indent(names, '  ')}\n")
+        print(
+            f"`{command_name()} study NAME...` runs some, `{command_name()} study all` all of them"
+        )
         return 0
     for module, package in PACKAGES.items():
         require("study", module, package)
@@ -113,10 +117,13 @@ def run(args: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         store = Store(folder / "results.json", args.quick)
     with stop_on_interrupt() as stop, expected(OSError), watching() as watcher:
-        measure(
-            chosen, store, watcher, seeds=args.seeds, minutes=args.budget,
-            jobs=args.jobs or cores(), stopped=lambda: stop.requested,
-        )  # fmt: skip
+        try:
+            measure(
+                chosen, store, watcher, seeds=args.seeds, minutes=args.budget,
+                jobs=args.jobs or cores(), stopped=lambda: stop.requested,
+            )  # fmt: skip
+        except BrokenProcessPool as error:
+            raise Failure("a process that measured was killed; the same command goes on") from error
     with expected(OSError):
         write(folder, store, args.page)
     if stop.requested:
@@ -134,7 +141,7 @@ def write(folder: Path, store: Store, page: Path | None) -> None:
     if page is not None:
         write_markdown(page, written, store)
     for chapter in written:
-        print(wrapped(f"{chapter.study.name}: {chapter.verdict}. {chapter.sentence}"))
+        print(wrapped(f"{chapter.study.name}: {chapter.verdict}. {chapter.conclusion.sentence}"))
     print("results in", folder)
 
 
@@ -169,9 +176,6 @@ class Lines:
             minutes = (time.monotonic() - self.start) / 60
             print(f"{self.study.name}  {self.done}/{self.total}  {minutes:.1f} min", flush=True)
 
-    def end(self) -> None:
-        pass
-
 
 class Bars:
     """A bar for each study."""
@@ -186,6 +190,3 @@ class Bars:
     def step(self) -> None:
         assert self.task is not None
         self.bars.update(self.task, advance=1)
-
-    def end(self) -> None:
-        pass

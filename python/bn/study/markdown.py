@@ -8,7 +8,7 @@ from pathlib import Path
 from bn.nn.replacing import replacing
 from bn.study import pictures
 from bn.study.conclusion import Cell, Chart
-from bn.study.report import INTERVALS, Chapter, machine_lines
+from bn.study.report import INTERVALS, QUICK, Chapter, machine_lines
 from bn.study.store import Store
 
 INTRODUCTION = """\
@@ -28,10 +28,12 @@ def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None
             file.write((pictures.svg(chart) + "\n").encode())
         return f"{folder.name}/{name}"
 
-    rows = [(f"[{c.study.claim}](#{c.study.name})", c.verdict, c.sentence) for c in written]
+    rows = [
+        (f"[{c.study.claim}](#{c.study.name})", c.verdict, c.conclusion.sentence) for c in written
+    ]
     parts = [
         INTRODUCTION,
-        INTERVALS,
+        QUICK + " " + INTERVALS if store.quick else INTERVALS,
         _markdown_table(["claim", "verdict", "figures"], rows),
         "\n".join(f"- {line}" for line in machine_lines(store)),
         *(_markdown_chapter(chapter, put) for chapter in written),
@@ -53,7 +55,7 @@ def _markdown_chapter(chapter: Chapter, put: Callable[[Chart, str], str]) -> str
     parts = [
         f"## {study.name}",
         f"**Claim.** {study.claim}",
-        f"**Verdict: {chapter.verdict}.** {chapter.sentence}",
+        f"**Verdict: {chapter.verdict}.** {conclusion.sentence}",
         *charts,
         *tables,
         f"**Method.** {study.method}",

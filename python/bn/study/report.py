@@ -11,7 +11,9 @@ from bn.study.results import Results
 from bn.study.runner import wanted_seeds
 from bn.study.store import Store
 
-QUICK = "Quick: one seed on small grids. There are no intervals, and no verdict."
+QUICK = (
+    "Quick studies, of one seed on small grids: their numbers have no intervals and no verdicts."
+)
 INTERVALS = (
     "Numbers are means over seeds, ± half of the 95 % interval (Student's t). A seed decides the "
     "split of the data, the initial weights and the order of the samples; differences are taken "
@@ -31,24 +33,39 @@ class Chapter:
 
     @property
     def verdict(self) -> str:
-        return "no verdict (quick)" if self.quick else self.conclusion.verdict
-
-    @property
-    def sentence(self) -> str:
-        return QUICK if self.quick else self.conclusion.sentence
+        """The verdict, which neither a quick study nor a single seed has."""
+        judged = len(self.results.seeds) > 1 and not self.quick
+        return self.conclusion.verdict if judged else "no verdict"
 
     @property
     def notes(self) -> list[str]:
-        """Sentences on the numbers, and on what they cost."""
+        """Sentences on the numbers, on the settings, and on what they cost."""
         found, wanted = len(self.results.seeds), wanted_seeds(self.study, self.quick)
         seeds = f"{found} seed" + ("s" if found != 1 else "")
         if found < wanted:
             seeds += f", because {wanted} did not fit into the budget"
-        minutes = self.results.seconds / 60
-        cost = (
-            f"{len(self.results.records)} measurements, {seeds}; {minutes:.1f} minutes of one core."
-        )
-        return [*self.conclusion.notes, cost]
+        number, minutes = len(self.results.records), self.results.seconds / 60
+        cost = f"{number} measurements of {seeds}; {minutes:.1f} minutes of one core."
+        return [*self.conclusion.notes, f"Settings: {settings_line(self.results)}.", cost]
+
+
+def settings_line(results: Results) -> str:
+    """The values that each part of the settings takes.
+
+    Examples
+    --------
+    >>> from bn.study.results import Record
+    >>> settings = [{"norm": "batch", "lr": 0.1}, {"norm": "batch", "lr": 1.0}]
+    >>> settings_line(Results([Record(setting, 0, 1.0, {}) for setting in settings]))
+    'norm batch; lr 0.1 / 1'
+    """
+    names = dict.fromkeys(name for record in results.records for name in record.setting)
+    values = {name: " / ".join(map(_plain, results.axis(name))) for name in names}
+    return "; ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def chapters(studies: Sequence[Study], store: Store) -> list[Chapter]:
@@ -64,7 +81,11 @@ def chapters(studies: Sequence[Study], store: Store) -> list[Chapter]:
 def verdicts(written: Sequence[Chapter]) -> dict[str, dict[str, str]]:
     """What `results.json` says of each study beside its measurements."""
     return {
-        c.study.name: {"claim": c.study.claim, "verdict": c.verdict, "sentence": c.sentence}
+        c.study.name: {
+            "claim": c.study.claim,
+            "verdict": c.verdict,
+            "sentence": c.conclusion.sentence,
+        }
         for c in written
     }
 

@@ -31,7 +31,6 @@ class Watcher(Protocol):
 
     def begin(self, study: Study, total: int, done: int) -> None: ...
     def step(self) -> None: ...
-    def end(self) -> None: ...
 
 
 def run(
@@ -71,11 +70,12 @@ def run(
             cells = planned(study, store.quick, seeds)
             left = [c for c in cells if not store.has(study.name, c.setting, c.seed)]
             watcher.begin(study, len(cells), len(cells) - len(left))
-            for cell, measured, took in measuring(left, _over(stopped, seconds)):
-                store.add(study.name, Record(cell.setting, cell.seed, round(took, 2), measured))
-                watcher.step()
-            store.save()
-            watcher.end()
+            try:
+                for cell, measured, took in measuring(left, _over(stopped, seconds)):
+                    store.add(study.name, Record(cell.setting, cell.seed, round(took, 2), measured))
+                    watcher.step()
+            finally:
+                store.save()
             if stopped():
                 return
 

@@ -18,7 +18,7 @@ class Estimate:
     Examples
     --------
     >>> str(Estimate(97.304, 0.21, 5)), str(Estimate(97.304, math.inf, 1))
-    ('97.30 ± 0.21', '97.30')
+    ('97.30 ± 0.21', '97.3')
     """
 
     mean: float
@@ -46,21 +46,15 @@ class Estimate:
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "–"
-        digits = _digits(self.half if 0 < self.half < math.inf else abs(self.mean))
-        mean = f"{self.mean:.{digits}f}".replace("-", "−")
-        return mean if math.isinf(self.half) else f"{mean} ± {self.half:.{digits}f}"
+        if math.isinf(self.half):
+            return f"{self.mean:.4g}".replace("-", "−")
+        digits = _digits(self.half or abs(self.mean))
+        return f"{self.mean:.{digits}f} ± {self.half:.{digits}f}".replace("-", "−")
 
 
 def _digits(size: float) -> int:
-    """Digits behind the point with which a number of this size has two of its own, but 4 at most.
-
-    Numbers above 1 have them too, because most are percentages, whose columns are read better so.
-    """
-    if size == 0 or not math.isfinite(size):
-        return 2
-    return min(
-        4, max(2 if size < 10 else 1 if size < 100 else 0, -math.floor(math.log10(size)) + 1)
-    )
+    """Digits behind the point with which a number of this size has two that count; 4 at most."""
+    return min(4, max(0, 1 - math.floor(math.log10(size)))) if size else 0
 
 
 def estimate(values: ArrayLike) -> Estimate:
