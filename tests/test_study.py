@@ -3,13 +3,19 @@
 import json
 import math
 import re
+import signal
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
+from cli_files import environment
 
 import bn
 from bn.cli import main
+from bn.cli import study as command
 from bn.study import STUDIES, data, networks
 from bn.study.conclusion import Chart, Conclusion, Line, Table, judged
 from bn.study.corruptions import CORRUPTIONS, LEVELS
@@ -389,3 +395,58 @@ def test_an_unknown_study_is_refused_with_the_name_that_was_meant(capsys):
     with pytest.raises(SystemExit):
         main(["study", "convergense"])
     assert "there is no study 'convergense'; did you mean convergence?" in capsys.readouterr().err
+
+
+@pytest.fixture
+def toy(monkeypatch, tmp_path):
+    """Let the command know the toy alone, in an empty folder."""
+    monkeypatch.setattr(command, "STUDIES", (TOY,))
+    monkeypatch.setattr(command, "BY_NAME", {"toy": TOY})
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_command_writes_the_report_and_prints_the_verdicts(toy, capsys):
+    assert main(["study", "toy", "--jobs", "1"]) == 0
+    assert sorted(path.name for path in (toy / "runs" / "study").iterdir()) == [
+        "report.html",
+        "results.json",
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        "toy: holds. It gains 0.040 ± 0.000 & more.",
+        f"results in {Path('runs', 'study')}",
+    ]
+    assert any(line.startswith("toy  20/20") for line in lines)
+
+
+def test_called_again_the_command_measures_nothing_anew(toy, capsys):
+    main(["study", "all", "--quick", "--jobs", "1"])
+    before = json.loads((toy / "runs" / "study-quick" / "results.json").read_text("utf-8"))
+    assert main(["study", "toy", "--quick", "--jobs", "1"]) == 0
+    after = json.loads((toy / "runs" / "study-quick" / "results.json").read_text("utf-8"))
+    assert before == after and len(before["studies"]["toy"]["records"]) == 2
+
+
+def test_full_and_quick_results_do_not_share_a_folder(toy, capsys):
+    main(["study", "toy", "--jobs", "1", "--out", "here"])
+    assert main(["study", "toy", "--jobs", "1", "--quick", "--out", "here"]) == 1
+    assert "of full studies, not of quick ones: choose another --out" in capsys.readouterr().err
+
+
+def test_without_a_complete_seed_there_is_no_report(toy, capsys):
+    assert main(["study", "toy", "--jobs", "1", "--budget", "1e-9"]) == 1
+    assert "no study has measured all of its settings yet" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_study_that_then_goes_on(tmp_path):
+    words = [sys.executable, "-m", "bn", "study", "convergence", "--quick", "--out", "here"]
+    process = subprocess.Popen(
+        words, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("convergence")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (1, 130)  # 1 if no seed is complete
+    records = json.loads((tmp_path / "here" / "results.json").read_text("utf-8"))["studies"]
+    assert 0 < len(records["convergence"]["records"]) < 12
+    process.stdout.close()

@@ -22,7 +22,7 @@ caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; }
 td + td { font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; background: #fff; border-radius: 6px; padding: 0.5rem; }
-figure svg { max-width: 100%; height: auto; display: block; }
+figure svg { width: 100%; height: auto; display: block; }
 .verdict { background: var(--mild); border-radius: 6px; padding: 0.6rem 1rem; }
 .small { font-size: 0.9rem; opacity: 0.85; }
 """

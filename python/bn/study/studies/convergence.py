@@ -14,18 +14,18 @@ from bn.study.statistics import Estimate, difference, estimate
 from bn.study.training import train
 
 NORMS = {"batch": "with batch normalization", "none": "without"}
-RATES = (0.03, 0.1, 0.3, 1.0)
+RATES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 TARGETS = (0.9, 0.95, 0.97)
 # Each with its data, and the number of epochs.
 CASES: dict[str, dict[str, Any]] = {
     "MLP, 8 × 8 digits": {"data": "digits", "network": "mlp", "epochs": 60},
-    "MLP, MNIST": {"data": "mnist", "network": "mlp", "epochs": 60},
-    "CNN, MNIST": {"data": "mnist", "network": "cnn", "epochs": 20},
+    "MLP, MNIST": {"data": "mnist", "network": "mlp", "epochs": 40},
+    "CNN, MNIST": {"data": "mnist", "network": "cnn", "epochs": 12},
 }
 
 
 def settings(quick: bool) -> list[Setting]:
-    rates = RATES[1:3] if quick else RATES
+    rates = RATES[2:4] if quick else RATES
     found: list[Setting] = []
     for case, values in CASES.items():
         epochs = values["epochs"] // 3 if quick else values["epochs"]
@@ -95,7 +95,7 @@ def conclude(results: Results) -> Conclusion:
             curve(chosen.where(norm=n, lr=best_rate(chosen, n, TARGETS[-1])), NORMS[n])
             for n in NORMS
         ]
-        charts.append(Chart(case, "epoch", "test accuracy, %", lines))
+        charts.append(Chart(case, "epoch", "test accuracy, %", lines, y_range=(0, 100)))
     counts = "; ".join(f"{case}: {gain}" for case, gain in gains.items())
     return Conclusion(
         judged(gains.values()),
