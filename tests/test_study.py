@@ -75,7 +75,7 @@ class Silent:
 
 def studied(path, quick=False, **options):
     """Run the toy, and return its store."""
-    store = Store(path, quick)
+    store = Store.open(path, quick)
     run([TOY], store, Silent(), **options)
     return store
 
@@ -181,7 +181,7 @@ def test_a_quick_study_has_one_seed_and_its_own_grid(tmp_path):
 def test_a_stopped_study_goes_on_where_it_was(tmp_path):
     path, calls = tmp_path / "results.json", iter([False] * 3 + [True] * 9)
     assert len(studied(path, stopped=lambda: next(calls)).records["toy"]) == 3
-    store = Store(path, False)
+    store = Store.open(path, False)
     watcher = Silent()
     run([TOY], store, watcher)
     assert watcher.total == watcher.done == len(store.records["toy"]) == 20
@@ -209,7 +209,7 @@ def test_seeds_of_which_a_setting_is_missing_are_left_out(tmp_path):
 
 def test_processes_measure_the_same(tmp_path):
     convergence = STUDIES[0]
-    store = Store(tmp_path / "results.json", True)
+    store = Store.open(tmp_path / "results.json", True)
     study = Study(
         "two", "", "", "", _two_settings, convergence.measure, convergence.conclude, minutes=1
     )
@@ -254,7 +254,7 @@ def test_a_file_of_something_else_is_refused_and_stays(tmp_path, text, message):
     path.write_text(text.replace("VERSION", bn.__version__).replace("%s", rest))
     before = path.read_bytes()
     with pytest.raises(ValueError, match=message):
-        Store(path, False)
+        Store.open(path, False)
     assert path.read_bytes() == before
 
 

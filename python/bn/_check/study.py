@@ -6,26 +6,19 @@ from pathlib import Path
 
 from bn._check.base import printable
 
-Version = tuple[object, object, object]
+Kind = tuple[str, bool]
 
 
 def no_study_results(path: Path) -> ValueError:
     return ValueError(printable(f"{path} is no file of results of `bn study`"))
 
 
-def same_study(path: Path, found: Version, expected: Version) -> None:
-    """Check the format, the version of bn, and whether the studies are quick ones."""
-    if found[:2] != expected[:2]:
-        raise ValueError(
-            printable(
-                f"{path} has results of bn {found[1]}, not {expected[1]}: choose another --out"
-            )
-        )
-    if found[2] != expected[2]:
+def same_study(path: Path, found: Kind, expected: Kind) -> None:
+    """Check the version of bn, and whether the studies are quick ones."""
+    if found[0] != expected[0]:
+        text = f"{path} has results of bn {found[0]}, not {expected[0]}: choose another --out"
+        raise ValueError(printable(text))
+    if found[1] != expected[1]:
         kinds = {True: "quick", False: "full"}
-        raise ValueError(
-            printable(
-                f"{path} has results of {kinds[bool(found[2])]} studies, not of "
-                f"{kinds[bool(expected[2])]} ones: choose another --out"
-            )
-        )
+        text = f"{path} has results of {kinds[found[1]]} studies, not of {kinds[expected[1]]} ones"
+        raise ValueError(printable(f"{text}: choose another --out"))

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.out or Path("runs", "study-quick" if args.quick else "study")
     with expected(OSError, ValueError):
         folder.mkdir(parents=True, exist_ok=True)
-        store = Store(folder / "results.json", args.quick)
+        store = Store.open(folder / "results.json", args.quick)
     with stop_on_interrupt() as stop, expected(OSError), watching() as watcher:
         try:
             measure(

@@ -24,44 +24,63 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "mlxtend", "mnist1d")
 
 
 class Store:
-    """The measurements in one file.
+    """Measurements, and the file that they are kept in.
 
     Parameters
     ----------
     path : Path
-        If there is such a file, its measurements are kept.
     quick : bool
         Whether they are those of `--quick`.
-
-    Raises
-    ------
-    ValueError
-        The file is of another version of `bn`, or of quick studies where full ones are asked for,
-        or is none of ours.
-    OSError
-        It cannot be read.
+    version : str
+        Of the `bn` that measured.
+    machine : dict
+        What it ran on.
     """
 
-    def __init__(self, path: Path, quick: bool) -> None:
-        self.path, self.quick = path, quick
-        self.machine = describe_machine()
+    def __init__(self, path: Path, quick: bool, version: str, machine: dict[str, str]) -> None:
+        self.path, self.quick, self.version, self.machine = path, quick, version, machine
         self.records: dict[str, list[Record]] = {}
         self._saved = time.monotonic()
-        if path.exists():
-            self._read()
 
-    def _read(self) -> None:
+    @classmethod
+    def read(cls, path: Path) -> Store:
+        """The measurements of a file.
+
+        Raises
+        ------
+        ValueError
+            The file is none of ours.
+        OSError
+            It cannot be read.
+        """
         try:
-            found = json.loads(self.path.read_text("utf-8"))
-            same = (found["format"], found["bn"], found["quick"])
-            studies = {
-                name: [Record(**record) for record in study["records"]]
-                for name, study in found["studies"].items()
-            }
+            found = json.loads(path.read_text("utf-8"))
+            if found["format"] != FORMAT:
+                raise ValueError(f"format {found['format']}")
+            store = cls(path, found["quick"], found["bn"], found["machine"])
+            for name, study in found["studies"].items():
+                store.records[name] = [Record(**record) for record in study["records"]]
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            raise _check.no_study_results(self.path) from error
-        _check.same_study(self.path, same, (FORMAT, bn.__version__, self.quick))
-        self.records, self.machine = studies, found["machine"]
+            raise _check.no_study_results(path) from error
+        return store
+
+    @classmethod
+    def open(cls, path: Path, quick: bool) -> Store:
+        """The measurements that a run goes on with: those of the file, or none if it is missing.
+
+        Raises
+        ------
+        ValueError
+            The file is of another version of `bn`, or of quick studies where full ones are asked
+            for, or is none of ours.
+        OSError
+            It cannot be read.
+        """
+        if not path.exists():
+            return cls(path, quick, bn.__version__, describe_machine())
+        store = cls.read(path)
+        _check.same_study(path, (store.version, store.quick), (bn.__version__, quick))
+        return store
 
     def add(self, study: str, record: Record) -> None:
         """Keep a measurement, and write the file if that was not done for some seconds."""
@@ -93,7 +112,7 @@ class Store:
             for name, records in self.records.items()
         ]
         head = _entries(
-            {"format": FORMAT, "bn": bn.__version__, "quick": self.quick, "machine": self.machine}
+            {"format": FORMAT, "bn": self.version, "quick": self.quick, "machine": self.machine}
         )
         with replacing(self.path) as file:
             file.write(f'{{{head}"studies": {{\n{",".join(studies)}\n}}}}\n'.encode())
@@ -114,6 +133,7 @@ def describe_machine() -> dict[str, str]:
     """What the measurements run on, and when."""
     versions = ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
     return {
+        "bn": bn.__version__,
         "cpu": _cpu(),
         "instruction set": str(bn.show_config()["isa"]),
         "Python": platform.python_version(),
