@@ -156,7 +156,14 @@ def test_the_sections_of_a_public_docstring_stand_in_numpydocs_order(name):
 
 # ---- pages ----
 
-RUNNING = ["README.md", "docs/models.md", "docs/design.md", "docs/big_data.md", "docs/files.md"]
+RUNNING = [
+    "README.md",
+    "docs/howto.md",
+    "docs/models.md",
+    "docs/design.md",
+    "docs/big_data.md",
+    "docs/files.md",
+]
 PAGES = [*RUNNING, "docs/semantics.md", "docs/distributed.md"]
 
 
