@@ -32,7 +32,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines with their intervals."""
+    """Lines with their intervals; `level` is a y that decides, which is drawn as a line."""
 
     title: str
     x_label: str
@@ -40,6 +40,7 @@ class Chart:
     lines: Sequence[Line]
     log_x: bool = False
     log_y: bool = False
+    level: float | None = None
 
 
 @dataclass(frozen=True)
