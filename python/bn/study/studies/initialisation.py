@@ -130,7 +130,8 @@ def decades(curve: dict[float, Array], above: float = 0.0) -> list[float]:
     [1.0, 1.0]
     """
     seeds = zip(*curve.values(), strict=True)
-    needed = [max(*values, TRAINS + POINTS) - POINTS for values in seeds]
+    # 0.955 is exactly as far from 0.975 as is allowed, but for rounding.
+    needed = [max(*values, TRAINS + POINTS) - POINTS - 1e-9 for values in seeds]
     close = np.array(
         [values >= np.array(needed) for scale, values in curve.items() if scale > above]
     )

@@ -44,7 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def settings(quick: bool) -> list[Setting]:
-    rates = RATES[2:5] if quick else RATES
+    rates = RATES[1:4] if quick else RATES
     found: list[Setting] = []
     for case, values in CASES.items():
         epochs = values["epochs"] // 2 if quick else values["epochs"]
