@@ -255,10 +255,11 @@ def chart(case: str, gains: Gains) -> Chart:
 STUDY = Study(
     "smoothness",
     "Batch normalization makes the loss smoother: loss and gradient vary less along a step.",
-    "Santurkar and others (2018, figures 1, 2 and 4) look along the gradient of VGG on CIFAR-10 "
-    "and of a linear network of 25 layers. With batch normalization the range of losses, the "
-    "change of the gradient in the l2 norm, and the largest quotient of this change and the "
-    "distance (effective β-smoothness) are smaller, by up to some orders of magnitude.",
+    "Santurkar and others (2018, figure 4) look along the gradient of a VGG network that trains on "
+    "CIFAR-10, and in the appendix along that of a linear network of 25 layers. With batch "
+    "normalization the range of losses, the change of the gradient in the l2 norm, and the largest "
+    "quotient of this change and the distance (effective β-smoothness) are smaller throughout the "
+    "training.",
     "A perceptron of 3 × 100 ReLUs, a CNN of four convolutions (16 channels, 3 × 3, ReLU, max "
     "pooling after each second one) and 25 linear layers of 50 features without activations learn "
     "1,197 digits of 8 × 8 pixels in batches of 60, by SGD without momentum. The CNN learns for 10 "
