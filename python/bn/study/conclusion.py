@@ -32,7 +32,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines with their intervals; `y_range` cuts off what is outside it."""
+    """Lines with their intervals.
+
+    `level` is a y that decides, which is drawn as a line; `y_range` cuts off what is outside it.
+    """
 
     title: str
     x_label: str
@@ -40,6 +43,7 @@ class Chart:
     lines: Sequence[Line]
     log_x: bool = False
     log_y: bool = False
+    level: float | None = None
     y_range: tuple[float, float] | None = None
 
 

@@ -80,16 +80,42 @@ def cnn(
     channels: Sequence[int] = (16, 32),
     ghost: int = 16,
     after_activation: bool = False,
+    pool_every: int = 1,
 ) -> Module:
-    """3 × 3 convolutions with normalization, ReLU and max pooling of 2, and a linear layer."""
+    """3 × 3 convolutions with normalization and ReLU, max pooling of 2, and a linear layer.
+
+    The pooling comes after each convolution, or after every second one if `pool_every` is 2.
+    """
     rng = np.random.default_rng(seed)
     layers: list[Module] = []
-    for before, after in pairwise([shape[0], *channels]):
+    for i, (before, after) in enumerate(pairwise([shape[0], *channels]), 1):
         middle: list[Module] = [*normalization(norm, after, ghost=ghost), nn.ReLU()]
         layers.append(nn.Conv2d(before, after, 3, padding=1, rng=rng))
         layers += middle[::-1] if after_activation else middle
-        layers.append(nn.MaxPool2d(2))
+        layers += [nn.MaxPool2d(2)] if i % pool_every == 0 else []
     layers += [nn.Flatten(), nn.Linear(None, classes, rng=rng)]
     model = nn.Sequential(*layers)
     model.build(shape)
+    return model
+
+
+def draw_weights(model: Module, gain: float, seed: int) -> Module:
+    """Draw all weights anew, with a standard deviation of gain / sqrt(inputs); biases become 0.
+
+    A gain of sqrt(2) is He's, which keeps the size of the values behind a ReLU, and a gain of 1
+    keeps that of linear layers. A twin with normalization gets the same weights.
+
+    Examples
+    --------
+    >>> model = draw_weights(nn.Sequential(nn.Linear(400, 100, rng=0)), 2.0, seed=0)
+    >>> print(f"{model.parameters()[0].data.std():.1f}")
+    0.1
+    """
+    rng = np.random.default_rng(seed)
+    for layer in model.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            weight = layer.weight.data
+            weight[:] = gain * weight[0].size ** -0.5 * rng.standard_normal(weight.shape)
+            if layer.bias is not None:
+                layer.bias.data[:] = 0
     return model

@@ -50,6 +50,8 @@ def _draw(axes: Axes, chart: Chart) -> None:
         beside = 0.5 * (i - (count - 1) / 2) / count
         x = [places[w] + beside if isinstance(w, str) else w for w in line.x]
         _line(axes, line, x, i, connected=not places)
+    if chart.level is not None:
+        axes.axhline(chart.level, color="#555555", linewidth=1, linestyle="--")
     if places:
         axes.set_xticks([*places.values()], [*places])
     if chart.log_x:

@@ -12,6 +12,8 @@ from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 import bn
 from bn.study.plan import Study
 from bn.study.results import Measured, Record, Setting, rounded
@@ -151,7 +153,8 @@ def _begin_worker() -> None:
 
 def _measure(cell: Cell) -> Done:
     begin = time.perf_counter()
-    with bn.threads(1), warnings.catch_warnings():
+    # A training that diverges says so in its numbers.
+    with bn.threads(1), np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore", bn.SmallBatchWarning)  # some studies are about these
         warnings.simplefilter("ignore", bn.NonFiniteWarning)
         measured = cell.study.measure(cell.setting, cell.seed)

@@ -93,3 +93,24 @@ def difference(values: ArrayLike, others: ArrayLike) -> Estimate:
     Estimate(mean=1.0, half=0.0, n=2)
     """
     return estimate(np.asarray(values, float) - np.asarray(others, float))
+
+
+def times(logarithms: Estimate) -> str:
+    """The factor that a mean of logarithms to base 10 stands for, with its 95 % interval.
+
+    Examples
+    --------
+    >>> times(Estimate(1.0, 0.301, 5)), times(Estimate(-0.5, math.inf, 1))
+    ('10 (5 to 20)', '0.32')
+    """
+    if math.isnan(logarithms.mean):
+        return "–"
+    if math.isinf(logarithms.half):
+        return _power(logarithms.mean)
+    return f"{_power(logarithms.mean)} ({_power(logarithms.low)} to {_power(logarithms.high)})"
+
+
+def _power(exponent: float) -> str:
+    """10 to this power, which is bounded because floats are, with two digits."""
+    value = 10.0 ** min(max(exponent, -300.0), 300.0)
+    return f"{value:.0f}" if 10 <= value < 1e4 else f"{value:.2g}"

@@ -1,5 +1,8 @@
 """The studies, one in each file."""
 
 from bn.study.studies.convergence import STUDY as CONVERGENCE
+from bn.study.studies.initialisation import STUDY as INITIALISATION
+from bn.study.studies.learning_rate import STUDY as LEARNING_RATE
+from bn.study.studies.smoothness import STUDY as SMOOTHNESS
 
-STUDIES = (CONVERGENCE,)
+STUDIES = (CONVERGENCE, LEARNING_RATE, INITIALISATION, SMOOTHNESS)
