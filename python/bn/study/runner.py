@@ -12,6 +12,8 @@ from functools import partial
 from multiprocessing import get_context
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
 import bn
 from bn.study.plan import Study
 from bn.study.results import Measured, Record, Setting, rounded
@@ -151,8 +153,9 @@ def _begin_worker() -> None:
 
 def _measure(cell: Cell) -> Done:
     begin = time.perf_counter()
-    with bn.threads(1), warnings.catch_warnings():
-        warnings.simplefilter("ignore", bn.SmallBatchWarning)  # some studies are about these
+    # Some studies have small batches on purpose, and some trainings diverge.
+    with bn.threads(1), np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", bn.SmallBatchWarning)
         warnings.simplefilter("ignore", bn.NonFiniteWarning)
         measured = cell.study.measure(cell.setting, cell.seed)
     return cell, rounded(measured), time.perf_counter() - begin
