@@ -201,7 +201,9 @@ def conclude(results: Results) -> Conclusion:
         ],
         [f"The verdict is about the networks of {deepest} layers, and both twins without batch "
          "normalization. A training whose loss is no longer finite counts with chance: 10 %, and "
-         "a loss of ln 10."],
+         "a loss of ln 10.",
+         "The trainings are short. A network that learns too slowly cannot be told from one that "
+         "cannot learn."],
     )  # fmt: skip
 
 
