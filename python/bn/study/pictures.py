@@ -56,7 +56,12 @@ def _draw(axes: Axes, chart: Chart) -> None:
         axes.set_xticks([*places.values()], [*places])
     if chart.log_x:
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
+        measured = sorted({x for line in chart.lines for x in line.x if not isinstance(x, str)})
+        if len(measured) <= 12:
+            axes.set_xticks(measured, [f"{x:g}" for x in measured])
+            axes.set_xticks([], minor=True)
+        else:
+            axes.xaxis.set_major_formatter("{x:g}")
     if chart.log_y:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")

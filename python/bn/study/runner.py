@@ -153,9 +153,9 @@ def _begin_worker() -> None:
 
 def _measure(cell: Cell) -> Done:
     begin = time.perf_counter()
-    # A training that diverges says so in its numbers.
+    # Some studies have small batches on purpose, and some trainings diverge.
     with bn.threads(1), np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", bn.SmallBatchWarning)  # some studies are about these
+        warnings.simplefilter("ignore", bn.SmallBatchWarning)
         warnings.simplefilter("ignore", bn.NonFiniteWarning)
         measured = cell.study.measure(cell.setting, cell.seed)
     return cell, rounded(measured), time.perf_counter() - begin

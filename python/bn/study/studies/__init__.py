@@ -1,8 +1,19 @@
 """The studies, one in each file."""
 
 from bn.study.studies.convergence import STUDY as CONVERGENCE
+from bn.study.studies.depth import STUDY as DEPTH
 from bn.study.studies.initialisation import STUDY as INITIALISATION
 from bn.study.studies.learning_rate import STUDY as LEARNING_RATE
+from bn.study.studies.placement import STUDY as PLACEMENT
+from bn.study.studies.regularisation import STUDY as REGULARISATION
 from bn.study.studies.smoothness import STUDY as SMOOTHNESS
 
-STUDIES = (CONVERGENCE, LEARNING_RATE, INITIALISATION, SMOOTHNESS)
+STUDIES = (
+    CONVERGENCE,
+    LEARNING_RATE,
+    INITIALISATION,
+    SMOOTHNESS,
+    REGULARISATION,
+    PLACEMENT,
+    DEPTH,
+)
