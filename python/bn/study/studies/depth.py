@@ -282,8 +282,8 @@ STUDY = Study(
     "ones 27.88 % and 25.03 %: batch normalization alone does not make the deeper plain network "
     "better. Zhang et al. (2019) and De and Smith (2020) train deep residual networks without it, "
     "by initial weights with which each block begins as the identity.",
-    "He et al.'s networks for CIFAR-10 with 8, 14, 20 and 32 layers, but half of its channels (8, 16 "
-    "and 32), with sums around each pair of convolutions (residual) or without (plain). They learn "
+    "He et al.'s networks for CIFAR-10 with 8, 14, 20 and 32 layers, but half of the channels (8, "
+    "16, 32), with sums around each pair of convolutions (residual) or without (plain). They learn "
     "1,000 digits of 8 × 8 pixels for 10 epochs in batches of 32, by SGD with a momentum of 0.9 "
     "and a rate that falls to 0 along a cosine. There are two twins without normalization, whose "
     "convolutions have a bias: one with the same initial weights, those of torchvision's ResNets, "
