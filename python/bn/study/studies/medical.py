@@ -155,9 +155,9 @@ def values(results: Results, model: str, score: str) -> Array:
 STUDY = Study(
     "medical",
     "Batch normalization helps on small tables of measurements.",
-    "Street, Wolberg and Mangasarian (1993), who made the data, estimate an accuracy of 97.5 % by "
+    "Wolberg, Street and Mangasarian (1995), who made the data, estimate an accuracy of 97.5 % by "
     "ten-fold cross-validation, with three of the features and a plane between the classes. There "
-    "is no figure of batch normalization that all agree on.",
+    "is no well-known figure of batch normalization on these data.",
     "The 569 samples of Wisconsin's breast cancer have 30 features, which are scaled by the mean "
     "and deviation of the training's samples. Each repetition divides them into five folds with "
     "the same share of each class; each fold is the test once, and of the other four a fifth is "
