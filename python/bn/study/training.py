@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bn import nn
@@ -67,6 +68,7 @@ def train(
     cosine: bool = False,
     validate: bool = True,
     test_each_epoch: bool = False,
+    callbacks: Sequence[nn.Callback] = (),
 ) -> Trained:
     """Train with SGD, or another `optimizer`, on the cross-entropy.
 
@@ -86,6 +88,8 @@ def train(
         end.
     test_each_epoch : bool
         Whether to measure the accuracy on the test's samples too.
+    callbacks : sequence of Callback
+        Of `nn.fit`, for what only one study measures.
     """
     recorder = _Recorder(data if test_each_epoch else None)
     optimizer = optimizer or nn.SGD(model.parameters(), lr, momentum)
@@ -99,7 +103,7 @@ def train(
             optimizer=optimizer,
             schedule=nn.CosineAnnealingLR(optimizer, epochs) if cosine else None,
             batch_size=batch_size,
-            callbacks=[recorder],
+            callbacks=[recorder, *callbacks],
             rng=seed,
             progress=False,
         )
