@@ -59,6 +59,7 @@ def mlp(
     seed: int,
     activation: Callable[[], Module] = nn.ReLU,
     dropout: float = 0.0,
+    ghost: int = 16,
 ) -> Module:
     """Linear layers between the sizes, with normalization, activation and dropout in between."""
     rng = np.random.default_rng(seed)
@@ -66,7 +67,8 @@ def mlp(
     for i, (before, after) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(before, after, rng=rng))
         if i < len(sizes) - 2:
-            layers += [*normalization(norm, after, images=False), activation()]
+            middle = normalization(norm, after, images=False, ghost=ghost)
+            layers += [*middle, activation()]
             layers += [nn.Dropout(dropout, rng=rng)] if dropout else []
     return nn.Sequential(*layers)
 
