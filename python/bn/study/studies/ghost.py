@@ -9,7 +9,7 @@ from typing import Any
 
 from bn.module import Module
 from bn.study import data, networks
-from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, Verdict, judged
+from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, Verdict
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
@@ -92,18 +92,19 @@ class Found:
 def conclude(results: Results) -> Conclusion:
     all_found = [find(results, case, budget) for case in CASES for budget in BUDGETS]
     sentence = "; ".join(
-        f"{f.case}, {f.budget}: {f.gap} lacking, {f.gain} gained, {f.rest} left" for f in all_found
+        f"{f.case}, {f.budget}: it lacks {f.gap}, ghosts bring {f.gain} and leave {f.rest}"
+        for f in all_found
     )
     return Conclusion(
         verdict(all_found),
-        "Points of test accuracy that the large batch lacks beside the small one, that ghosts "
-        f"gain, and that are left of the gap then: {sentence}.",
+        "Points of test accuracy that the large batch lacks beside the small one, and what "
+        f"ghosts do about it. {sentence}.",
         [chart(results, [f for f in all_found if f.case == case]) for case in CASES],
         [table(results, all_found)],
-        ["The verdict is about those cases in which the whole interval of the gap is above 0. "
-         "The claim holds if ghosts gain in all of these and no gap is clearly left; it depends if "
-         "they gain in some, or if what is left is clearly above 0. Without any gap the result "
-         "is within noise."],
+        ["The verdict is about those cases in which the interval of the gap is above 0. The claim "
+         "holds if ghosts gain in all of these and leave no clear gap; it depends if they gain in "
+         "some; it does not hold if they gain in none and leave a clear gap. Without any gap the "
+         "result is within noise."],
     )  # fmt: skip
 
 
@@ -124,10 +125,13 @@ def verdict(found: Sequence[Found]) -> Verdict:
     with_gap = [f for f in found if f.gap.above_zero]
     if not with_gap:
         return "within noise"
-    verdict = judged(f.gain for f in with_gap)
-    if verdict == "holds" and any(f.rest.above_zero for f in with_gap):
+    gained = [f.gain.above_zero for f in with_gap]
+    left = [f.rest.above_zero for f in with_gap]
+    if all(gained) and not any(left):
+        return "holds"
+    if any(gained):
         return "depends"
-    return verdict
+    return "does not hold" if any(left) else "within noise"
 
 
 def names(results: Results) -> dict[str, str]:
