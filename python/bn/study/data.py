@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import SimpleNamespace
 
@@ -43,6 +43,13 @@ class Data:
             self.x[:samples], self.y[:samples], self.x_validation, self.y_validation,
             self.x_test, self.y_test, self.classes,
         )  # fmt: skip
+
+    def few(self, samples: int) -> Data:
+        """The same with only so many samples for training, and those that remain for the test."""
+        few = self.first(samples)
+        x = np.concatenate([self.x[samples:], self.x_test])
+        y = np.concatenate([self.y[samples:], self.y_test])
+        return replace(few, x_test=x, y_test=y)
 
 
 def digits(seed: int) -> Data:

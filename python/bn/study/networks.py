@@ -59,6 +59,7 @@ def mlp(
     seed: int,
     activation: Callable[[], Module] = nn.ReLU,
     dropout: float = 0.0,
+    ghost: int = 16,
     after_activation: bool = False,
 ) -> Module:
     """Linear layers between the sizes, with normalization, activation and dropout in between."""
@@ -67,7 +68,8 @@ def mlp(
     for i, (before, after) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(before, after, rng=rng))
         if i < len(sizes) - 2:
-            middle: list[Module] = [*normalization(norm, after, images=False), activation()]
+            norms = normalization(norm, after, images=False, ghost=ghost)
+            middle: list[Module] = [*norms, activation()]
             layers += middle[::-1] if after_activation else middle
             layers += [nn.Dropout(dropout, rng=rng)] if dropout else []
     return nn.Sequential(*layers)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import bn
 from bn import nn
 from bn.module import Module
 from bn.nn.optimizer import Optimizer
@@ -49,6 +50,19 @@ class Trained:
     def reached(self) -> float:
         """The accuracy on the validation's samples at the end."""
         return self.chance if self.diverged else self.validation[-1]
+
+    def recalibrated(self) -> Trained:
+        """The network with the statistics of all training samples as its running statistics.
+
+        If these are not finite, it has diverged.
+        """
+        if self.diverged:
+            return self
+        try:
+            bn.recalibrate(self.model, [self.data.x])
+        except ValueError:
+            return replace(self, diverged=True)
+        return self
 
     def summary(self) -> Measured:
         """Accuracies at the end, and whether it diverged."""
