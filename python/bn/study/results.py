@@ -18,7 +18,7 @@ Measured = dict[str, Any]
 
 @dataclass(frozen=True)
 class Record:
-    """One measurement."""
+    """One measurement; `seconds` are those of the processor."""
 
     setting: Setting
     seed: int
@@ -59,7 +59,7 @@ class Results:
 
     @property
     def seconds(self) -> float:
-        """The time that all measurements took, of one core."""
+        """The processor time of all measurements."""
         return sum(record.seconds for record in self.records)
 
     def axis(self, name: str) -> list[Any]:
