@@ -388,7 +388,7 @@ def test_without_names_the_studies_are_listed(capsys):
     assert main(["study"]) == 0
     output = capsys.readouterr().out
     for study in STUDIES:
-        assert f"  {study.name} " in output and study.claim in output
+        assert f"{study.name} " in output and study.claim in output
 
 
 def test_an_unknown_study_is_refused_with_the_name_that_was_meant(capsys):

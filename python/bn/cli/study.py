@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
-from textwrap import indent
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from bn.cli.arguments import integer, meant, positive
-from bn.cli.display import wrapped
+from bn.cli.display import room, wrapped
 from bn.cli.failure import Failure, expected, require
 from bn.cli.process import command_name, stop_on_interrupt
 from bn.nn.training.display import is_told, live, live_bars
@@ -25,7 +25,6 @@ from bn.study.report import chapters, verdicts
 from bn.study.runner import Watcher
 from bn.study.runner import run as measure
 from bn.study.store import Store
-from bn.table import aligned
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -103,11 +102,7 @@ def study_name(text: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """List the studies, or run those that were named."""
     if not args.names:
-        names = aligned([(study.name, study.claim) for study in STUDIES], left=2)
-        print(f"studies, each of a claim:\n{indent(names, '  ')}\n")
-        print(
-            f"`{command_name()} study NAME...` runs some, `{command_name()} study all` all of them"
-        )
+        list_studies()
         return 0
     for module, package in PACKAGES.items():
         require("study", module, package)
@@ -129,6 +124,16 @@ def run(args: argparse.Namespace) -> int:
     if stop.requested:
         print("stopped; the same command goes on from here")
     return 130 if stop.requested else 0
+
+
+def list_studies() -> None:
+    """Print the names and the claims, in as many columns as the terminal has."""
+    width = max(map(len, BY_NAME))
+    for name, study in BY_NAME.items():
+        line = f"{name:{width}}  {study.claim}"
+        print(fill(line, room() or len(line), subsequent_indent=" " * (width + 2)))
+    print()
+    print(wrapped(f"`{command_name()} study NAME...` runs some of them, `... study all` runs all"))
 
 
 def write(folder: Path, store: Store, page: Path | None) -> None:
