@@ -67,8 +67,8 @@ def estimate(values: ArrayLike) -> Estimate:
 
     Examples
     --------
-    >>> estimate([1.0, 2.0, 3.0])
-    Estimate(mean=2.0, half=2.484137711719546, n=3)
+    >>> print(estimate([1.0, 2.0, 3.0]))
+    2.0 ± 2.5
     """
     from scipy.stats import t
 

@@ -181,7 +181,7 @@ def together(gap: Estimate, count: int) -> Estimate:
     Examples
     --------
     >>> print(together(Estimate(2.0, 0.5, 5), 48))
-    2.00 ± 1.53
+    2.0 ± 1.5
     """
     from scipy.stats import t
 
