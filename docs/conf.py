@@ -5,11 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-DOCS = Path(__file__).parent
-sys.path.insert(0, str(DOCS / "_ext"))
-
 import bn
 
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 os.environ.setdefault("MPLBACKEND", "agg")
 
 # A toctree may name pages that somebody has yet to write: a pattern without a page is no mistake.

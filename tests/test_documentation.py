@@ -163,7 +163,9 @@ TUTORIALS = [
 RUNNING = [
     "README.md",
     "README.zh-CN.md",
-    "docs/howto.md",
+    "docs/index.md",
+    "docs/howto/common.md",
+    "docs/howto/evaluation.md",
     "docs/models.md",
     "docs/design.md",
     "docs/big_data.md",

@@ -141,6 +141,11 @@ def test_the_best_rate_is_chosen_by_validation_and_reported_on_test():
     assert results.estimate("test", 100, lr=1.0).mean == pytest.approx(10)
 
 
+def test_values_of_an_axis_come_in_their_order_and_may_be_lists():
+    records = [Record({"hidden": h}, seed, 1.0, {}) for seed in (0, 1) for h in ([9, 9], [3])]
+    assert Results(records).axis("hidden") == [[9, 9], [3]]
+
+
 def test_a_rate_that_was_not_measured_everywhere_is_never_the_best():
     records = [Record({"lr": lr}, 0, 1.0, {"loss": loss}) for lr, loss in ((0.1, 5.0), (1.0, None))]
     assert Results(records).best("lr", "loss") == 0.1

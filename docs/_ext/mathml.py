@@ -15,7 +15,7 @@ def inline(writer: HTML5Translator, node: nodes.math) -> None:
 
 
 def block(writer: HTML5Translator, node: nodes.math_block) -> None:
-    """Write a formula that has lines of its own; a blank one or ``\\\\`` begins another formula."""
+    r"""Write a formula that has lines of its own; a blank one or ``\\`` begins another formula."""
     formula = node.astext()
     if "\\begin" in formula or "\\\\" not in formula:
         formulas = formula.split("\n\n")

@@ -146,7 +146,7 @@ def write(folder: Path, store: Store, page: Path | None) -> None:
     if page is not None:
         write_markdown(page, written, store)
     for chapter in written:
-        print(wrapped(f"{chapter.study.name}: {chapter.verdict}. {chapter.conclusion.sentence}"))
+        print(wrapped(f"{chapter.study.name}: {chapter.verdict}. {chapter.text}"))
     print("results in", folder)
 
 

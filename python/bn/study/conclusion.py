@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -32,10 +32,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines with their intervals.
-
-    `level` is a y that decides, which is drawn as a line; `y_range` cuts off what is outside it.
-    """
+    """Lines with their intervals; `level` is a y that decides, which is drawn as a line."""
 
     title: str
     x_label: str
@@ -44,7 +41,6 @@ class Chart:
     log_x: bool = False
     log_y: bool = False
     level: float | None = None
-    y_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,12 @@ class Conclusion:
     ----------
     verdict : {"holds", "does not hold", "depends", "within noise"}
     sentence : str
-        The verdict in a sentence with its numbers: for "depends", on what.
+        The numbers behind the verdict, in sentences.
     charts, tables : list
     notes : list of str
         What a reader should know of the numbers, each a sentence.
+    cases : dict of Estimate
+        What the verdict was judged by: by case, what must be above 0 for the claim to hold there.
     """
 
     verdict: Verdict
@@ -66,6 +64,7 @@ class Conclusion:
     charts: Sequence[Chart] = field(default_factory=list)
     tables: Sequence[Table] = field(default_factory=list)
     notes: Sequence[str] = field(default_factory=list)
+    cases: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 def judged(gains: Iterable[Estimate]) -> Verdict:
@@ -87,3 +86,23 @@ def judged(gains: Iterable[Estimate]) -> Verdict:
     if any(gain.above_zero for gain in found):
         return "depends"
     return "does not hold" if any(gain.below_zero for gain in found) else "within noise"
+
+
+def by_verdict(cases: Mapping[str, Estimate]) -> str:
+    """In which cases a claim holds and in which not, or nothing if all are alike.
+
+    Examples
+    --------
+    >>> by_verdict({"CNN": Estimate(2.0, 0.5, 5), "MLP": Estimate(0.1, 0.3, 5)})
+    'holds: CNN; within noise: MLP'
+    """
+    found: dict[Verdict, list[str]] = {}
+    for case, gain in cases.items():
+        found.setdefault(judged([gain]), []).append(case)
+    if len(found) < 2:
+        return ""
+    return "; ".join(f"{verdict}: {_listed(names)}" for verdict, names in found.items())
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names) if len(names) <= most else f"{len(names)} cases"

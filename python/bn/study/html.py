@@ -32,7 +32,7 @@ def write_html(path: Path, written: Sequence[Chapter], store: Store) -> None:
     """Write the report, with its pictures inside."""
     rows = "".join(
         f'<tr><td><a href="#{c.study.name}">{escape(c.study.claim)}</a></td>'
-        f"<td>{escape(c.verdict)}</td><td>{escape(c.conclusion.sentence)}</td></tr>"
+        f"<td>{escape(c.verdict)}</td><td>{escape(c.text)}</td></tr>"
         for c in written
     )
     intro = (QUICK + " " if store.quick else "") + INTERVALS
@@ -59,7 +59,7 @@ def _html_chapter(chapter: Chapter) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in chapter.notes)
     return (
         f'<h2 id="{study.name}">{study.name}</h2><p><b>Claim:</b> {escape(study.claim)}</p>'
-        f'<p class="verdict"><b>{escape(chapter.verdict)}</b>. {escape(conclusion.sentence)}</p>'
+        f'<p class="verdict"><b>{escape(chapter.verdict)}</b>. {escape(chapter.text)}</p>'
         f"{figures}{tables}<p><b>Method.</b> {escape(study.method)}</p>"
         f"<p><b>Compared with.</b> {escape(study.source)}</p>"
         f'<ul class="small">{notes}</ul>'

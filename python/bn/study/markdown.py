@@ -28,9 +28,7 @@ def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None
             file.write((pictures.svg(chart) + "\n").encode())
         return f"{folder.name}/{name}"
 
-    rows = [
-        (f"[{c.study.claim}](#{c.study.name})", c.verdict, c.conclusion.sentence) for c in written
-    ]
+    rows = [(f"[{c.study.claim}](#{c.study.name})", c.verdict, c.text) for c in written]
     parts = [
         INTRODUCTION,
         QUICK + " " + INTERVALS if store.quick else INTERVALS,
@@ -55,7 +53,7 @@ def _markdown_chapter(chapter: Chapter, put: Callable[[Chart, str], str]) -> str
     parts = [
         f"## {study.name}",
         f"**Claim.** {study.claim}",
-        f"**Verdict: {chapter.verdict}.** {conclusion.sentence}",
+        f"**Verdict: {chapter.verdict}.** {chapter.text}",
         *charts,
         *tables,
         f"**Method.** {study.method}",

@@ -65,8 +65,6 @@ def _draw(axes: Axes, chart: Chart) -> None:
     if chart.log_y:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
-    if chart.y_range is not None:
-        axes.set_ylim(chart.y_range)
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
     axes.set_title(chart.title, loc="left", fontsize=11)
     axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)

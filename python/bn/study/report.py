@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bn.study.conclusion import Conclusion
+from bn.study.conclusion import Conclusion, by_verdict
 from bn.study.plan import Study
 from bn.study.results import Results
 from bn.study.runner import wanted_seeds
@@ -34,8 +34,19 @@ class Chapter:
     @property
     def verdict(self) -> str:
         """The verdict, which neither a quick study nor a single seed has."""
-        judged = len(self.results.seeds) > 1 and not self.quick
-        return self.conclusion.verdict if judged else "no verdict"
+        return self.conclusion.verdict if self.judged else "no verdict"
+
+    @property
+    def judged(self) -> bool:
+        """Whether there are intervals to judge by."""
+        return len(self.results.seeds) > 1 and not self.quick
+
+    @property
+    def text(self) -> str:
+        """The verdict's cases, if they differ, and its numbers."""
+        cases = by_verdict(self.conclusion.cases) if self.judged else ""
+        sentence = self.conclusion.sentence
+        return f"{cases[0].upper()}{cases[1:]}. {sentence}" if cases else sentence
 
     @property
     def notes(self) -> list[str]:
@@ -84,7 +95,7 @@ def verdicts(written: Sequence[Chapter]) -> dict[str, dict[str, str]]:
         c.study.name: {
             "claim": c.study.claim,
             "verdict": c.verdict,
-            "sentence": c.conclusion.sentence,
+            "sentence": c.text,
         }
         for c in written
     }

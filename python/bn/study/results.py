@@ -64,7 +64,11 @@ class Results:
 
     def axis(self, name: str) -> list[Any]:
         """The values that settings have under one name, in the order of the plan."""
-        return list(dict.fromkeys(r.setting[name] for r in self.records if name in r.setting))
+        found: list[Any] = []
+        for record in self.records:
+            if name in record.setting and record.setting[name] not in found:
+                found.append(record.setting[name])
+        return found
 
     def where(self, **chosen: Any) -> Results:
         """The measurements whose settings have these values."""

@@ -104,6 +104,12 @@ def conclude(results: Results) -> Conclusion:
          "all of these.",
          "All batch sizes see equally many samples, so that small batches take more steps, which "
          "is why a normalization is best compared with others at the same batch size."],
+        cases={
+            f"{case} with {batch}": gain
+            for case, gains in found.items()
+            for batch, gain in gains.items()
+            if batch < BORDER
+        },
     )  # fmt: skip
 
 

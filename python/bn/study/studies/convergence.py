@@ -91,11 +91,15 @@ def conclude(results: Results) -> Conclusion:
                 gains[f"{case}, to {100 * target:.0f} %"] = gain
             cells = [f"{told(estimate(epochs[n]), limit)} (rate {rates[n]:g})" for n in NORMS]
             rows.append([case, f"{100 * target:.0f} %", *cells, gain])
+        # To a target that neither reaches, no rate is better than another.
+        shown = max(
+            (t for t in TARGETS if f"{case}, to {100 * t:.0f} %" in gains), default=TARGETS[0]
+        )
         lines = [
-            curve(chosen.where(norm=n, lr=best_rate(chosen, n, TARGETS[-1])), NORMS[n])
-            for n in NORMS
+            curve(chosen.where(norm=n, lr=best_rate(chosen, n, shown)), NORMS[n]) for n in NORMS
         ]
-        charts.append(Chart(case, "epoch", "test accuracy, %", lines, y_range=(0, 100)))
+        title = f"{case}, at the rates that get to {100 * shown:.0f} % first"
+        charts.append(Chart(title, "epoch", "test accuracy, %", lines))
     counts = "; ".join(f"{case}: {gain}" for case, gain in gains.items())
     return Conclusion(
         judged(gains.values()),
@@ -105,6 +109,7 @@ def conclude(results: Results) -> Conclusion:
                ["network", "accuracy", *NORMS.values(), "epochs saved"], rows)],
         ["A network that does not get there counts with one epoch more than it was trained for. "
          "The verdict is about those accuracies that one of the twins reaches with every seed."],
+        gains,
     )  # fmt: skip
 
 

@@ -167,6 +167,7 @@ def conclude(results: Results) -> Conclusion:
          f"{rate(results, 'none'):g} without batch normalization.",
          "The verdict is about the accuracy that the images' statistics bring for each kind of "
          "corruption, as the mean of its levels."],
+        cases=gains,
     )  # fmt: skip
 
 

@@ -204,6 +204,7 @@ def conclude(results: Results) -> Conclusion:
          "a loss of ln 10.",
          "The trainings are short. A network that learns too slowly cannot be told from one that "
          "cannot learn."],
+        cases=gains,
     )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def conclude(results: Results) -> Conclusion:
          "the end (the broken line), which was decided beforehand. The means of largest rates are "
          "geometric. Rates are tried in steps of 2 to 2.5 times, so that no quotient is more exact "
          "than that. A network that no rate trains counts with half of the smallest."],
+        cases=gains,
     )  # fmt: skip
 
 

@@ -138,6 +138,7 @@ def conclude(results: Results) -> Conclusion:
          "other patients they are too narrow.",
          "One learning rate is chosen for all folds, so samples for validation in one fold are "
          "test samples in another; this favours no model."],
+        cases={"accuracy": accuracy, "log loss": loss},
     )  # fmt: skip
 
 

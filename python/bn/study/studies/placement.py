@@ -94,6 +94,7 @@ def conclude(results: Results) -> Conclusion:
                ["network", *PLACES.values(), "before − behind", "before − none", "behind − none"],
                rows)],
         ["The charts over the rates show samples of the test too, at rates that were not chosen."],
+        cases=gains,
     )  # fmt: skip
 
 

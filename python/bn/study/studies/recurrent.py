@@ -185,6 +185,7 @@ def conclude(results: Results) -> Conclusion:
         ["Of each normalization's two forms the verdict and the sentence are about the one with "
          "the better accuracy on samples for validation. "
          + "; ".join(f"{t}: {NORMS[chosen[t, k]]}" for t in tasks for k in (LAYER, BATCH)) + "."],
+        cases=ahead,
     )  # fmt: skip
 
 

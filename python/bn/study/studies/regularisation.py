@@ -102,7 +102,7 @@ def conclude(results: Results) -> Conclusion:
     ]
     return Conclusion(
         judged(gains.values()),
-        sentence(by_size, gains),
+        sentence(by_size),
         [error_chart(by_size)],
         [
             Table("Test error, %, each with what was chosen for it", ["samples", *names], tested),
@@ -116,6 +116,7 @@ def conclude(results: Results) -> Conclusion:
          f"the better network with dropout saves less than {MARGIN:g} percentage points over that, "
          "both with the whole interval. The better of the two networks with dropout is the one "
          "with fewer errors on the samples for validation."],
+        cases={f"{size} samples": gain for size, gain in gains.items()},
     )  # fmt: skip
 
 
@@ -128,18 +129,14 @@ def error_chart(by_size: dict[int, Results]) -> Chart:
     return Chart(title, "samples for training", "test error, %", lines, log_x=True)
 
 
-def sentence(by_size: dict[int, Results], gains: dict[int, Estimate]) -> str:
-    """Where the claim holds, and what batch normalization and dropout bring at each size."""
-    sizes: dict[str, list[str]] = {}
-    for size, gain in gains.items():
-        sizes.setdefault(judged([gain]), []).append(str(size))
-    found = "; ".join(f"{verdict}: {', '.join(having)}" for verdict, having in sizes.items())
+def sentence(by_size: dict[int, Results]) -> str:
+    """What batch normalization and dropout bring at each size."""
     alone = "; ".join(f"{size}: {savings(one)[0]}" for size, one in by_size.items())
     more = "; ".join(f"{size}: {cost_of_sparing(one)}" for size, one in by_size.items())
     return (
-        f"By the number of samples ({found}): batch normalization alone saves so many percentage "
-        f"points of test error: {alone}. The better network with dropout saves so many more: "
-        f"{more}; less than {MARGIN:g} counts as nothing."
+        "By the number of samples, batch normalization alone saves so many percentage points of "
+        f"test error: {alone}. The better network with dropout saves so many more: {more}; less "
+        f"than {MARGIN:g} counts as nothing."
     )
 
 

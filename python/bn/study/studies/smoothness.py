@@ -208,6 +208,10 @@ def conclude(results: Results) -> Conclusion:
          "loss, which falls faster in one network than in the other. The two relative ones do not. "
          "The same rate is the best one without batch normalization.",
          "A dash stands where a training diverged."],
+        cases={
+            f"{case} {compared} ({MEASURES[name]})": gain
+            for (case, compared, name), gain in gains.items()
+        },
     )  # fmt: skip
 
 
