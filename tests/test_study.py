@@ -59,6 +59,8 @@ def conclude(results):
         [Chart("Accuracy <of both>", "size", "accuracy, %", lines)],
         [Table("Rates", ["norm", "gain"], [["batch", gain]])],
         ["A note."],
+        {"case <a>": gain, "case b": Estimate(gain.mean - 1, gain.half, gain.n)},
+        "gain",
     )
 
 
@@ -302,7 +304,10 @@ def test_the_page_has_the_same_numbers_and_its_pictures_beside_it(tmp_path):
     (chapter,) = chapters([TOY], store)
     write_markdown(tmp_path / "page.md", [chapter], store)
     text = (tmp_path / "page.md").read_text("utf-8")
-    assert f"| [It is better.](#toy) | holds | {chapter.conclusion.sentence} |" in text
+    figure = "gain: −0.96 ± 0.00 (case b) to 0.040 ± 0.000 (case <a>)"
+    assert chapter.conclusion.figure == figure
+    assert f"| [It is better.](#toy) | holds | {figure} |" in text
+    assert "Holds: case <a>; does not hold: case b. It gains" in text
     (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert (tmp_path / picture).read_text("utf-8").startswith("<svg")
     assert "- Settings: norm batch / none; lr 0.1 / 1." in text
@@ -419,7 +424,7 @@ def test_the_command_writes_the_report_and_prints_the_verdicts(toy, capsys):
     ]
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
-        "toy: holds. It gains 0.040 ± 0.000 & more.",
+        "toy: holds. Holds: case <a>; does not hold: case b. It gains 0.040 ± 0.000 & more.",
         f"results in {Path('runs', 'study')}",
     ]
     assert any(line.startswith("toy  20/20") for line in lines)

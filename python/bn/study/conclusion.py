@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -57,6 +58,8 @@ class Conclusion:
         What a reader should know of the numbers, each a sentence.
     cases : dict of Estimate
         What the verdict was judged by: by case, what must be above 0 for the claim to hold there.
+    measure : str
+        What these numbers are, in a few words.
     """
 
     verdict: Verdict
@@ -65,6 +68,15 @@ class Conclusion:
     tables: Sequence[Table] = field(default_factory=list)
     notes: Sequence[str] = field(default_factory=list)
     cases: Mapping[str, Estimate] = field(default_factory=dict)
+    measure: str = ""
+
+    @property
+    def figure(self) -> str:
+        """What the verdict was judged by, from the least to the largest."""
+        known = {case: gain for case, gain in self.cases.items() if not math.isnan(gain.mean)}
+        ends = sorted(known, key=lambda case: known[case].mean)
+        told = [f"{known[case]} ({case})" for case in dict.fromkeys([*ends[:1], *ends[-1:]])]
+        return f"{self.measure}: {' to '.join(told)}" if told else "–"
 
 
 def judged(gains: Iterable[Estimate]) -> Verdict:

@@ -32,14 +32,14 @@ def write_html(path: Path, written: Sequence[Chapter], store: Store) -> None:
     """Write the report, with its pictures inside."""
     rows = "".join(
         f'<tr><td><a href="#{c.study.name}">{escape(c.study.claim)}</a></td>'
-        f"<td>{escape(c.verdict)}</td><td>{escape(c.text)}</td></tr>"
+        f"<td>{escape(c.verdict)}</td><td>{escape(c.conclusion.figure)}</td></tr>"
         for c in written
     )
     intro = (QUICK + " " if store.quick else "") + INTERVALS
     machine = "; ".join(machine_lines(store))
     body = (
         f"<h1>What batch normalization does, measured</h1><p>{escape(intro)}</p>"
-        f"<table><tr><th>claim</th><th>verdict</th><th>figures</th></tr>{rows}</table>"
+        f"<table><tr><th>claim</th><th>verdict</th><th>figure</th></tr>{rows}</table>"
         f'<p class="small">{escape(machine)}</p>' + "".join(map(_html_chapter, written))
     )
     text = (

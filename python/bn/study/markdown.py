@@ -28,11 +28,13 @@ def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None
             file.write((pictures.svg(chart) + "\n").encode())
         return f"{folder.name}/{name}"
 
-    rows = [(f"[{c.study.claim}](#{c.study.name})", c.verdict, c.text) for c in written]
+    rows = [
+        (f"[{c.study.claim}](#{c.study.name})", c.verdict, c.conclusion.figure) for c in written
+    ]
     parts = [
         INTRODUCTION,
         QUICK + " " + INTERVALS if store.quick else INTERVALS,
-        _markdown_table(["claim", "verdict", "figures"], rows),
+        _markdown_table(["claim", "verdict", "figure"], rows),
         "\n".join(f"- {line}" for line in machine_lines(store)),
         *(_markdown_chapter(chapter, put) for chapter in written),
     ]

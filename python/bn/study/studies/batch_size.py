@@ -110,6 +110,7 @@ def conclude(results: Results) -> Conclusion:
             for batch, gain in gains.items()
             if batch < BORDER
         },
+        measure="points of error more than its twin",
     )  # fmt: skip
 
 

@@ -168,6 +168,7 @@ def conclude(results: Results) -> Conclusion:
          "The verdict is about the accuracy that the images' statistics bring for each kind of "
          "corruption, as the mean of its levels."],
         cases=gains,
+        measure="points of accuracy that the images' statistics bring",
     )  # fmt: skip
 
 

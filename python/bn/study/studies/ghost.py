@@ -105,6 +105,8 @@ def conclude(results: Results) -> Conclusion:
          "holds if ghosts gain in all of these and leave no clear gap; it depends if they gain in "
          "some, or in all but leave a gap; it does not hold if they gain in none and leave a clear "
          "gap. Without any gap the result is within noise."],
+        cases={f"{f.case}, {f.budget}": f.gain for f in all_found if f.gap.above_zero},
+        measure="points of accuracy that ghosts bring where there is a gap",
     )  # fmt: skip
 
 

@@ -101,6 +101,7 @@ def conclude(results: Results) -> Conclusion:
          "geometric. Rates are tried in steps of 2 to 2.5 times, so that no quotient is more exact "
          "than that. A network that no rate trains counts with half of the smallest."],
         cases=gains,
+        measure="quotient of the largest rates, as power of 10",
     )  # fmt: skip
 
 

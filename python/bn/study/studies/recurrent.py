@@ -186,6 +186,7 @@ def conclude(results: Results) -> Conclusion:
          "the better accuracy on samples for validation. "
          + "; ".join(f"{t}: {NORMS[chosen[t, k]]}" for t in tasks for k in (LAYER, BATCH)) + "."],
         cases=ahead,
+        measure="points of accuracy, layer minus batch normalization",
     )  # fmt: skip
 
 

@@ -212,6 +212,7 @@ def conclude(results: Results) -> Conclusion:
             f"{case} {compared} ({MEASURES[name]})": gain
             for (case, compared, name), gain in gains.items()
         },
+        measure="how much smoother, as power of 10",
     )  # fmt: skip
 
 

@@ -172,6 +172,8 @@ def conclude(results: Results) -> Conclusion:
          f"is wide enough for all {len(gaps)} gaps together (Bonferroni's correction). The "
          "intervals that are shown are those of each number alone.",
          "A training that diverged counts as chance, 10 %, with all statistics."],
+        cases={str(case): gap for case, gap in zip(cases, gaps, strict=True)},
+        measure="points of accuracy that running statistics lack",
     )  # fmt: skip
 
 
