@@ -123,20 +123,21 @@ class BatchNorm(Module):
     Attributes
     ----------
     running : RunningStats
-        The running statistics, and how batches enter them. These are parts of it:
-
-        running_mean, running_var : ndarray or None, shape (C,)
-        num_batches_tracked : ndarray of int64 or None, shape ()
-        momentum : float or None
-            In the convention's meaning; None averages all batches alike.
-        nonfinite : {"skip", "raise", "propagate"}
-            What happens to a channel whose statistics are not finite in the layer's dtype.
-        nonfinite_batches : ndarray of int64 or None, shape (C,)
-            How many such batches each channel has seen.
-        start : {"plain", "debiased", "first", "cumulative"}
-            How the first batches count: "plain", each with momentum's share; "debiased", the same
-            without the share of the initial 0 and 1; "first", the first batch replaces these;
-            "cumulative", the average of all batches.
+        The running statistics, and how batches enter them. The next six are parts of it.
+    running_mean, running_var : ndarray or None, shape (C,)
+        The statistics themselves.
+    num_batches_tracked : ndarray of int64 or None, shape ()
+        How many batches have entered them.
+    momentum : float or None
+        In the convention's meaning; None averages all batches alike.
+    nonfinite : {"skip", "raise", "propagate"}
+        What happens to a channel whose statistics are not finite in the layer's dtype.
+    nonfinite_batches : ndarray of int64 or None, shape (C,)
+        How many such batches each channel has seen.
+    start : {"plain", "debiased", "first", "cumulative"}
+        How the first batches count: "plain", each with momentum's share; "debiased", the same
+        without the share of the initial 0 and 1; "first", the first batch replaces these;
+        "cumulative", the average of all batches.
     use_batch_stats, update_stats : bool or None
         Normalize with the batch's statistics; update the running ones with them. None follows
         `train` and `eval`.

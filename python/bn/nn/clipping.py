@@ -70,7 +70,7 @@ def clip_grad_norm(
     References
     ----------
     Pascanu, Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013;
-    torch.nn.utils.clip_grad_norm_.
+    ``torch.nn.utils.clip_grad_norm_``.
 
     Examples
     --------

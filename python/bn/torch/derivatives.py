@@ -14,7 +14,7 @@ import torch
 
 from bn.types import Doubles
 
-Gradients = tuple[torch.Tensor | None, ...]
+Gradients = tuple["torch.Tensor | None", ...]
 Normalization = Callable[..., torch.Tensor]  # of x, weight and bias
 
 
