@@ -79,7 +79,7 @@ for axes, column, title in zip(panels, (0, 1), ("mean", "variance"), strict=True
     axes.set_xticks(SIZES, labels=[str(size) for size in SIZES])
     axes.minorticks_off()
 panels[0].set_ylabel("standard deviation, relative")
-panels[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(0, 0.6))
+_ = panels[0].legend(fontsize=8, loc="center left", bbox_to_anchor=(0, 0.6))
 
 # %%
 # Both follow ``1 / sqrt(N)``, but the photographs lie far above. The variance of a batch with one

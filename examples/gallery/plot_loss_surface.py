@@ -115,7 +115,7 @@ axes.set(
     xlim=(0, rates[-1]),
     ylim=(0, 5),
 )
-axes.legend()
+_ = axes.legend()
 
 # %%
 # Without normalization the best step is short and good, and a step of twice its length already

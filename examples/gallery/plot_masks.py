@@ -37,7 +37,7 @@ for axes, (title, values) in zip(panels, pictures.items(), strict=True):
     image = axes.imshow(values[:, 0], cmap="PuOr", vmin=-5, vmax=5, aspect="auto")
     axes.set(title=title, xlabel="place in the sequence")
 panels[0].set_ylabel("sequence (first channel)")
-figure.colorbar(image, ax=panels, label="value")
+_ = figure.colorbar(image, ax=panels, label="value")
 
 # %%
 # In the middle the values of the sequences are too large: the zeros have pulled the mean down. On

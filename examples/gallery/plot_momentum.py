@@ -49,9 +49,8 @@ axes.plot(number, means, ".", color="0.6", label="mean of each batch")
 axes.step(number, true_means, color="black", linewidth=1, where="mid", label="true mean")
 for momentum, color in MOMENTA.items():
     axes.plot(number, curves[momentum], color=color, label=f"momentum {momentum}")
-axes.set(xlabel="batch", ylabel="running mean (units of x)")
-axes.legend(loc="upper left", ncols=2, fontsize=9)
-axes.set_ylim(0, 4.3)
+axes.set(xlabel="batch", ylabel="running mean (units of x)", ylim=(0, 4.3))
+_ = axes.legend(loc="upper left", ncols=2, fontsize=9)
 
 # %%
 # After n batches the weight of what was there before is ``(1 - momentum)**n``, so half of a change
@@ -59,7 +58,7 @@ axes.set_ylim(0, 4.3)
 
 for momentum in MOMENTA:
     half = np.ceil(np.log(0.5) / np.log1p(-momentum))
-    print(f"momentum {momentum}: half of a change after {half:.0f} batches")
+    print(f"momentum {momentum}: batches until half of a change has arrived: {half:.0f}")
 
 # %%
 # With momentum 0.01 the running mean has not even left its first value, 0, behind when training
