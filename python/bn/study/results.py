@@ -98,6 +98,18 @@ class Results:
         sign = 1 if least else -1
         return min(options, key=lambda o: sign * _mean(self, by, {**chosen, axis: o}, sign))
 
+    def tuned(self, name: str, *, over: str = "lr", by: str = "validation", **chosen: Any) -> Array:
+        """What was measured under one name, by seed, where an axis has its best value."""
+        return self.values(name, **{**chosen, over: self.best(over, by, **chosen)})
+
+    def curve(self, name: str, scale: float = 1.0) -> list[Estimate]:
+        """The estimates of a list that was measured in one setting, place by place."""
+        curves = [record.measured[name] for record in self.records]
+        return [
+            estimate([math.nan if value is None else scale * value for value in values])
+            for values in zip(*curves, strict=True)
+        ]
+
 
 def _mean(results: Results, name: str, chosen: Mapping[str, Any], sign: int) -> float:
     """The mean, or the worst number if a value is missing."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import bn
 from bn import nn
 from bn.module import Module
 from bn.nn.optimizer import Optimizer
 from bn.study.data import Data
-from bn.study.results import Measured
+from bn.study.results import Measured, Setting
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,14 @@ def train(
         scores = nn.evaluate(model, data.x_validation, data.y_validation)
         recorder.validation.append(scores["accuracy"])
     return Trained(model, data, recorder.loss, recorder.validation, recorder.tests, diverged)
+
+
+def train_as(setting: Setting, model: Module, data: Data, seed: int, **options: Any) -> Trained:
+    """Train with the learning rate, the epochs and the size of batches that a setting has."""
+    return train(
+        model, data, lr=setting["lr"], epochs=setting["epochs"], batch_size=setting["batch_size"],
+        seed=seed, **options,
+    )  # fmt: skip
 
 
 class _Recorder(nn.Callback):

@@ -116,8 +116,7 @@ def conclude(results: Results) -> Conclusion:
 
 def errors(results: Results, norm: str, batch: int, name: str = "test") -> Array:
     """The test errors in % by seed, with the rate that is best on samples for validation."""
-    lr = results.best("lr", "validation", norm=norm, batch=batch)
-    return 100 * (1 - results.values(name, norm=norm, batch=batch, lr=lr))
+    return 100 * (1 - results.tuned(name, norm=norm, batch=batch))
 
 
 def excess(results: Results, case: str) -> dict[int, Estimate]:

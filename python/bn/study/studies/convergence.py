@@ -126,8 +126,7 @@ def told(epochs: Estimate, limit: int) -> str:
 
 def curve(results: Results, name: str) -> Line:
     """The mean of the curves over the seeds, epoch by epoch."""
-    curves = [record.measured["curve"] for record in results.records]
-    y = [estimate([100 * value for value in values]) for values in zip(*curves, strict=True)]
+    y = results.curve("curve", 100)
     return Line(name, [*range(1, len(y) + 1)], y)
 
 

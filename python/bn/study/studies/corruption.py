@@ -18,7 +18,7 @@ from bn.study.corruptions import CORRUPTIONS, LEVELS
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
-from bn.study.training import train
+from bn.study.training import train_as
 from bn.types import Array
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -73,16 +73,7 @@ def measure(setting: Setting, seed: int) -> Measured:
     source = data.mnist if setting["data"] == "mnist" else data.small_mnist
     samples = source(seed)
     model = networks.cnn(samples.shape, samples.classes, norm=setting["norm"], seed=seed)
-    trained = train(
-        model,
-        samples,
-        lr=setting["lr"],
-        epochs=setting["epochs"],
-        batch_size=setting["batch_size"],
-        seed=seed,
-        cosine=True,
-        validate=False,
-    )
+    trained = train_as(setting, model, samples, seed, cosine=True, validate=False)
     images = {case: corrupted(samples.x_test, case, seed) for case in [CLEAN, *CORRUPTED]}
     scores: dict[str, list[float]] = {}
     for trial in trials(setting["norm"]):

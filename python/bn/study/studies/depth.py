@@ -13,7 +13,7 @@ from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
-from bn.study.training import train
+from bn.study.training import train_as
 from bn.types import Array
 
 KINDS = ("plain", "residual")
@@ -154,16 +154,7 @@ def measure(setting: Setting, seed: int) -> Measured:
         samples.classes,
         setting["width"],
     )
-    trained = train(
-        model,
-        samples,
-        lr=setting["lr"],
-        epochs=setting["epochs"],
-        batch_size=setting["batch_size"],
-        seed=seed,
-        cosine=True,
-        validate=False,
-    )
+    trained = train_as(setting, model, samples, seed, cosine=True, validate=False)
     # The loss of a network that knows nothing stands for one that is not finite.
     loss = math.log(samples.classes) if trained.diverged else trained.loss[-1]
     return {**trained.summary(), "loss": loss}
@@ -229,8 +220,7 @@ def rate(results: Results, depth: int, kind: str, arm: str) -> float:
 
 def accuracies(results: Results, depth: int, kind: str, arm: str) -> Array:
     """The test accuracies at the chosen rate, by seed, in percent."""
-    lr = rate(results, depth, kind, arm)
-    return 100 * results.values("test", depth=depth, kind=kind, arm=arm, lr=lr)
+    return 100 * results.tuned("test", depth=depth, kind=kind, arm=arm)
 
 
 def gain(results: Results, depth: int, kind: str, twin: str) -> Estimate:
@@ -252,8 +242,7 @@ def told(results: Results, depth: int, kind: str, arm: str) -> str:
 
 def loss(results: Results, depth: int, kind: str, arm: str) -> Estimate:
     """The loss at the chosen rate."""
-    lr = rate(results, depth, kind, arm)
-    return results.estimate("loss", depth=depth, kind=kind, arm=arm, lr=lr)
+    return estimate(results.tuned("loss", depth=depth, kind=kind, arm=arm))
 
 
 def accuracy_chart(results: Results, kind: str) -> Chart:

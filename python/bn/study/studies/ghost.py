@@ -120,7 +120,7 @@ def find(results: Results, case: str, budget: str) -> Found:
 
 def accuracies(results: Results) -> Array:
     """In %, by seed, with the rate that is best on samples for validation."""
-    return 100 * results.values("test", lr=results.best("lr", "validation"))
+    return 100 * results.tuned("test")
 
 
 def verdict(found: Sequence[Found]) -> Verdict:

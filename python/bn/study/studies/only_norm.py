@@ -15,7 +15,7 @@ from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import difference, estimate
-from bn.study.training import train
+from bn.study.training import train_as
 from bn.types import Array
 
 PARTS = {
@@ -72,13 +72,11 @@ def measure(setting: Setting, seed: int) -> Measured:
     masks = chosen(model, model.fc, setting["part"], seed)
     for parameter in model.parameters():
         parameter.trainable = parameter in masks
-    trained = train(
+    trained = train_as(
+        setting,
         model,
         samples,
-        lr=setting["lr"],
-        epochs=setting["epochs"],
-        batch_size=setting["batch_size"],
-        seed=seed,
+        seed,
         optimizer=MaskedSGD(masks, setting["lr"]),
         cosine=True,
         validate=False,
@@ -154,8 +152,7 @@ def rate(results: Results, blocks: int, part: str) -> float:
 
 def accuracy(results: Results, blocks: int, part: str) -> Array:
     """Test accuracies with the best learning rate, in %, by seed."""
-    lr = rate(results, blocks, part)
-    return 100 * results.values("test", blocks=blocks, part=part, lr=lr)
+    return 100 * results.tuned("test", blocks=blocks, part=part)
 
 
 def row(results: Results, blocks: int, part: str) -> list[Cell]:

@@ -11,7 +11,7 @@ from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
-from bn.study.training import train
+from bn.study.training import train_as
 from bn.types import Array
 
 PLACES = {
@@ -53,15 +53,8 @@ def network(setting: Setting, samples: data.Data, seed: int) -> Module:
 
 def measure(setting: Setting, seed: int) -> Measured:
     samples = data.small_mnist(seed).first(setting["samples"])
-    return train(
-        network(setting, samples, seed),
-        samples,
-        lr=setting["lr"],
-        epochs=setting["epochs"],
-        batch_size=setting["batch_size"],
-        seed=seed,
-        cosine=True,
-        validate=False,
+    return train_as(
+        setting, network(setting, samples, seed), samples, seed, cosine=True, validate=False
     ).summary()
 
 
@@ -107,7 +100,7 @@ def rate(results: Results, place: str) -> float:
 
 def accuracies(results: Results, place: str) -> Array:
     """The test accuracies at the chosen rate, by seed, in percent."""
-    return 100 * results.values("test", place=place, lr=rate(results, place))
+    return 100 * results.tuned("test", place=place)
 
 
 def told(results: Results, place: str) -> str:

@@ -17,7 +17,7 @@ from bn.study.data import Data
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import difference, estimate
-from bn.study.training import train
+from bn.study.training import train_as
 from bn.types import Array
 
 NORMS = {
@@ -136,13 +136,11 @@ def measure(setting: Setting, seed: int) -> Measured:
         NormalizedLSTM(setting["norm"], features, setting["hidden"], setting["steps"], rng),
         nn.Linear(setting["hidden"], samples.classes, rng=rng),
     )
-    trained = train(
+    trained = train_as(
+        setting,
         model,
         samples,
-        lr=setting["lr"],
-        epochs=setting["epochs"],
-        batch_size=setting["batch_size"],
-        seed=seed,
+        seed,
         optimizer=nn.Adam(model.parameters(), setting["lr"]),
         cosine=True,
         test_each_epoch=True,
@@ -219,8 +217,7 @@ def tested(results: Results, task: str, norm: str) -> Array:
 
 def curve(results: Results, name: str) -> Line:
     """The mean of the curves over the seeds, epoch by epoch."""
-    curves = np.array([record.measured["curve"] for record in results.records], float)
-    y = [estimate(100 * values) for values in curves.T]
+    y = results.curve("curve", 100)
     return Line(name, [*range(1, len(y) + 1)], y)
 
 

@@ -10,7 +10,7 @@ from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
 from bn.study.plan import Study, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
-from bn.study.training import train
+from bn.study.training import train_as
 from bn.types import Array
 
 # Each with its name, its normalization, and whether it has dropout.
@@ -71,16 +71,7 @@ def measure(setting: Setting, seed: int) -> Measured:
         seed=seed,
         dropout=setting["dropout"],
     )
-    trained = train(
-        model,
-        samples,
-        lr=setting["lr"],
-        epochs=setting["epochs"],
-        batch_size=setting["batch_size"],
-        seed=seed,
-        cosine=True,
-        validate=False,
-    )
+    trained = train_as(setting, model, samples, seed, cosine=True, validate=False)
     learned = trained.chance
     if not trained.diverged:
         learned = nn.evaluate(model, samples.x, samples.y)["accuracy"]
@@ -160,7 +151,7 @@ def best(results: Results, arm: str) -> str:
 
 def errors(results: Results, arm: str) -> Array:
     """The test errors of the tuned network, by seed, in percent."""
-    return 100 - 100 * results.values("test", arm=arm, tuning=best(results, arm))
+    return 100 - 100 * results.tuned("test", over="tuning", arm=arm)
 
 
 def told_error(results: Results, arm: str) -> str:
@@ -168,7 +159,7 @@ def told_error(results: Results, arm: str) -> str:
 
 
 def learned(results: Results, arm: str) -> Estimate:
-    return results.estimate("training", 100, arm=arm, tuning=best(results, arm))
+    return estimate(100 * results.tuned("training", over="tuning", arm=arm))
 
 
 def savings(results: Results) -> list[Estimate]:
@@ -180,7 +171,7 @@ def savings(results: Results) -> list[Estimate]:
 def cost_of_sparing(results: Results) -> Estimate:
     """How much worse batch normalization alone is than the better network with dropout."""
     validation = {
-        arm: results.values("validation", arm=arm, tuning=best(results, arm)).mean()
+        arm: results.tuned("validation", over="tuning", arm=arm).mean()
         for arm in ("dropout", "both")
     }
     better = max(validation, key=lambda arm: validation[arm])
