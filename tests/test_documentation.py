@@ -1,5 +1,6 @@
 """What the documentation says is so: docstrings, their examples, and the README's code."""
 
+import argparse
 import dataclasses
 import doctest
 import importlib
@@ -13,6 +14,7 @@ import pytest
 
 import bn
 import bn.nn
+from bn import cli
 
 README = Path(__file__).parent.parent / "README.md"
 LEFT_OUT = ("bn.__main__", "bn.torch", "bn.convert")  # it runs the command; they need frameworks
@@ -199,3 +201,38 @@ def test_what_a_page_names_is_there(page):
         assert hasattr(bn, name), name
     for name in set(re.findall(r"`(test_[a-z_]+)`", text)):
         assert (README.parent / "tests" / f"{name}.py").exists(), name
+
+
+def words(*pages):
+    """Return the words in the code of pages."""
+    text = "".join((README.parent / page).read_text("utf-8") for page in pages)
+    code = re.findall(r"```(.*?)```|`([^`]+)`", text, re.DOTALL)
+    return set(re.findall(r"[\w-]+", " ".join(block + line for block, line in code)))
+
+
+def test_a_page_has_every_name_of_the_pipeline():
+    names = {*bn.nn.__all__, *bn.nn.augment.__all__} - {"Augmentation"}  # a type
+    pages = ("docs/models.md", "docs/howto/common.md", "docs/distributed.md")
+    assert names - words(*pages) == set()
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda each: each.__name__)
+def test_a_page_has_every_option_of_a_command(command):
+    parser = argparse.ArgumentParser(add_help=False)
+    command.add_arguments(parser)
+    options = {option for action in parser._actions for option in action.option_strings}
+    assert options - words("docs/howto/common.md") == set()
+
+
+def test_a_page_has_every_variable_of_the_environment():
+    sources = [README.parent / "setup.py", *(README.parent / "python").rglob("*.py")]
+    used = {each for path in sources for each in re.findall(r'"(BN_[A-Z_]+)"', path.read_text())}
+    assert used - words("docs/howto/common.md", "CONTRIBUTING.md") == set()
+    assert used
+
+
+def test_a_page_has_every_extra():
+    table = (README.parent / "pyproject.toml").read_text().split("[project.optional-dependencies]")
+    extras = set(re.findall(r"^(\w+) = \[", table[1].split("\n[")[0], re.MULTILINE))
+    known = words("docs/howto/common.md", "docs/performance.md", "README.md", "CONTRIBUTING.md")
+    assert extras - known == set()
