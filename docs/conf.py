@@ -30,6 +30,7 @@ extensions = [
     "code_links",
     "mathml",
     "repository_links",
+    "search_excerpts",
 ]
 exclude_patterns = ["_build", "**/sg_execution_times.rst", "**/*.ipynb"]
 templates_path = ["_templates"]
