@@ -63,8 +63,9 @@ assert inside < 0.6 * whole.var[0]
 # **Any number of parts.** Below, the same values are cut at random places into 2 to 1000 parts. The
 # more parts there are, the less of the drift is inside of a part, and the more is missing from the
 # average of their variances, even if it is weighted with the parts' sizes. What is left in the end
-# is the variance around the drift. The merged variance does not depend on how the values are cut:
-# it differs from that of the whole by the rounding of float64.
+# is the variance around the drift, and less where a part has so few values that its mean follows
+# them. The merged variance does not depend on how the values are cut: it differs from that of the
+# whole by the rounding of float64.
 
 
 def cut(number: int) -> list[bn.Stats]:
