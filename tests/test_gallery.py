@@ -46,7 +46,7 @@ def plt():
 
 def global_state():
     """Return what a script could change for those that run after it."""
-    kind, keys, *place = np.random.get_state()  # noqa: NPY002: what a script must not touch
+    kind, keys, *place = np.random.get_state()  # noqa: NPY002
     return bn.get_num_threads(), kind, keys.tolist(), place, np.geterr(), np.get_printoptions()
 
 
