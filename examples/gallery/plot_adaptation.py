@@ -89,7 +89,7 @@ axes.legend(ncols=3, loc="upper center", fontsize=9)
 
 for name in ("low contrast", "dark", "pale and noisy"):
     assert new[name] > source[name] + 20
-assert abs(new["dark"] - source["clean"]) < 1
+assert abs(new["dark"] - source["clean"]) < 2
 assert abs(new["clean"] - source["clean"]) < 3  # on clean images there is little to adapt to
 
 # %%
@@ -129,4 +129,4 @@ axes.set(xlabel="new images that the model is adapted to", ylabel="test accuracy
 axes.legend(fontsize=9)
 
 assert curves[0][1] > source["clean"] - 3  # two images
-assert curves[4][1] < curves[0][1] - 5 and abs(curves[4][-1] - curves[0][-1]) < 1
+assert curves[4][1] < curves[0][1] - 5 and abs(curves[4][-1] - curves[0][-1]) < 2
