@@ -113,7 +113,9 @@ assert sums["evaluation"][0] < sums["training"][0]
 # %%
 # In evaluation the normalization is a multiplication and an addition for each channel with known
 # numbers. :func:`bn.fold` puts these into the weights of the convolution, and the pass of its own
-# disappears from the plan: the convolution itself writes what ReLU and pooling give.
+# disappears from the plan. Where the plan says "kernels", the convolution itself writes what ReLU
+# and pooling give. On a processor without AVX2 it says "matrix products", and then ReLU and pooling
+# are passes of their own.
 
 folded = bn.fold(model.eval()).model
 folded.plan(SHAPE, BATCH)
@@ -127,4 +129,6 @@ axes.barh(list(totals), [size / 2**20 for size in totals.values()], color=[ORANG
 axes.set(xlabel=f"read and written in evaluation, {BATCH} images (MiB)")
 axes.invert_yaxis()
 
-assert totals["folded"] < totals["in one pass"] < totals["layer by layer"]
+assert totals["folded"] < totals["layer by layer"]
+if "0 + 1 + 2" in fused(folded):  # the convolution writes what ReLU and pooling give
+    assert totals["folded"] < 0.5 * totals["in one pass"]
