@@ -92,10 +92,11 @@ def test_every_script_becomes_a_notebook_with_its_title_and_all_its_code(tmp_pat
         assert [*map(ast.dump, found)] == [*map(ast.dump, statements)]
 
 
-def test_a_notebook_of_the_gallery_runs_and_shows_its_pictures(tmp_path):
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_a_script_runs_as_a_notebook_and_shows_its_pictures(script, tmp_path):
     for package in ("nbclient", "ipykernel", "matplotlib", "sklearn"):
         pytest.importorskip(package)
-    (path,) = converted(tmp_path, [GALLERY / "plot_merging.py"])
+    (path,) = converted(tmp_path, [script])
     names = ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR")
     env = os.environ | {name: str(tmp_path) for name in names}  # nothing of the user's is read
 
@@ -105,5 +106,5 @@ def test_a_notebook_of_the_gallery_runs_and_shows_its_pictures(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     cells = json.loads(path.read_text("utf-8"))["cells"]
     outputs = [output for cell in cells for output in cell.get("outputs", ())]
-    assert len([output for output in outputs if "image/png" in output.get("data", {})]) == 2
+    assert [output for output in outputs if "image/png" in output.get("data", {})]
     assert [output["text"] for output in outputs if output.get("name") == "stderr"] == []

@@ -29,9 +29,10 @@ ACTIVATIONS = (None, "relu", "leaky_relu", "relu6")  # in the kernels' order
 def stats(x: Array, axis: int = 1, *, weights: Array | None = None) -> Stats:
     """Statistics of each channel: count, mean and M2 = Σ(x - mean)².
 
-    Sums are in float64 for every dtype. Where the mean is large beside the standard deviation they
-    are taken about a point near the mean, because ``Σx² - M·mean²`` would cancel. The same x gives
-    the same bits with any number of threads.
+    Sums are in float64; those of float32 and smaller dtypes add up a few terms in float32 first.
+    Where the mean is large beside the standard deviation they are taken about a point near the
+    mean, because ``Σx² - M·mean²`` would cancel. The same x gives the same bits with any number of
+    threads.
 
     Parameters
     ----------
