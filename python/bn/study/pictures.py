@@ -65,6 +65,9 @@ def _draw(axes: Axes, chart: Chart) -> None:
     if chart.log_y:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter("{x:g}")
+    elif chart.y_label.endswith(", %"):  # shares, which their intervals may go beyond
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -2), min(high, 102))
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
     axes.set_title(chart.title, loc="left", fontsize=11)
     axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)
