@@ -59,7 +59,7 @@ def _html_chapter(chapter: Chapter) -> str:
     notes = "".join(f"<li>{escape(note)}</li>" for note in chapter.notes)
     return (
         f'<h2 id="{study.name}">{study.name}</h2><p><b>Claim.</b> {escape(study.claim)}</p>'
-        f'<p class="verdict"><b>Verdict: {escape(chapter.verdict)}.</b> {_text(chapter.text)}</p>'
+        f'<p class="verdict"><b>{escape(chapter.heading)}</b> {_text(chapter.text)}</p>'
         f"{figures}{tables}<p><b>Method.</b> {escape(study.method)}</p>"
         f"<p><b>Compared with.</b> {escape(study.source)}</p>"
         f'<ul class="small">{notes}</ul>'

@@ -55,7 +55,7 @@ def _markdown_chapter(chapter: Chapter, put: Callable[[Chart, str], str]) -> str
     parts = [
         f"## {study.name}",
         f"**Claim.** {study.claim}",
-        f"**Verdict: {chapter.verdict}.** {chapter.text}",
+        f"**{chapter.heading}** {chapter.text}",
         *charts,
         *tables,
         f"**Method.** {study.method}",

@@ -22,10 +22,10 @@ INTERVALS = (
     "measured on other samples, unless it says so."
 )
 VERDICTS = (
-    "A claim says that a number is above 0, in each of several cases. It holds if the whole "
-    "interval is above 0 in all of them, and depends if it is in some. It does not hold if that is "
-    "so in none, and the whole interval is below 0 in at least one. Otherwise the result is within "
-    "noise."
+    "A claim says that a number is above 0 (or a quotient above 1), in each of several cases. It "
+    "holds if the whole interval is above 0 in all of them, and depends if it is in some. It does "
+    "not hold if that is so in none, and the whole interval is below 0 in at least one. Otherwise "
+    "the result is within noise."
 )
 SUMMARY = ("claim", "verdict", "figure, of the cases with the least and the largest")
 
@@ -50,6 +50,13 @@ class Chapter:
         return len(self.results.seeds) > 1 and not self.quick
 
     @property
+    def heading(self) -> str:
+        """The verdict as a sentence, or why there is none."""
+        if self.judged:
+            return f"Verdict: {self.verdict}."
+        return f"No verdict, from a {'quick study' if self.quick else 'single seed'}."
+
+    @property
     def text(self) -> str:
         """The verdict's cases, if they differ, and its numbers."""
         cases = by_verdict(self.conclusion.cases) if self.judged else ""
@@ -61,7 +68,7 @@ class Chapter:
         found, wanted = len(self.results.seeds), wanted_seeds(self.study, self.quick)
         seeds = f"{found} seed" + ("s" if found != 1 else "")
         if found < wanted:
-            seeds += f" instead of {wanted}, as no more were asked for or fitted into the budget"
+            seeds += f" where {wanted} are planned (no more were asked for, or time was up)"
         number, minutes = len(self.results.records), self.results.seconds / 60
         cost = f"{number} measurements of {seeds}; {minutes:.1f} minutes of one core."
         return [*self.conclusion.notes, f"Settings: {settings_line(self.results)}.", cost]
