@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bn.study.results import Results
 from bn.study.statistics import Estimate, times
 
 Verdict = Literal["holds", "does not hold", "depends", "within noise"]
@@ -29,6 +30,12 @@ class Line:
     name: str
     x: Sequence[float | str]
     y: Sequence[Estimate]
+
+
+def by_epoch(results: Results, name: str) -> Line:
+    """The mean over the seeds of what was measured as "curve", in %, epoch by epoch."""
+    y = results.curve("curve", 100)
+    return Line(name, [*range(1, len(y) + 1)], y)
 
 
 @dataclass(frozen=True)
