@@ -18,7 +18,7 @@ body { font: 16px/1.55 system-ui, sans-serif; max-width: 54rem; margin: 2rem aut
 body { padding: 0 1rem; }
 h2 { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 table { border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }
-caption { text-align: left; font-weight: 600; padding: 0.3rem 0; }
+.title { font-weight: 600; margin: 1.5rem 0 -0.7rem; }
 th, td { border-bottom: 1px solid var(--line); padding: 0.3rem 0.8rem 0.3rem 0; text-align: left; }
 td + td { font-variant-numeric: tabular-nums; }
 figure { margin: 1rem 0; background: #fff; border-radius: 6px; padding: 0.5rem; }
@@ -81,4 +81,5 @@ def _html_table(table: Table) -> str:
         "<tr>" + "".join(f"<td>{_text(str(cell))}</td>" for cell in row) + "</tr>"
         for row in table.rows
     )
-    return f"<table><caption>{escape(table.title)}</caption><tr>{head}</tr>{rows}</table>"
+    title = escape(table.title)  # not a caption, which would scroll with a wide table
+    return f'<p class="title">{title}</p><table aria-label="{title}"><tr>{head}</tr>{rows}</table>'
