@@ -490,6 +490,13 @@ def test_the_page_goes_into_a_new_folder_and_needs_a_suffix(toy, capsys):
     assert "must be a file such as study.md, got 'page'" in capsys.readouterr().err
 
 
+def test_a_file_in_the_place_of_the_folder_is_an_error_and_stays(toy, capsys):
+    (toy / "here").write_text("mine")
+    assert main(["study", "toy", "--jobs", "1", "--out", "here"]) == 1
+    assert capsys.readouterr().err == "here must be a folder, but it is a file\n"
+    assert (toy / "here").read_text() == "mine"
+
+
 def test_a_missing_package_is_named_with_what_installs_all_of_them(toy, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "mnist1d", None)
     assert main(["study", "toy"]) == 1
