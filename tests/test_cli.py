@@ -108,6 +108,16 @@ def test_a_missing_extra_is_named_with_its_cure(capsys, monkeypatch, module, pac
     )
 
 
+def test_training_on_several_processes_names_its_own_extra(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    fails(
+        capsys,
+        ["train", "--distributed"],
+        "`python -m bn train --distributed` needs mpi4py, which is not installed: "
+        "pip install '.[mpi]' in a checkout of bn",
+    )
+
+
 def test_info_needs_no_extra_and_shows_each_fact_in_a_line():
     code = (
         "import sys\n"

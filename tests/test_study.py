@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -205,7 +206,9 @@ def test_without_time_nothing_is_measured_and_the_report_says_how_many_seeds_the
     path = tmp_path / "results.json"
     assert studied(path, minutes=1e-9).records == {}
     (chapter,) = chapters([TOY], studied(path, seeds=2))
-    assert "8 measurements of 2 seeds, because 5 did not fit into the budget" in chapter.notes[-1]
+    assert (
+        "8 measurements of 2 seeds where 5 are planned (no more were asked for" in chapter.notes[-1]
+    )
 
 
 def test_seeds_of_which_a_setting_is_missing_are_left_out(tmp_path):
@@ -253,6 +256,7 @@ def test_the_file_holds_all_measurements_and_the_verdicts(tmp_path):
         ('{"format": 1, "bn": "0", "quick": false, %s}', "of bn 0, not"),
         ('{"format": 1, "bn": "VERSION", "quick": true, %s}', "of quick studies, not of full ones"),
         ('{"format": 1, "bn": "VERSION", "quick": false, "studies": {"toy": 3}}', "is no file"),
+        ('{"format": 1, "bn": "VERSION", "quick": "yes", %s}', "is no file"),
     ],
 )
 def test_a_file_of_something_else_is_refused_and_stays(tmp_path, text, message):
@@ -289,14 +293,17 @@ def test_the_report_needs_no_other_file_and_no_network(tmp_path):
     assert all(link.startswith("#") for link in page.links)
     assert {link[1:] for link in page.links} <= set(page.ids)
     assert "@import" not in text and "url(http" not in text
-    assert "It gains 0.040 ± 0.000 &amp; more." in text
+    assert "It gains 0.040\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}0.000 &amp; more." in text
     assert "Accuracy &lt;of both&gt;" in text
 
 
 def test_neither_a_quick_study_nor_one_seed_has_a_verdict(tmp_path):
     for quick, seeds in ((True, None), (False, 1)):
         store = studied(tmp_path / f"{quick}.json", quick, seeds=seeds)
-        assert [c.verdict for c in chapters([TOY], store)] == ["no verdict"]
+        (chapter,) = chapters([TOY], store)
+        assert chapter.verdict == "no verdict"
+        why = "quick study" if quick else "single seed"
+        assert chapter.heading == f"No verdict, from a {why}."
 
 
 def test_the_page_has_the_same_numbers_and_its_pictures_beside_it(tmp_path):
@@ -304,13 +311,25 @@ def test_the_page_has_the_same_numbers_and_its_pictures_beside_it(tmp_path):
     (chapter,) = chapters([TOY], store)
     write_markdown(tmp_path / "page.md", [chapter], store)
     text = (tmp_path / "page.md").read_text("utf-8")
-    figure = "gain: −0.96 ± 0.00 (case b) to 0.040 ± 0.000 (case <a>)"
+    figure = "gain: −0.96 ± 0.00 for case b; 0.040 ± 0.000 for case <a>"
     assert chapter.conclusion.figure == figure
     assert f"| [It is better.](#toy) | holds | {figure} |" in text
-    assert "Holds: case <a>; does not hold: case b. It gains" in text
+    assert "Holds: case <a>. Does not hold: case b. It gains" in text
     (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert (tmp_path / picture).read_text("utf-8").startswith("<svg")
     assert "- Settings: norm batch / none; lr 0.1 / 1." in text
+
+
+def test_a_figure_of_logarithms_is_told_as_factors():
+    cases = {"a": Estimate(1.0, 0.301, 5), "b": Estimate(0.0, math.inf, 1)}
+    found = Conclusion("holds", "", cases=cases, measure="quotient", logarithms=True)
+    assert found.figure == "quotient: 1 for b; 10 (5 to 20) for a"
+
+
+def test_intervals_of_percentages_do_not_stretch_the_axis():
+    lines = [Line("a", [1, 2], [Estimate(99, 40, 5), Estimate(50, 80, 5)])]
+    words = re.findall(r">(.?\d+)</text>", svg(Chart("Title", "epoch", "accuracy, %", lines)))
+    assert "100" in words and not {"120", "140", "\N{MINUS SIGN}20"} & set(words)
 
 
 def test_a_picture_is_the_same_each_time_and_has_words_that_can_be_read():
@@ -424,7 +443,7 @@ def test_the_command_writes_the_report_and_prints_the_verdicts(toy, capsys):
     ]
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
-        "toy: holds. Holds: case <a>; does not hold: case b. It gains 0.040 ± 0.000 & more.",
+        "toy: holds. Holds: case <a>. Does not hold: case b. It gains 0.040 ± 0.000 & more.",
         f"results in {Path('runs', 'study')}",
     ]
     assert any(line.startswith("toy  20/20") for line in lines)
@@ -446,7 +465,43 @@ def test_full_and_quick_results_do_not_share_a_folder(toy, capsys):
 
 def test_without_a_complete_seed_there_is_no_report(toy, capsys):
     assert main(["study", "toy", "--jobs", "1", "--budget", "1e-9"]) == 1
-    assert "no study has measured all of its settings yet" in capsys.readouterr().err
+    message = "time was up before all settings of toy were measured once, so the report lacks this"
+    assert message in capsys.readouterr().err
+    assert not (toy / "runs" / "study" / "report.html").exists()
+
+
+def test_verdicts_are_printed_of_the_studies_that_were_named(toy, monkeypatch, capsys):
+    other = replace(TOY, name="other")
+    monkeypatch.setattr(command, "STUDIES", (TOY, other))
+    monkeypatch.setattr(command, "BY_NAME", {"toy": TOY, "other": other})
+    main(["study", "toy", "--jobs", "1"])
+    capsys.readouterr()
+    assert main(["study", "other", "--jobs", "1"]) == 0
+    output = capsys.readouterr().out
+    assert "other: holds." in output and "toy: holds." not in output
+    assert 'id="toy"' in (toy / "runs" / "study" / "report.html").read_text("utf-8")
+
+
+def test_the_page_goes_into_a_new_folder_and_needs_a_suffix(toy, capsys):
+    assert main(["study", "toy", "--jobs", "1", "--page", "new/page.md"]) == 0
+    assert (toy / "new" / "page.md").exists() and (toy / "new" / "page" / "toy-1.svg").exists()
+    with pytest.raises(SystemExit):
+        main(["study", "toy", "--page", "page"])
+    assert "must be a file such as study.md, got 'page'" in capsys.readouterr().err
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error_and_stays(toy, capsys):
+    (toy / "here").write_text("mine")
+    assert main(["study", "toy", "--jobs", "1", "--out", "here"]) == 1
+    assert capsys.readouterr().err == "here must be a folder, but it is a file\n"
+    assert (toy / "here").read_text() == "mine"
+
+
+def test_a_missing_package_is_named_with_what_installs_all_of_them(toy, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mnist1d", None)
+    assert main(["study", "toy"]) == 1
+    needed = "needs mnist1d, which is not installed: pip install '.[study]' in a checkout of bn"
+    assert needed in capsys.readouterr().err
 
 
 def test_ctrl_c_ends_a_study_that_then_goes_on(tmp_path):
@@ -456,7 +511,8 @@ def test_ctrl_c_ends_a_study_that_then_goes_on(tmp_path):
     )
     assert process.stdout.readline().startswith("convergence")
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) in (1, 130)  # 1 if no seed is complete
+    assert process.wait(60) == 130
+    assert "stopped; the same command goes on from here" in process.stdout.read()
     records = json.loads((tmp_path / "here" / "results.json").read_text("utf-8"))["studies"]
     assert 0 < len(records["convergence"]["records"]) < 12
     process.stdout.close()

@@ -16,6 +16,8 @@ from bn._check.nn import unusable_checkpoint
 def sentence(error: Exception) -> str:
     """The message of an error in one line; the message of a file's error names the file."""
     if isinstance(error, OSError) and error.filename is not None:
+        if isinstance(error, FileExistsError):  # of `mkdir`
+            return f"{error.filename} must be a folder, but it is a file"
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
 

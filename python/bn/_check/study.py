@@ -10,7 +10,9 @@ Kind = tuple[str, bool]
 
 
 def no_study_results(path: Path) -> ValueError:
-    return ValueError(printable(f"{path} is no file of results of `bn study`"))
+    return ValueError(
+        printable(f"{path} is no file of results of `bn study`, or damaged: choose another --out")
+    )
 
 
 def same_study(path: Path, found: Kind, expected: Kind) -> None:

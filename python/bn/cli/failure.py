@@ -17,12 +17,18 @@ class Failure(Exception):
         super().__init__(_check.printable(message))
 
 
-def require(command: str, module: str, package: str) -> None:
-    """Raise `Failure` if `module`, which `command` needs and `package` installs, is missing."""
+def require(command: str, module: str, package: str, extra: str = "demo") -> None:
+    """Raise `Failure` if `module`, which `command` needs, is missing.
+
+    `package` installs the module, and `extra` all packages that the command needs.
+    """
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise Failure(_check.missing_package(f"`{command_name()} {command}`", package)) from error
+        needed = _check.missing_package(
+            f"`{command_name()} {command}`", package, f"'.[{extra}]' in a checkout of bn"
+        )
+        raise Failure(needed) from error
 
 
 @contextmanager

@@ -27,7 +27,7 @@ def ranks_of(distributed: bool) -> Iterator[Team | None]:
     if not distributed:
         yield None
         return
-    require("train --distributed", "mpi4py", "batchnorm[mpi]")
+    require("train --distributed", "mpi4py", "mpi4py", "mpi")
     with ended_by_interrupt():
         from mpi4py import MPI
 

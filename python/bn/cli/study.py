@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +33,9 @@ SUMMARY = "measure what is claimed of batch normalization"
 DESCRIPTION = """\
 Without a name, list the studies. With names, or `all`, run them, and write
 report.html, which needs no other file and no network, and results.json with
-all that was measured. The data come with packages: pip install
-'batchnorm[study]'. A study that was stopped, by Ctrl-C or by whatever, goes on
-where it was, when it is called again with the same --out.
+all that was measured. The data come with packages:
+pip install 'batchnorm[study]'. A study that was stopped, by Ctrl-C or a crash,
+goes on where it was when it is called again with the same --out.
 """
 BY_NAME = {study.name: study for study in STUDIES}
 PACKAGES = {
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--page",
-        type=Path,
+        type=markdown_file,
         metavar="FILE",
         help="write the report as Markdown too, and its pictures into a folder beside it",
     )
@@ -99,13 +99,20 @@ def study_name(text: str) -> str:
     return text
 
 
+def markdown_file(text: str) -> Path:
+    """A file of Markdown, beside which there is a folder with the same name but for the suffix."""
+    if not Path(text).suffix:
+        raise argparse.ArgumentTypeError(f"must be a file such as study.md, got {text!r}")
+    return Path(text)
+
+
 def run(args: argparse.Namespace) -> int:
     """List the studies, or run those that were named."""
     if not args.names:
         list_studies()
         return 0
     for module, package in PACKAGES.items():
-        require("study", module, package)
+        require("study", module, package, "study")
     chosen = STUDIES if "all" in args.names else [BY_NAME[n] for n in dict.fromkeys(args.names)]
     folder = args.out or Path("runs", "study-quick" if args.quick else "study")
     with expected(OSError, ValueError):
@@ -120,10 +127,16 @@ def run(args: argparse.Namespace) -> int:
         except BrokenProcessPool as error:
             raise Failure("a process that measured was killed; the same command goes on") from error
     with expected(OSError):
-        write(folder, store, args.page)
+        left = write(folder, store, args.page, chosen)
     if stop.requested:
         print("stopped; the same command goes on from here")
-    return 130 if stop.requested else 0
+        return 130
+    if left:
+        raise Failure(
+            f"time was up before all settings of {', '.join(left)} were measured once, so the "
+            "report lacks this; the same command goes on from here"
+        )
+    return 0
 
 
 def list_studies() -> None:
@@ -136,18 +149,23 @@ def list_studies() -> None:
     print(wrapped(f"`{command_name()} study NAME...` runs some of them, `... study all` runs all"))
 
 
-def write(folder: Path, store: Store, page: Path | None) -> None:
-    """Write the report of all studies in the folder, and print their verdicts."""
+def write(folder: Path, store: Store, page: Path | None, chosen: Sequence[Study]) -> list[str]:
+    """Write the report of all studies in the folder, and print the verdicts of those chosen.
+
+    The result has the names of those chosen of which the report has nothing to say yet.
+    """
     written = chapters(STUDIES, store)
     store.save(verdicts(written))
-    if not written:
-        raise Failure("no study has measured all of its settings yet, so there is no report")
-    write_html(folder / "report.html", written, store)
-    if page is not None:
-        write_markdown(page, written, store)
-    for chapter in written:
+    if written:
+        write_html(folder / "report.html", written, store)
+        if page is not None:
+            write_markdown(page, written, store)
+    told = [chapter for chapter in written if chapter.study in chosen]
+    for chapter in told:
         print(wrapped(f"{chapter.study.name}: {chapter.verdict}. {chapter.text}"))
     print("results in", folder)
+    known = {chapter.study.name for chapter in told}
+    return [study.name for study in chosen if study.name not in known]
 
 
 def cores() -> int:

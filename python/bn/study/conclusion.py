@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bn.study.statistics import Estimate
+from bn.study.results import Results
+from bn.study.statistics import Estimate, times
 
 Verdict = Literal["holds", "does not hold", "depends", "within noise"]
 Cell = str | Estimate
@@ -29,6 +30,12 @@ class Line:
     name: str
     x: Sequence[float | str]
     y: Sequence[Estimate]
+
+
+def by_epoch(results: Results, name: str) -> Line:
+    """The mean over the seeds of what was measured as "curve", in %, epoch by epoch."""
+    y = results.curve("curve", 100)
+    return Line(name, [*range(1, len(y) + 1)], y)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class Conclusion:
         What the verdict was judged by: by case, what must be above 0 for the claim to hold there.
     measure : str
         What these numbers are, in a few words.
+    logarithms : bool
+        Whether they are logarithms to base 10, which a reader is told as factors.
     """
 
     verdict: Verdict
@@ -69,14 +78,16 @@ class Conclusion:
     notes: Sequence[str] = field(default_factory=list)
     cases: Mapping[str, Estimate] = field(default_factory=dict)
     measure: str = ""
+    logarithms: bool = False
 
     @property
     def figure(self) -> str:
-        """What the verdict was judged by, from the least to the largest."""
+        """What the verdict was judged by, in the cases where it is least and largest."""
         known = {case: gain for case, gain in self.cases.items() if not math.isnan(gain.mean)}
         ends = sorted(known, key=lambda case: known[case].mean)
-        told = [f"{known[case]} ({case})" for case in dict.fromkeys([*ends[:1], *ends[-1:]])]
-        return f"{self.measure}: {' to '.join(told)}" if told else "–"
+        write = times if self.logarithms else str
+        told = [f"{write(known[case])} for {case}" for case in dict.fromkeys(ends[:1] + ends[-1:])]
+        return f"{self.measure}: {'; '.join(told)}" if told else "–"
 
 
 def judged(gains: Iterable[Estimate]) -> Verdict:
@@ -101,20 +112,20 @@ def judged(gains: Iterable[Estimate]) -> Verdict:
 
 
 def by_verdict(cases: Mapping[str, Estimate]) -> str:
-    """In which cases a claim holds and in which not, or nothing if all are alike.
+    """Sentences of where a claim holds and where it does not, or nothing if all cases are alike.
 
     Examples
     --------
     >>> by_verdict({"CNN": Estimate(2.0, 0.5, 5), "MLP": Estimate(0.1, 0.3, 5)})
-    'holds: CNN; within noise: MLP'
+    'Holds: CNN. Within noise: MLP.'
     """
     found: dict[Verdict, list[str]] = {}
     for case, gain in cases.items():
         found.setdefault(judged([gain]), []).append(case)
     if len(found) < 2:
         return ""
-    return "; ".join(f"{verdict}: {_listed(names)}" for verdict, names in found.items())
+    return " ".join(f"{v.capitalize()}: {_listed(names)}." for v, names in found.items())
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names) if len(names) <= most else f"{len(names)} cases"
+    return "; ".join(names) if len(names) <= most else f"{len(names)} cases"

@@ -8,7 +8,7 @@ from pathlib import Path
 from bn.nn.replacing import replacing
 from bn.study import pictures
 from bn.study.conclusion import Cell, Chart
-from bn.study.report import INTERVALS, QUICK, Chapter, machine_lines
+from bn.study.report import SUMMARY, Chapter, introduction, machine_lines
 from bn.study.store import Store
 
 INTRODUCTION = """\
@@ -21,7 +21,7 @@ it gets the same numbers, but for last digits that depend on NumPy's BLAS."""
 def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None:
     """Write the report as a page, and its pictures into a folder with the page's name."""
     folder = path.with_suffix("")
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
 
     def put(chart: Chart, name: str) -> str:
         with replacing(folder / name) as file:
@@ -33,8 +33,8 @@ def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None
     ]
     parts = [
         INTRODUCTION,
-        QUICK + " " + INTERVALS if store.quick else INTERVALS,
-        _markdown_table(["claim", "verdict", "figure"], rows),
+        introduction(store),
+        _markdown_table(SUMMARY, rows),
         "\n".join(f"- {line}" for line in machine_lines(store)),
         *(_markdown_chapter(chapter, put) for chapter in written),
     ]
@@ -55,7 +55,7 @@ def _markdown_chapter(chapter: Chapter, put: Callable[[Chart, str], str]) -> str
     parts = [
         f"## {study.name}",
         f"**Claim.** {study.claim}",
-        f"**Verdict: {chapter.verdict}.** {chapter.text}",
+        f"**{chapter.heading}** {chapter.text}",
         *charts,
         *tables,
         f"**Method.** {study.method}",

@@ -32,10 +32,14 @@ def svg(chart: Chart) -> str:
     # Names of parts come from the salt, so that those of two pictures on one page differ.
     style: Any = dict(STYLE) | {"svg.hashsalt": f"{chart.title} {chart.x_label}"}
     with matplotlib.style.context(["default", style]):
-        figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+        named = len(chart.lines) > 1
+        below = 0.2 * math.ceil(len(chart.lines) / 2) if named else 0.0
+        figure = Figure(figsize=(6.4, 3.7 + below), layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         _draw(axes, chart)
+        if named:  # outside, where it hides nothing
+            figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
@@ -43,6 +47,8 @@ def svg(chart: Chart) -> str:
 
 
 def _draw(axes: Axes, chart: Chart) -> None:
+    from matplotlib.ticker import LogLocator
+
     places = _places(chart.lines)
     count = len(chart.lines)
     for i, line in enumerate(chart.lines):
@@ -64,13 +70,16 @@ def _draw(axes: Axes, chart: Chart) -> None:
             axes.xaxis.set_major_formatter("{x:g}")
     if chart.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 3, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_yticks([], minor=True)
+    elif chart.y_label.endswith(", %"):  # shares, which their intervals may go beyond
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -2), min(high, 102))
     axes.set(xlabel=chart.x_label, ylabel=chart.y_label)
     axes.set_title(chart.title, loc="left", fontsize=11)
     axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)
     axes.set_axisbelow(True)
-    if count > 1:
-        axes.legend(frameon=False, fontsize=9)
 
 
 def _places(lines: Iterable[Line]) -> dict[str, int]:

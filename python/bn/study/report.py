@@ -12,14 +12,22 @@ from bn.study.runner import wanted_seeds
 from bn.study.store import Store
 
 QUICK = (
-    "Quick studies, of one seed on small grids: their numbers have no intervals and no verdicts."
+    "Quick studies, on small grids: they have no verdicts, and numbers of one seed no intervals."
 )
 INTERVALS = (
     "Numbers are means over seeds, ± half of the 95 % interval (Student's t). A seed decides the "
-    "split of the data, the initial weights and the order of the samples; differences are taken "
-    "seed by seed. All networks of a study were tuned over the same settings, on samples for "
-    "validation; what is shown was measured on other samples, unless it says so."
+    "split of the data, the initial weights and the order of the samples. Differences are taken "
+    "seed by seed, between twins: networks that differ in nothing but what is tested. All networks "
+    "of a study were tuned over the same settings, on samples for validation; what is shown was "
+    "measured on other samples, unless it says so."
 )
+VERDICTS = (
+    "A claim says that a number is above 0 (or a quotient above 1), in each of several cases. It "
+    "holds if the whole interval is above 0 in all of them, and depends if it is in some. It does "
+    "not hold if that is so in none, and the whole interval is below 0 in at least one. Otherwise "
+    "the result is within noise."
+)
+SUMMARY = ("claim", "verdict", "figure, of the cases with the least and the largest")
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,17 @@ class Chapter:
         return len(self.results.seeds) > 1 and not self.quick
 
     @property
+    def heading(self) -> str:
+        """The verdict as a sentence, or why there is none."""
+        if self.judged:
+            return f"Verdict: {self.verdict}."
+        return f"No verdict, from a {'quick study' if self.quick else 'single seed'}."
+
+    @property
     def text(self) -> str:
         """The verdict's cases, if they differ, and its numbers."""
         cases = by_verdict(self.conclusion.cases) if self.judged else ""
-        sentence = self.conclusion.sentence
-        return f"{cases[0].upper()}{cases[1:]}. {sentence}" if cases else sentence
+        return f"{cases} {self.conclusion.sentence}".lstrip()
 
     @property
     def notes(self) -> list[str]:
@@ -54,10 +68,15 @@ class Chapter:
         found, wanted = len(self.results.seeds), wanted_seeds(self.study, self.quick)
         seeds = f"{found} seed" + ("s" if found != 1 else "")
         if found < wanted:
-            seeds += f", because {wanted} did not fit into the budget"
+            seeds += f" where {wanted} are planned (no more were asked for, or time was up)"
         number, minutes = len(self.results.records), self.results.seconds / 60
         cost = f"{number} measurements of {seeds}; {minutes:.1f} minutes of one core."
         return [*self.conclusion.notes, f"Settings: {settings_line(self.results)}.", cost]
+
+
+def introduction(store: Store) -> str:
+    """What a reader must know before the first number."""
+    return f"{QUICK} {INTERVALS}" if store.quick else f"{INTERVALS} {VERDICTS}"
 
 
 def settings_line(results: Results) -> str:

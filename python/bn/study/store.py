@@ -57,6 +57,8 @@ class Store:
             found = json.loads(path.read_text("utf-8"))
             if found["format"] != FORMAT:
                 raise ValueError(f"format {found['format']}")
+            if not isinstance(found["quick"], bool):
+                raise ValueError(f"quick {found['quick']}")
             store = cls(path, found["quick"], found["bn"], found["machine"])
             for name, study in found["studies"].items():
                 store.records[name] = [Record(**record) for record in study["records"]]

@@ -91,12 +91,12 @@ def conclude(results: Results) -> Conclusion:
     found = {case: excess(results.where(case=case), case) for case in CASES}
     sentences = []
     for case, gains in found.items():
-        each = "; ".join(f"{gain} with {batch}" for batch, gain in gains.items())
-        sentences.append(f"{case}, beside {NAMES[CASES[case]['twin']]}: {each}.")
+        each = "; ".join(f"batches of {batch}: {gain}" for batch, gain in gains.items())
+        sentences.append(f"{case} (twin: {NAMES[CASES[case]['twin']]}): {each}.")
     return Conclusion(
         verdict(list(found.values())),
-        "Points of test error that batch normalization has more than its twin, with so many "
-        "samples in a batch. " + " ".join(sentences),
+        "Percentage points that the test error of batch normalization is above its twin's. "
+        + " ".join(sentences),
         [chart(results.where(case=case), case) for case in CASES],
         [table(results.where(case=case), case) for case in CASES] + [recalibration(results)],
         [f"The verdict is about batches below {BORDER}. If batch normalization is clearly worse "
@@ -105,7 +105,7 @@ def conclude(results: Results) -> Conclusion:
          "All batch sizes see equally many samples, so that small batches take more steps, which "
          "is why a normalization is best compared with others at the same batch size."],
         cases={
-            f"{case} with {batch}": gain
+            f"{case}, batches of {batch}": gain
             for case, gains in found.items()
             for batch, gain in gains.items()
             if batch < BORDER

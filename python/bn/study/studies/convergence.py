@@ -7,7 +7,7 @@ from typing import Any
 from bn import nn
 from bn.module import Module
 from bn.study import data, networks
-from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
+from bn.study.conclusion import Cell, Chart, Conclusion, Table, by_epoch, judged
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
@@ -96,7 +96,8 @@ def conclude(results: Results) -> Conclusion:
             (t for t in TARGETS if f"{case}, to {100 * t:.0f} %" in gains), default=TARGETS[0]
         )
         lines = [
-            curve(chosen.where(norm=n, lr=best_rate(chosen, n, shown)), NORMS[n]) for n in NORMS
+            by_epoch(chosen.where(norm=n, lr=best_rate(chosen, n, shown)), name)
+            for n, name in NORMS.items()
         ]
         title = f"{case}, at the rates that get to {100 * shown:.0f} % first"
         charts.append(Chart(title, "epoch", "test accuracy, %", lines))
@@ -122,12 +123,6 @@ def best_rate(results: Results, norm: str, target: float) -> float:
 
 def told(epochs: Estimate, limit: int) -> str:
     return f"more than {limit}" if epochs.mean > limit else str(epochs)
-
-
-def curve(results: Results, name: str) -> Line:
-    """The mean of the curves over the seeds, epoch by epoch."""
-    y = results.curve("curve", 100)
-    return Line(name, [*range(1, len(y) + 1)], y)
 
 
 STUDY = Study(

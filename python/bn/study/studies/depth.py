@@ -196,7 +196,7 @@ def conclude(results: Results) -> Conclusion:
          "The trainings are short. A network that learns too slowly cannot be told from one that "
          "cannot learn."],
         cases=gains,
-        measure="points of accuracy gained by it with the most layers",
+        measure="points of accuracy gained in the deepest networks",
     )  # fmt: skip
 
 
@@ -206,8 +206,8 @@ def sentence(results: Results, gains: dict[str, Estimate]) -> str:
     compared = "; ".join(f"{name}: {found}" for name, found in gains.items())
     changes = ", ".join(f"{change(results, least, deepest, kind)} ({kind})" for kind in KINDS)
     return (
-        f"With {deepest} layers and batch normalization the test accuracy is so many percentage "
-        f"points above that of a twin without it: {compared}. From {least} to {deepest} layers the "
+        f"Percentage points of test accuracy that {deepest} layers with batch normalization have "
+        f"more than a twin without it: {compared}. From {least} to {deepest} layers the "
         f"accuracy with batch normalization changes by {changes}."
     )
 

@@ -97,8 +97,8 @@ def conclude(results: Results) -> Conclusion:
     )
     return Conclusion(
         verdict(all_found),
-        "Points of test accuracy that the large batch lacks beside the small one, and what "
-        f"ghosts do about it. {sentence}.",
+        "Points of test accuracy that the large batch lacks beside the small one, how many of them "
+        f"ghosts bring, and how many they leave. {sentence}.",
         [chart(results, [f for f in all_found if f.case == case]) for case in CASES],
         [table(results, all_found)],
         ["The verdict is about those cases in which the interval of the gap is above 0. The claim "

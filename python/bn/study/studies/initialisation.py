@@ -90,8 +90,9 @@ def conclude(results: Results) -> Conclusion:
         )  # fmt: skip
     return Conclusion(
         judged(gains.values()),
-        f"Decades of scales over which the accuracy stays within {100 * POINTS:.0f} points of its "
-        f"best, with batch normalization instead of without: {'; '.join(told)}.",
+        "Scales of the initial weights over which the accuracy stays within "
+        f"{100 * POINTS:.0f} points of its best, in decades (factors of 10), with batch "
+        f"normalization instead of without: {'; '.join(told)}.",
         charts,
         [Table(f"Decades of scales at which the accuracy is within {100 * POINTS:.0f} points of "
                "the best; the last columns count only scales above 1",
@@ -105,7 +106,7 @@ def conclude(results: Results) -> Conclusion:
          "Below a scale of about 0.002 the variances are smaller than the eps of 1e-5 added to "
          "them, so that batch normalization no longer undoes the scale."],
         cases={f"{case}, {TUNINGS[tuning]}": gain for (case, tuning), gain in gains.items()},
-        measure="decades of scales gained",
+        measure="decades (factors of 10) of scales gained",
     )  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def conclude(results: Results) -> Conclusion:
     return Conclusion(
         judged(gains.values()),
         "The largest rate that trains with batch normalization, divided by the largest one without "
-        f"it: {factors}. Percent points of test accuracy that batch normalization gains at the "
+        f"it: {factors}. Percentage points of test accuracy that batch normalization gains at the "
         f"best rates: {points}.",
         charts,
         [Table("The largest rate that trains, and the accuracy at the best rate",
@@ -101,7 +101,8 @@ def conclude(results: Results) -> Conclusion:
          "geometric. Rates are tried in steps of 2 to 2.5 times, so that no quotient is more exact "
          "than that. A network that no rate trains counts with half of the smallest."],
         cases=gains,
-        measure="quotient of the largest rates, as power of 10",
+        measure="quotient of the largest rates",
+        logarithms=True,
     )  # fmt: skip
 
 

@@ -139,7 +139,7 @@ def conclude(results: Results) -> Conclusion:
          "One learning rate is chosen for all folds, so samples for validation in one fold are "
          "test samples in another; this favours no model."],
         cases={"accuracy": accuracy, "log loss": loss},
-        measure="gain",
+        measure="gain (of accuracy in points)",
     )  # fmt: skip
 
 

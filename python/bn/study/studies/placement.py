@@ -75,8 +75,8 @@ def conclude(results: Results) -> Conclusion:
     numbers = "; ".join(f"{case}: {gain}" for case, gain in gains.items())
     return Conclusion(
         judged(gains.values()),
-        "With normalization before the activation the test accuracy is so many percentage points "
-        f"above that with it behind: {numbers}.",
+        "Percentage points of test accuracy that normalization before the activation has more than "
+        f"normalization behind it: {numbers}.",
         [
             Chart("Test error by the place of batch normalization", "network", "test error, %",
                   lines),
@@ -141,7 +141,7 @@ STUDY = Study(
     "CaffeNet benchmark of Mishkin et al. (images of ImageNet at 128 pixels, with weight and bias) "
     "a network has an accuracy of 47.1 % without normalization, 47.8 % with it before each ReLU, "
     "and 49.3 % with it behind.",
-    "A perceptron of 3 × 100 ReLU or sigmoids, and a CNN of two convolutions (16 and 32 channels, "
+    "A perceptron of 3 × 100 ReLUs or sigmoids, and a CNN of two convolutions (16 and 32 channels, "
     "3 × 3, ReLU, max pooling) and a linear layer, with normalization before each activation, "
     "directly behind it, or nowhere. They learn 3,500 digits of MNIST, reduced to 14 × 14 pixels, "
     "for 12 epochs in batches of 60, by SGD with a momentum of 0.9 and a rate that falls to 0 "

@@ -12,7 +12,7 @@ import bn
 from bn import nn
 from bn.module import Module
 from bn.study import data
-from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
+from bn.study.conclusion import Cell, Chart, Conclusion, Table, by_epoch, judged
 from bn.study.data import Data
 from bn.study.plan import Study, extended, grid
 from bn.study.results import Measured, Results, Setting
@@ -170,7 +170,7 @@ def conclude(results: Results) -> Conclusion:
     ]
     charts = [
         Chart(t, "epoch", "test accuracy, %",
-              [curve(best(results, t, norm), NORMS[norm]) for norm in NORMS])
+              [by_epoch(best(results, t, norm), NORMS[norm]) for norm in NORMS])
         for t in tasks
     ]  # fmt: skip
     return Conclusion(
@@ -213,12 +213,6 @@ def best(results: Results, task: str, norm: str) -> Results:
 def tested(results: Results, task: str, norm: str) -> Array:
     """Test accuracies with the best learning rate, in %, by seed."""
     return 100 * best(results, task, norm).values("test")
-
-
-def curve(results: Results, name: str) -> Line:
-    """The mean of the curves over the seeds, epoch by epoch."""
-    y = results.curve("curve", 100)
-    return Line(name, [*range(1, len(y) + 1)], y)
 
 
 STUDY = Study(

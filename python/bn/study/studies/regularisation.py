@@ -106,9 +106,11 @@ def conclude(results: Results) -> Conclusion:
         ["The claim holds with a number of samples if batch normalization alone saves errors, and "
          f"the better network with dropout saves less than {MARGIN:g} percentage points over that, "
          "both with the whole interval. The better of the two networks with dropout is the one "
-         "with fewer errors on the samples for validation."],
+         "with fewer errors on the samples for validation.",
+         "The verdict is about the weaker of the two parts: what batch normalization alone saves, "
+         f"or how far the saving by dropout stays below {MARGIN:g} points."],
         cases={f"{size} samples": gain for size, gain in gains.items()},
-        measure="points of the weaker part of the claim",
+        measure="points by which the weaker part of the claim holds",
     )  # fmt: skip
 
 
@@ -123,12 +125,12 @@ def error_chart(by_size: dict[int, Results]) -> Chart:
 
 def sentence(by_size: dict[int, Results]) -> str:
     """What batch normalization and dropout bring at each size."""
-    alone = "; ".join(f"{size}: {savings(one)[0]}" for size, one in by_size.items())
-    more = "; ".join(f"{size}: {cost_of_sparing(one)}" for size, one in by_size.items())
+    alone = "; ".join(f"{size} samples: {savings(one)[0]}" for size, one in by_size.items())
+    more = "; ".join(f"{size} samples: {cost_of_sparing(one)}" for size, one in by_size.items())
     return (
-        "By the number of samples, batch normalization alone saves so many percentage points of "
-        f"test error: {alone}. The better network with dropout saves so many more: {more}; less "
-        f"than {MARGIN:g} counts as nothing."
+        f"Percentage points of test error that batch normalization alone saves: {alone}. What the "
+        f"better network with dropout saves beyond that: {more}; less than {MARGIN:g} counts as "
+        "nothing."
     )
 
 
@@ -180,13 +182,13 @@ def cost_of_sparing(results: Results) -> Estimate:
 
 STUDY = Study(
     "regularisation",
-    "Batch normalization regularises, so that dropout can be spared.",
+    "Batch normalization regularises, so that dropout can be left out.",
     "Ioffe and Szegedy (2015, section 4.2) leave dropout out of their Inception network with batch "
     "normalization, and find no more overfitting. Luo et al. (2019) explain how the batches' "
     "statistics regularise. In the CaffeNet benchmark of Mishkin et al. "
     "(images of ImageNet at 128 pixels) a network with batch normalization reaches 51.3 % without "
     "dropout, 52.7 % with a probability of 0.2, and 49.9 % with 0.5.",
-    "A perceptron of 2 × 200 ReLU learns 200 to 2,000 digits of MNIST, reduced to 14 × 14 pixels, "
+    "A perceptron of 2 × 200 ReLUs learns 200 to 2,000 digits of MNIST, reduced to 14 × 14 pixels, "
     "in batches of 50, by SGD with a momentum of 0.9 and a rate that falls to 0 along a cosine, "
     f"for {', '.join(map(str, EPOCHS.values()))} epochs. Normalization stands before each ReLU, "
     "dropout behind it. Each network has ten tries at each number of samples, of which it has "

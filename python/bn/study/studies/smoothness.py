@@ -206,13 +206,14 @@ def conclude(results: Results) -> Conclusion:
                ["network", "compared", "", "rate", "test accuracy, %"], accuracies)],
         ["The first three measures are absolute, as in the paper. They depend on the size of the "
          "loss, which falls faster in one network than in the other. The two relative ones do not. "
-         "The same rate is the best one without batch normalization.",
+         "Where the rate is the same, it is the best one without batch normalization.",
          "A dash stands where a training diverged."],
         cases={
-            f"{case} {compared} ({MEASURES[name]})": gain
+            f"{case}, {compared} ({MEASURES[name]})": gain
             for (case, compared, name), gain in gains.items()
         },
-        measure="how much smoother, as power of 10",
+        measure="variation without it / variation with it",
+        logarithms=True,
     )  # fmt: skip
 
 
@@ -225,8 +226,8 @@ def logarithms(results: Results, name: str, norm: str, lr: float) -> Array:
 
 def sentence(cases: list[str], gains: Gains) -> str:
     counts = " and ".join(
-        f"{counted(gains, names)} {kind} comparisons"
-        for kind, names in (("absolute", ABSOLUTE), ("relative", RELATIVE))
+        f"in {counted(gains, names, kind)}"
+        for kind, names in (("absolute comparisons", ABSOLUTE), ("relative ones", RELATIVE))
     )
     changes = "; ".join(
         f"{case}: {times(gains[case, SAME, 'relative gradient'])} and "
@@ -234,17 +235,18 @@ def sentence(cases: list[str], gains: Gains) -> str:
         for case in cases
     )
     return (
-        f"The network with batch normalization is smoother in {counts}. Relative to its length, "
-        "the gradient changes along a step so many times as much without it, at the same rate and "
-        f"at each one's best rate: {changes}."
+        f"The network with batch normalization is smoother {counts}. Without it the gradient, "
+        "relative to its length, changes this many times as much along a step, at the same rate "
+        f"and at each one's best rate: {changes}."
     )
 
 
-def counted(gains: Gains, names: Sequence[str]) -> str:
+def counted(gains: Gains, names: Sequence[str], kind: str) -> str:
     """In how many comparisons the interval says smoother, and in how many rougher."""
     chosen = [gain for (_, _, name), gain in gains.items() if name in names]
     rougher = sum(gain.below_zero for gain in chosen)
-    return f"{sum(gain.above_zero for gain in chosen)} of {len(chosen)} (and rougher in {rougher})"
+    smoother = sum(gain.above_zero for gain in chosen)
+    return f"{smoother} of {len(chosen)} {kind} (rougher in {rougher})"
 
 
 def chart(case: str, gains: Gains) -> Chart:
@@ -271,7 +273,7 @@ STUDY = Study(
     "epochs and the others for 20. Weights are drawn as He and others (2015) propose for ReLUs, "
     "and with a variance of 1 / inputs in the linear network; twins have the same. At "
     f"{PLACES} moments of each training the loss and the gradient of the batch are taken at the "
-    "ends of steps of 0.5, 1, 2 and 4 times the training's own length, with the statistics of that "
+    "ends of steps of 0.5, 1, 2 and 4 times the training's own step, with the statistics of that "
     "batch; a training counts with the median of these moments. The rates are "
     f"{', '.join(f'{r:g}' for r in RATES)}; validation chooses.",
     settings,
