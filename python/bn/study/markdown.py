@@ -14,8 +14,9 @@ from bn.study.store import Store
 INTRODUCTION = """\
 # What batch normalization does, measured
 
-`python -m bn study all` wrote this page from the measurements in its `results.json`. Whoever runs
-it gets the same numbers, but for last digits that depend on NumPy's BLAS."""
+`python -m bn study all` measured what this page tells, and wrote the page. The same machine gives
+the same numbers again. On another one NumPy's BLAS may round otherwise, and a training can make much
+of a last digit."""
 
 
 def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None:
