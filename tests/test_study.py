@@ -117,6 +117,7 @@ def test_a_difference_is_taken_by_pairs():
         ([(2, 1), (-3, 1)], "depends"),
         ([(-2, 1), (0, 1)], "does not hold"),
         ([(0.5, 1), (-0.5, 1)], "within noise"),
+        ([], "within noise"),
     ],
 )
 def test_a_verdict_counts_intervals_that_do_not_contain_zero(gains, verdict):

@@ -94,7 +94,8 @@ def judged(gains: Iterable[Estimate]) -> Verdict:
     """The verdict of a claim by what it says to be above 0, in each of several cases.
 
     It holds if all intervals are above 0, and does not if none is, but one is below. It depends on
-    the case if some are above. If all intervals contain 0, the result is within noise.
+    the case if some are above. If all intervals contain 0, or there is no case, the result is
+    within noise.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def judged(gains: Iterable[Estimate]) -> Verdict:
     'does not hold'
     """
     found = list(gains)
-    if all(gain.above_zero for gain in found):
+    if found and all(gain.above_zero for gain in found):
         return "holds"
     if any(gain.above_zero for gain in found):
         return "depends"

@@ -208,7 +208,7 @@ def sentence(cases: Sequence[Case], gaps: Sequence[Estimate]) -> str:
         f"{largest}: {largest.gap} points, where recalibrated statistics gain {largest.repaired}. "
         f"They gain least with {least}: {least.gap} points."
     )
-    if usual:
+    if usual and not math.isnan(sum(usual)):
         told += (
             f" With the usual momentum of {USUAL:g} and {max(EPOCHS)} epochs, the means are "
             f"{min(usual):.1f} to {max(usual):.1f} points.".replace("-", "−")
