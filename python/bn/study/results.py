@@ -94,9 +94,10 @@ class Results:
         This is how a learning rate is tuned: `by` is measured on samples for validation, and what
         is reported is measured on others.
         """
-        options = self.where(**chosen).axis(axis)
+        chosen_ones = self.where(**chosen)
         sign = 1 if least else -1
-        return min(options, key=lambda o: sign * _mean(self, by, {**chosen, axis: o}, sign))
+        means = {o: _mean(chosen_ones, by, {axis: o}, sign) for o in chosen_ones.axis(axis)}
+        return min(means, key=lambda option: sign * means[option])
 
     def tuned(self, name: str, *, over: str = "lr", by: str = "validation", **chosen: Any) -> Array:
         """What was measured under one name, by seed, where an axis has its best value."""

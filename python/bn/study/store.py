@@ -96,15 +96,11 @@ class Store:
 
     def results(self, study: Study) -> Results:
         """What was measured of the study as it is planned, of the seeds that are complete."""
-        planned = study.settings(self.quick)
-        by_place = {
-            (planned.index(r.setting), r.seed): r
-            for r in self.records.get(study.name, ())
-            if r.setting in planned
-        }
-        seeds = sorted({seed for _, seed in by_place})
-        complete = [s for s in seeds if all((i, s) in by_place for i in range(len(planned)))]
-        return Results(by_place[i, s] for i in range(len(planned)) for s in complete)
+        planned = [_key(setting) for setting in study.settings(self.quick)]
+        found = {(_key(r.setting), r.seed): r for r in self.records.get(study.name, ())}
+        seeds = sorted({seed for _, seed in found})
+        complete = [seed for seed in seeds if all((key, seed) in found for key in planned)]
+        return Results(found[key, seed] for key in planned for seed in complete)
 
     def save(self, verdicts: dict[str, dict[str, str]] | None = None) -> None:
         """Write the file, one measurement in a line, with verdicts if there are some."""
@@ -119,6 +115,11 @@ class Store:
         with replacing(self.path) as file:
             file.write(f'{{{head}"studies": {{\n{",".join(studies)}\n}}}}\n'.encode())
         self._saved = time.monotonic()
+
+
+def _key(setting: dict[str, Any]) -> str:
+    """A setting as a text, which a dict can have as its key."""
+    return json.dumps(setting, sort_keys=True)
 
 
 def _entries(values: dict[str, Any]) -> str:
