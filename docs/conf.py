@@ -1,6 +1,5 @@
 """How Sphinx builds the site: ``sphinx-build -W docs docs/_build``. No page needs the network."""
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -9,10 +8,6 @@ import bn
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 os.environ.setdefault("MPLBACKEND", "agg")
-
-# A toctree may name pages that somebody has yet to write: a pattern without a page is no mistake.
-toctrees = logging.getLogger("sphinx.sphinx.directives.other")
-toctrees.addFilter(lambda record: "glob pattern" not in str(record.msg))
 
 project = "bn"
 author = "the bn maintainers"
@@ -44,6 +39,7 @@ myst_enable_extensions = ["colon_fence"]
 # `name` in a docstring links to what it names, if that has a page.
 default_role = "py:obj"
 autosummary_generate = True
+python_maximum_signature_line_length = 88
 autodoc_mock_imports = ["torch"]  # bn.torch derives its classes from PyTorch's
 autodoc_typehints = "none"  # the sections of a docstring say them in words
 numpydoc_show_class_members = False  # the template of a class lists them
