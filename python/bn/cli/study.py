@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--quick",
         action="store_true",
-        help="one seed on small grids, without verdicts: all studies take some minutes",
+        help="one seed on small grids, without verdicts: all studies take a minute or two",
     )
     add(
         "--seeds",

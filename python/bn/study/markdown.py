@@ -15,8 +15,8 @@ INTRODUCTION = """\
 # What batch normalization does, measured
 
 `python -m bn study all` measured what this page tells, and wrote the page. The same machine gives
-the same numbers again. On another one NumPy's BLAS may round otherwise, and a training can make
-much of a last digit."""
+the same numbers again. On another one NumPy's BLAS may round otherwise, and from another last
+digit a training can come to another accuracy."""
 
 
 def write_markdown(path: Path, written: Sequence[Chapter], store: Store) -> None:

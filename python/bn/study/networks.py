@@ -103,6 +103,21 @@ def cnn(
     return model
 
 
+def small(
+    kind: str, shape: tuple[int, ...], classes: int, *, norm: str, seed: int, convolutions: int = 4
+) -> Module:
+    """A perceptron of 3 × 100 ReLUs ("mlp"), or a CNN of so many convolutions of 16 channels.
+
+    The CNN has a max pooling after each half of its convolutions.
+    """
+    if kind == "mlp":
+        return mlp([math.prod(shape), 100, 100, 100, classes], norm=norm, seed=seed)
+    return cnn(
+        shape, classes, norm=norm, seed=seed,
+        channels=[16] * convolutions, pool_every=convolutions // 2,
+    )  # fmt: skip
+
+
 def draw_weights(model: Module, gain: float, seed: int) -> Module:
     """Draw all weights anew, with a standard deviation of gain / sqrt(inputs); biases become 0.
 

@@ -71,3 +71,28 @@ def extended(settings: Sequence[Mapping[str, Any]], **values: Any) -> list[Setti
     [{'lr': 0.1, 'epochs': 3}, {'lr': 1.0, 'epochs': 3}]
     """
     return [{**setting, **values} for setting in settings]
+
+
+def by_case(
+    cases: Mapping[str, Mapping[str, Any]], *, shorter: int = 1, **axes: Sequence[Any]
+) -> list[Setting]:
+    """The grid of the axes for each case, with the values that the case has.
+
+    Parameters
+    ----------
+    cases : dict of dict
+        Each with its ``"epochs"``, which are divided by `shorter`.
+    shorter : int
+    **axes : sequence
+        As in `grid`.
+
+    Examples
+    --------
+    >>> by_case({"CNN": {"epochs": 20}}, shorter=2, lr=[0.1])
+    [{'case': 'CNN', 'lr': 0.1, 'epochs': 10}]
+    """
+    found: list[Setting] = []
+    for case, values in cases.items():
+        epochs = values["epochs"] // shorter
+        found += extended(grid(case=[case], **axes), **{**values, "epochs": epochs})
+    return found

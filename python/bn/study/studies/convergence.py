@@ -8,7 +8,7 @@ from bn import nn
 from bn.module import Module
 from bn.study import data, networks
 from bn.study.conclusion import Cell, Chart, Conclusion, Table, by_epoch, judged
-from bn.study.plan import Study, extended, grid
+from bn.study.plan import Study, by_case
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate
 from bn.study.training import train
@@ -26,13 +26,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def settings(quick: bool) -> list[Setting]:
     rates = RATES[2:4] if quick else RATES
-    found: list[Setting] = []
-    for case, values in CASES.items():
-        epochs = values["epochs"] // 3 if quick else values["epochs"]
-        found += extended(
-            grid(case=[case], norm=list(NORMS), lr=rates), **{**values, "epochs": epochs}
-        )
-    return found
+    return by_case(CASES, shorter=3 if quick else 1, norm=list(NORMS), lr=rates)
 
 
 def network(setting: Setting, samples: data.Data, seed: int) -> Module:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bn.module import Module
 from bn.study import data, networks
 from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
-from bn.study.plan import Study, extended, grid
+from bn.study.plan import Study, by_case
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import difference, estimate
 from bn.study.training import train
@@ -32,31 +31,16 @@ CASES: dict[str, dict[str, Any]] = {
 def settings(quick: bool) -> list[Setting]:
     scales = SCALES[1::3] if quick else SCALES
     rates = RATES[3:6] if quick else RATES
-    found: list[Setting] = []
-    for case, values in CASES.items():
-        epochs = values["epochs"] // 2 if quick else values["epochs"]
-        found += extended(
-            grid(case=[case], norm=list(NORMS), scale=scales, lr=rates),
-            **{**values, "epochs": epochs},
-        )
-    return found
-
-
-def network(setting: Setting, samples: data.Data, seed: int) -> Module:
-    norm = setting["norm"]
-    if setting["network"] == "mlp":
-        sizes = [samples.x[0].size, 100, 100, 100, samples.classes]
-        return networks.mlp(sizes, norm=norm, seed=seed)
-    return networks.cnn(
-        samples.shape, samples.classes, norm=norm, seed=seed,
-        channels=(16, 16, 16, 16), pool_every=2,
-    )  # fmt: skip
+    return by_case(CASES, shorter=2 if quick else 1, norm=list(NORMS), scale=scales, lr=rates)
 
 
 def measure(setting: Setting, seed: int) -> Measured:
     samples = data.digits(seed)
+    model = networks.small(
+        setting["network"], samples.shape, samples.classes, norm=setting["norm"], seed=seed
+    )
     return train(
-        networks.draw_weights(network(setting, samples, seed), setting["scale"] * HE, seed),
+        networks.draw_weights(model, setting["scale"] * HE, seed),
         samples,
         lr=setting["lr"],
         epochs=setting["epochs"],

@@ -13,7 +13,7 @@ from bn import nn
 from bn.module import Module
 from bn.study import data, networks
 from bn.study.conclusion import Cell, Chart, Conclusion, Line, Table, judged
-from bn.study.plan import Study, extended, grid
+from bn.study.plan import Study, by_case
 from bn.study.results import Measured, Results, Setting
 from bn.study.statistics import Estimate, difference, estimate, times
 from bn.types import Array
@@ -45,24 +45,14 @@ CASES: dict[str, dict[str, Any]] = {
 
 def settings(quick: bool) -> list[Setting]:
     rates = RATES[1:4] if quick else RATES
-    found: list[Setting] = []
-    for case, values in CASES.items():
-        epochs = values["epochs"] // 2 if quick else values["epochs"]
-        found += extended(
-            grid(case=[case], norm=list(NORMS), lr=rates), **{**values, "epochs": epochs}
-        )
-    return found
+    return by_case(CASES, shorter=2 if quick else 1, norm=list(NORMS), lr=rates)
 
 
 def network(setting: Setting, samples: data.Data, seed: int) -> Module:
-    norm, pixels, classes = setting["norm"], samples.x[0].size, samples.classes
-    if setting["network"] == "cnn":
-        return networks.cnn(
-            samples.shape, classes, norm=norm, seed=seed, channels=(16, 16, 16, 16), pool_every=2
-        )
-    if setting["network"] == "mlp":
-        return networks.mlp([pixels, 100, 100, 100, classes], norm=norm, seed=seed)
-    sizes = [pixels, *[50] * 24, classes]
+    kind, norm, shape, classes = setting["network"], setting["norm"], samples.shape, samples.classes
+    if kind != "linear":
+        return networks.small(kind, shape, classes, norm=norm, seed=seed)
+    sizes = [math.prod(shape), *[50] * 24, classes]
     return networks.mlp(sizes, norm=norm, seed=seed, activation=nn.Identity)
 
 
