@@ -1,26 +1,29 @@
-"""Time the augmentations beside a loop over the images, and beside training steps.
+"""Augmentations beside a loop over the images, and beside training steps.
 
-``python bench/augmentation.py [--turns 7]``: a batch of 256 images of 3 × 32 × 32 in float32. The
-loop does what a data set does that changes one image after the other, with NumPy. The contestants
-take turns in one process, so that each finds the caches as others left them. The figures are
-medians of the time on the clock, and of the CPU time of all threads, which other programs on the
-machine disturb less.
+``python bench/augmentation.py``: a batch of 256 images of 3 × 32 × 32 in float32. The loop does
+what a data set does that changes one image after the other, with NumPy. All take turns in one
+process, so that each finds the caches as others left them; the first turn, which takes memory from
+the system, does not count.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
+from typing import Any
 
+import machine
 import numpy as np
+import results
+import rounds
+from tables import Cells, number
 
+import bn
 from bn import nn
 from bn.nn import augment
 
 BATCH, CLASSES = 256, 10
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.25]
+LOOP = "the usual three in a loop over the images, by NumPy"
 Made = Callable[[], object]
 
 
@@ -34,8 +37,8 @@ def augmentations(x: np.ndarray) -> dict[str, Made]:
     y, rng = np.arange(BATCH) % CLASSES, np.random.default_rng(0)
     steps = [*usual(), augment.RandomCrop(4, "reflect"), augment.Cutout(16)]
     steps += [augment.Mixup(0.2, CLASSES)]
-    made = {repr(step): lambda step=step: step(x, y, rng) for step in steps}
-    made["the first three"] = lambda: augment.Compose(usual())(x, y, rng)
+    made = {f"`{step!r}`": lambda step=step: step(x, y, rng) for step in steps}
+    made["the usual three"] = lambda: augment.Compose(usual())(x, y, rng)
     return made
 
 
@@ -68,29 +71,31 @@ def training_step(model: nn.Module, x: np.ndarray) -> Made:
     return step
 
 
+def rows(result: dict[str, Any]) -> Cells:
+    """Milliseconds on the clock and of the CPU time."""
+    table = [["", "ms", "CPU ms"]]
+    for name, times in result["calls"].items():
+        table.append([name, *(number(times[kind]["median"]) for kind in ("clock", "cpu"))])
+    return table
+
+
 def main() -> None:
-    """Let all take turns, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=7)
-    turns = parser.parse_args().turns
+    """Let all take turns, print a table, and write the file."""
+    options = results.parser(__doc__, repeat=15).parse_args()
+    bn.set_num_threads(options.threads)
+    usage = machine.Usage()
     x = np.random.default_rng(1).random((BATCH, 3, 32, 32), np.float32)
     last = nn.channels_last(x)
     made = augmentations(x)
     made |= {f"{name}, channels last": f for name, f in augmentations(last).items()}
-    made["the first three, a loop over the images"] = loop(x)
+    made[LOOP] = loop(x)
     for model in (nn.models.CNNWithBatchNorm(rng=0), nn.models.resnet20(rng=0)):
         made[f"training step of {type(model).__name__}"] = training_step(model, x)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in made}
-    for _ in range(turns + 1):
-        for name, function in made.items():
-            begin, cpu = time.perf_counter(), time.process_time()
-            function()
-            times[name].append((time.perf_counter() - begin, time.process_time() - cpu))
-    print("| | ms | CPU ms | images per second of the CPU |\n|---|---|---|---|")
-    for name, pairs in times.items():
-        # The first turn takes memory from the system.
-        clock, cpu = (statistics.median(values) for values in zip(*pairs[1:], strict=True))
-        print(f"| {name} | {1e3 * clock:.2f} | {1e3 * cpu:.2f} | {BATCH / cpu:,.0f} |")
+    rounds.in_turns(made, 1)
+    calls = rounds.in_turns(made, options.repeat)
+    about = machine.describe(options.threads, ["bn"]) | usage.so_far()
+    result = {"machine": about, "unit": "ms", "calls": calls}
+    results.finish(result, {"a batch": rows(result)}, options.json)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
-"""Time the statistics of dask arrays beside dask's own mean and var, and compare their errors.
+"""Statistics of dask arrays beside dask's own mean and var, and the errors of both.
 
-``python bench/blocks.py [--gb 4] [--turns 5]``: an array (N, 64) in float32 whose blocks of 64 MB
-are made when they are asked for, on two of dask's threads. The contestants take turns in one
-process. The figures are medians of the time on the clock, and of the CPU time of all threads, which
-other programs on the machine disturb less.
+``python bench/blocks.py``: an array (N, 64) in float32 whose blocks of 64 MB are made when they are
+asked for, on dask's threads. All take turns in one process.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from typing import Any
 
 import dask
 import dask.array as da
+import machine
 import numpy as np
+import results
+import rounds
+from tables import Cells, number
 
 import bn
 
@@ -51,10 +50,10 @@ def contestants(x: da.Array) -> dict[str, Any]:
             return bn.dask.stats(x)
 
     return {
-        "making the blocks": lambda: x.map_blocks(first_value, chunks=ones).compute(),
-        "`bn.dask.stats`": lambda: bn.dask.stats(x),
+        "making the blocks, for nothing": lambda: x.map_blocks(first_value, chunks=ones).compute(),
+        "`bn.dask.stats(x)`": lambda: bn.dask.stats(x),
         "the same within `bn.threads(1)`": with_one_thread,
-        "`x.mean(0)`, `x.var(0)`": lambda: by_dask(None),
+        "`x.mean(0)` and `x.var(0)`, computed together": lambda: by_dask(None),
         'the same with `dtype="f8"`': lambda: by_dask("f8"),
     }
 
@@ -73,28 +72,30 @@ def errors(blocks: int) -> dict[str, tuple[float, float]]:
     return found
 
 
+def rows(result: dict[str, Any]) -> Cells:
+    """Seconds on the clock and of the CPU time, and the errors far from zero."""
+    table = [["", "s", "CPU s", "error of the mean", "of the variance"]]
+    for name, times in result["calls"].items():
+        seconds = (times[kind]["median"] / 1e3 for kind in ("clock", "cpu"))
+        errors = result["errors"].get(name, ("", ""))
+        table.append([name, *map(number, seconds), *(e if e == "" else f"{e:.0e}" for e in errors)])
+    return table
+
+
 def main() -> None:
-    """Let all take turns, and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Let all take turns, print a table, and write the file."""
+    parser = results.parser(__doc__, repeat=5)
     parser.add_argument("--gb", type=float, default=4)
-    parser.add_argument("--turns", type=int, default=5)
     options = parser.parse_args()
+    usage = machine.Usage()
     x = made(max(round(options.gb * 1e9 / (ROWS * CHANNELS * 4)), 1), 0.0)
-    functions = contestants(x)
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
-    with dask.config.set(scheduler="threads", num_workers=2):
-        for _ in range(options.turns):
-            for name, function in functions.items():
-                begin, cpu = time.perf_counter(), time.process_time()
-                function()
-                times[name].append((time.perf_counter() - begin, time.process_time() - cpu))
+    with dask.config.set(scheduler="threads", num_workers=options.threads):
+        calls = rounds.in_turns(contestants(x), options.repeat)
         wrong = errors(min(x.numblocks[0], 8))
-    print(f"{x.nbytes / 1e9:.1f} GB in {x.numblocks[0]} blocks\n")
-    print("| | s | CPU s | error of the mean | of the variance |\n|---|---|---|---|---|")
-    for name, pairs in times.items():
-        clock, cpu = (statistics.median(values) for values in zip(*pairs, strict=True))
-        shown = " | ".join(f"{value:.1g}" for value in wrong.get(name, ())) or " | "
-        print(f"| {name} | {clock:.1f} | {cpu:.1f} | {shown} |")
+    about = machine.describe(options.threads, ["bn", "dask"]) | usage.so_far()
+    size = {"GB": x.nbytes / 1e9, "blocks": x.numblocks[0]}
+    result = {"machine": about, "unit": "ms", **size, "calls": calls, "errors": wrong}
+    results.finish(result, {"statistics of {GB:.1f} GB".format(**size): rows(result)}, options.json)
 
 
 if __name__ == "__main__":

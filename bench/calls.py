@@ -1,22 +1,20 @@
 """The cost of one small call, and of sharing a machine with NumPy's threads.
 
-``python bench/calls.py`` prints (1) microseconds of a call on (1, 16, 4, 4) beside PyTorch's;
+``python bench/calls.py``: (1) microseconds of a call on (1, 16, 4, 4) beside PyTorch's;
 (2) a matrix product followed by a `bn` call, over the sum of the two measured apart.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import machine
 import numpy as np
+import results
 
 import bn
 
@@ -146,28 +144,17 @@ def show(calls: list[dict[str, Any]], cliffs: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Measure, print and write calls.json."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=200, help="turns of each")
-    parser.add_argument("--threads", type=int, help="of bn and PyTorch (default: as they choose)")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of results")
-    options = parser.parse_args()
-    if options.threads:
-        bn.set_num_threads(options.threads)
-    threads = bn.get_num_threads()
-    # the cliffs first: PyTorch, once imported, brings a thread pool of its own
+    """Measure, print, and write the file."""
+    options = results.parser(__doc__, repeat=200).parse_args()
+    bn.set_num_threads(options.threads)
+    usage = machine.Usage()
+    # the products first: PyTorch, once imported, brings a thread pool of its own
     cliffs = [cliff(size, shape, options.repeat) for size, shape in SIZES]
-    calls = cost_of_calls(threads, options.repeat)
+    calls = cost_of_calls(options.threads, options.repeat)
     show(calls, cliffs)
-    result = {
-        "machine": machine.describe(threads, ["bn", "torch"]),
-        "calls, µs": calls,
-        "cliffs, ms": cliffs,
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "calls.json"
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    print(f"\nwrote {path}")
+    if options.json:
+        about = machine.describe(options.threads, ["bn", "torch"]) | usage.so_far()
+        results.write({"machine": about, "calls, µs": calls, "cliffs, ms": cliffs}, options.json)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,23 @@
-"""What each normalization costs: ``python bench/choosing.py`` prints milliseconds of its passes.
+"""What each normalization costs.
 
-Layers take turns, on all cores; medians. The copy is what reading x and writing y alone takes.
+``python bench/choosing.py``: milliseconds of the passes of layers, which take turns. The copy is
+what reading x and writing y alone takes.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
+import machine
 import numpy as np
+import results
+import rounds
+from tables import Cells, number
 
 import bn
 
+PASSES = ("forward", "forward and backward", "evaluation", "copy")
 IMAGES, ROWS = (32, 64, 56, 56), (8192, 768)
 CALLS = 5  # in a turn, after one that fills the caches
 
@@ -53,31 +56,29 @@ def passes(shape: tuple[int, ...], layer: Any) -> dict[str, Callable[[], Any]]:
     }
 
 
-def milliseconds(call: Callable[[], Any]) -> float:
-    call()
-    begin = time.perf_counter()
-    for _ in range(CALLS):
-        call()
-    return 1e3 * (time.perf_counter() - begin) / CALLS
+def rows(result: dict[str, Any]) -> Cells:
+    """Milliseconds of the passes."""
+    table = [["", *PASSES]]
+    for name, (shape, _) in LAYERS.items():
+        times = (result["calls"][f"{name}, {each}"]["clock"]["median"] for each in PASSES)
+        table.append([f"`{name}` of {shape}", *map(number, times)])
+    return table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=15)
-    turns = parser.parse_args().turns
-    calls = {name: passes(shape, make()) for name, (shape, make) in LAYERS.items()}
-    times: dict[str, dict[str, list[float]]] = {
-        name: {each: [] for each in by_pass} for name, by_pass in calls.items()
+    """Let all take turns, print a table, and write the file."""
+    options = results.parser(__doc__, repeat=15).parse_args()
+    bn.set_num_threads(options.threads)
+    usage = machine.Usage()
+    calls = {
+        f"{name}, {each}": call
+        for name, (shape, make) in LAYERS.items()
+        for each, call in passes(shape, make()).items()
     }
-    for _ in range(turns):
-        for name, by_pass in calls.items():
-            for each, call in by_pass.items():
-                times[name][each].append(milliseconds(call))
-    columns = list(times["LayerNorm"])
-    print(f"| | {' | '.join(columns)} |", "|---|" + "---|" * len(columns), sep="\n")
-    for name, by_pass in times.items():
-        cells = [f"{statistics.median(values):.2f}" for values in by_pass.values()]
-        print(f"| `{name}` of {LAYERS[name][0]} | {' | '.join(cells)} |")
+    measured = rounds.in_turns(calls, options.repeat, CALLS)
+    about = machine.describe(options.threads, ["bn"]) | usage.so_far()
+    result = {"machine": about, "unit": "ms", "calls": measured}
+    results.finish(result, {"ms": rows(result)}, options.json)
 
 
 if __name__ == "__main__":

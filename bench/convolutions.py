@@ -1,26 +1,23 @@
-"""Convolutions alone, `bn` and PyTorch in turns, each in a process of its own.
+"""Convolutions alone, of `bn` and PyTorch in turns, each in a process of its own.
 
-``python bench/convolutions.py`` prints milliseconds of the forward pass, of the gradient of the
-images (dx) and of the gradient of the weight (dW), and how much longer PyTorch takes, in the better
-of its two memory formats. ``--shapes`` takes other shapes: images,in,out,size,kernel,stride,groups.
+``python bench/convolutions.py``: milliseconds of the forward pass, of the gradient of the images
+(dx) and of the gradient of the weight (dW); images are channels-last in memory for `bn`, and in the
+better of its two memory formats for PyTorch. "direct" is `bn` without Winograd's algorithm.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
+import contest
 import numpy as np
+import results
+from contest import Calls
+from tables import Cells, number, ratio
 
 Shape = tuple[int, ...]
-Calls = dict[str, Callable[[], Any]]
 
-SHAPES: list[Shape] = [
+SHAPES: list[Shape] = [  # images, in, out, size, kernel, stride, groups
     (256, 3, 16, 32, 3, 1, 1),
     (64, 3, 32, 32, 3, 1, 1),
     (64, 32, 64, 16, 3, 1, 1),
@@ -32,7 +29,16 @@ SHAPES: list[Shape] = [
     (64, 128, 128, 8, 1, 1, 1),
 ]
 PASSES = ("forward", "dx", "dW")
-REPEATS = 9  # of a call in a turn, after two that wake the threads and fill the caches
+LAST = ", channels-last"
+
+
+def title(shape: Shape) -> str:
+    """Images, channels and size; what is not usual in words."""
+    n, inputs, outputs, size, kernel, stride, groups = shape
+    unusual = [f"{kernel} × {kernel}"] if kernel != 3 else []
+    unusual += [f"stride {stride}"] if stride != 1 else []
+    unusual += ["depthwise"] if groups == inputs else [f"{groups} groups"] if groups > 1 else []
+    return ", ".join([f"{n} × {inputs} → {outputs} × {size}²", *unusual])
 
 
 def arrays(shape: Shape, last: bool) -> list[np.ndarray]:
@@ -90,70 +96,80 @@ def peer_calls(shape: Shape, last: bool, threads: int) -> Calls:
     }
 
 
-def milliseconds(call: Callable[[], Any]) -> float:
-    """The median of some calls."""
-    times = []
-    for _ in range(2 + REPEATS):
-        begin = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - begin))
-    return statistics.median(times[2:])
+def ours(shape: Shape, threads: int) -> Calls:
+    return our_calls(shape, last=True, threads=threads)
 
 
-def serve(who: str, shape: Shape, threads: int) -> None:
-    """In a process of its own: for each line of input, measure and print."""
-    make = our_calls if who == "bn" else peer_calls
-    formats = {last: make(shape, last, threads) for last in (False, True)}
-    for _ in sys.stdin:
-        for calls in formats.values():
-            for name in PASSES:
-                print(milliseconds(calls[name]), flush=True)
-                time.sleep(0.02)
+def direct(shape: Shape, threads: int) -> Calls:
+    """`bn` without Winograd's algorithm."""
+    from bn import nn
+
+    def without(call: Any) -> Any:
+        def each() -> Any:
+            with nn.winograd(False):
+                return call()
+
+        return each
+
+    return {name: without(call) for name, call in ours(shape, threads).items()}
 
 
-def measure(shape: Shape, threads: int, turns: int) -> dict[str, list[float]]:
-    """Medians over all turns: for each contestant six numbers, channels-first and then -last."""
-    command = [sys.executable, __file__, "--threads", str(threads), "--shapes"]
-    command.append(",".join(map(str, shape)))
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    workers = {
-        who: subprocess.Popen([*command, "--serve", who], **pipes) for who in ("bn", "PyTorch")
-    }
-    found: dict[str, list[list[float]]] = {who: [] for who in workers}
-    for _ in range(turns):
-        for who, worker in workers.items():
-            print(file=worker.stdin, flush=True)
-            found[who].append([float(worker.stdout.readline()) for _ in range(2 * len(PASSES))])
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
+def pytorch(shape: Shape, threads: int) -> Calls:
+    """Both memory formats."""
     return {
-        who: [statistics.median(each) for each in zip(*rows, strict=True)]
-        for who, rows in found.items()
+        name + suffix: call
+        for last, suffix in ((False, ""), (True, LAST))
+        for name, call in peer_calls(shape, last, threads).items()
     }
+
+
+LIBRARIES = {"bn": ours, "bn, direct": direct, "PyTorch": pytorch}
+
+
+def pytorch_over_bn(case: dict[str, Any], name: str) -> float | None:
+    """The time of PyTorch's better memory format over that of `bn`."""
+    mine = contest.median(case, "bn", name)
+    theirs = [contest.median(case, "PyTorch", name + suffix) for suffix in ("", LAST)]
+    known = [time for time in theirs if time is not None]
+    return min(known) / mine if mine and known else None
+
+
+def rows(result: dict[str, Any]) -> Cells:
+    """PyTorch's time over that of `bn`, and in brackets the latter in ms."""
+    table = [["images × in → out × size", *PASSES]]
+    for case in result["cases"]:
+        cells = [
+            f"{ratio(pytorch_over_bn(case, p))} ({number(contest.median(case, 'bn', p))})"
+            for p in PASSES
+        ]
+        table.append([case["title"], *cells])
+    return table
+
+
+def without_winograd(result: dict[str, Any]) -> Cells:
+    """The time without Winograd's algorithm over that with it."""
+    table = [["images × in → out × size", *PASSES]]
+    for case in result["cases"]:
+        table.append(
+            [case["title"], *(ratio(contest.ratio(case, "bn, direct", p)) for p in PASSES)]
+        )
+    return table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--shapes", nargs="*", type=lambda s: tuple(map(int, s.split(","))))
-    parser.add_argument("--serve", choices=["bn", "PyTorch"], help=argparse.SUPPRESS)
+    """Run, print, and write the file."""
+    parser = results.parser(__doc__, repeat=5)
+    parser.add_argument(
+        "--shapes", nargs="*", default=SHAPES, type=lambda s: tuple(map(int, s.split(","))),
+        help="others: images,in,out,size,kernel,stride,groups",
+    )  # fmt: skip
     options = parser.parse_args()
-    if options.serve:
-        serve(options.serve, options.shapes[0], options.threads)
-        return
-    print("images, in, out, size, kernel, stride, groups; PyTorch's time / bn's, bn's time in ms")
-    for shape in options.shapes or SHAPES:
-        times = measure(shape, options.threads, options.turns)
-        peer = [min(pair) for pair in zip(times["PyTorch"][:3], times["PyTorch"][3:], strict=True)]
-        for i, order in enumerate(("channels-first", "channels-last")):
-            ours = times["bn"][3 * i : 3 * i + 3]
-            row = [
-                f"{name} {theirs / mine:.2f} ({mine:.2f})"
-                for name, mine, theirs in zip(PASSES, ours, peer, strict=True)
-            ]
-            print(*shape, order, *row, sep="  ")
+    result = contest.contest(LIBRARIES, {title(s): s for s in options.shapes}, options)
+    titled = {
+        "PyTorch / bn (bn in ms)": rows(result),
+        "without Winograd / with": without_winograd(result),
+    }
+    results.finish(result, titled, options.json)
 
 
 if __name__ == "__main__":

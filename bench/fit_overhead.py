@@ -1,24 +1,29 @@
-"""What `nn.fit` takes beside the loop that one writes oneself: ``python bench/fit_overhead.py``.
+"""What `nn.fit` takes beside the loop that one writes oneself.
 
-Both train the same network on the same batches, one epoch in each turn; medians of a step. Times
-are the CPU time of one thread, which other programs change little.
+``OMP_NUM_THREADS=1 python bench/fit_overhead.py``: both train the same network on the same batches,
+one epoch in each turn. Times are the CPU time of one thread, which other programs change little.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from collections.abc import Callable
+from typing import Any
 
+import machine
 import networks
 import numpy as np
+import results
+import rounds
+from tables import Cells, number
 from trainers.ours import sequential
 
 import bn
 from bn import nn
 
 PIXELS, HIDDEN = 784, 128  # of the MLP
+MLP = "MLP, 784-128-10 with batch normalization"
+WAYS = ("loop", "loop with accuracy", "nn.fit")
+BATCH = 64
 
 
 def resnet20() -> tuple[nn.Sequential, tuple[np.ndarray, np.ndarray]]:
@@ -49,7 +54,7 @@ def ways(
 
     def loop(counts: bool) -> float:
         right = 0
-        for x, y in nn.BatchLoader(*data, 64, rng=0):
+        for x, y in nn.BatchLoader(*data, BATCH, rng=0):
             optimizer.zero_grad()
             out = model(x)
             criterion(out, y)
@@ -61,35 +66,48 @@ def ways(
 
     def fit() -> object:
         return nn.fit(
-            model, data, epochs=1, criterion=criterion, optimizer=optimizer, batch_size=64, rng=0,
-            progress=False,
+            model, data, epochs=1, criterion=criterion, optimizer=optimizer, batch_size=BATCH,
+            rng=0, progress=False,
         )  # fmt: skip
 
-    return {"loop": lambda: loop(False), "with accuracy": lambda: loop(True), "nn.fit": fit}
+    return dict(zip(WAYS, (lambda: loop(False), lambda: loop(True), fit), strict=True))
+
+
+def rows(result: dict[str, Any]) -> Cells:
+    """Milliseconds of a step, and by how much `fit` is over the loops."""
+    table = [["", *WAYS, "over the loop", "over the loop with accuracy"]]
+    for title, calls in result["networks"].items():
+        steps = [calls[way]["cpu"]["median"] for way in WAYS]
+        over = (f"{100 * (steps[-1] / step - 1):+.1f} %" for step in steps[:-1])
+        table.append([title, *map(number, steps), *over])
+    return table
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=15)
-    turns = parser.parse_args(argv).turns
+    """Let all take turns, print a table, and write the file."""
+    options = results.parser(__doc__, repeat=15).parse_args(argv)
+    usage = machine.Usage()
     bn.set_num_threads(1)
-    for name, make in (("ResNet-20", resnet20), ("MLP", mlp)):
+    found = {}
+    for title, make in (("ResNet-20", resnet20), (MLP, mlp)):
         model, data = make()
         calls = ways(model, data)
-        times: dict[str, list[float]] = {way: [] for way in calls}
-        for call in calls.values():
-            call()
-        for turn in range(turns):
-            order = list(calls)
-            for way in order[turn % 3 :] + order[: turn % 3]:
-                begin = time.process_time()
-                calls[way]()
-                times[way].append((time.process_time() - begin) * 64e3 / len(data[1]))
-        found = {way: statistics.median(values) for way, values in times.items()}
-        told = ", ".join(f"{way} {value:.3f}" for way, value in found.items())
-        over = {way: found["nn.fit"] / found[way] - 1 for way in ("loop", "with accuracy")}
-        print(f"{name}: ms of a step: {told}; nn.fit over", end=" ")
-        print(", ".join(f"{way}: {value:+.1%}" for way, value in over.items()))
+        rounds.in_turns(calls, 1)
+        found[title] = per_step(rounds.in_turns(calls, options.repeat), -(-len(data[1]) // BATCH))
+    about = machine.describe(1, ["bn"]) | usage.so_far()
+    result = {"machine": about, "unit": "ms", "networks": found}
+    results.finish(result, {"a step, ms of the CPU": rows(result)}, options.json)
+
+
+def per_step(times: dict[str, dict[str, Any]], steps: int) -> dict[str, dict[str, Any]]:
+    """The times of epochs divided by the steps of an epoch."""
+    return {
+        way: {
+            kind: rounds.summary([turn / steps for turn in found["turns"]])
+            for kind, found in by_kind.items()
+        }
+        for way, by_kind in times.items()
+    }
 
 
 if __name__ == "__main__":

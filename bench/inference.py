@@ -8,7 +8,6 @@ start of a process to its first prediction from a checkpoint.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ import machine
 import networks
 import numpy as np
 import predictors
+import results
 import tables
 from inference_work import Answer, Work
 from networks import Network
@@ -122,11 +122,11 @@ def show(result: dict[str, Any]) -> None:
         torch = [found[name] for name in ("PyTorch", "PyTorch cl") if name in found]
         ratios = [min(torch) / ours if torch and ours else None]
         ratios.append(found["ONNX Runtime"] / ours if ours and "ONNX Runtime" in found else None)
-        cells = [_number(found.get(name)) for name in names]
-        table.append([net["title"], *cells, *map(_number, ratios)])
+        cells = [tables.number(found.get(name)) for name in names]
+        table.append([net["title"], *cells, *map(tables.number, ratios)])
     print("\n" + tables.plain("a prediction: ms, median", table))
     if result["first"]:
-        table = [["", *result["first"]], ["conv 16", *map(_number, result["first"].values())]]
+        table = [["", *result["first"]], ["conv 16", *map(tables.number, result["first"].values())]]
         print("\n" + tables.plain("from the start of a process to its first prediction: ms", table))
     print("\n* the better of PyTorch's two memory formats; cl: its channels_last")
     for net in result["networks"]:
@@ -134,10 +134,6 @@ def show(result: dict[str, Any]) -> None:
             print(f"not timed: {net['title']}: {name}: {why}")
     for title in result["left"]:
         print(f"not timed: {title}: no time left")
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -163,9 +159,7 @@ def main(argv: list[str] | None = None) -> None:
     result["machine"] |= usage.so_far()
     show(result)
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"\nwrote {options.json}")
+        results.write(result, options.json)
 
 
 if __name__ == "__main__":

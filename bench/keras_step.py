@@ -1,13 +1,17 @@
-"""What the tutorial's step costs under `bn.keras`, beside the same model in `bn.nn`.
+"""What a step of the Keras tutorial costs under `bn.keras`, beside the same model in `bn.nn`.
 
-python bench/keras_step.py [rounds]
+``python bench/keras_step.py``: an epoch of eight steps in each turn.
 """
 
-import sys
-import time
-from statistics import median
+from __future__ import annotations
 
+from typing import Any
+
+import machine
 import numpy as np
+import results
+import rounds
+from tables import Cells, number
 
 import bn
 from bn import keras, nn
@@ -51,33 +55,35 @@ def nn_model():
     )
 
 
-def main():
-    """Print the median time of a step of both, which take turns, and their ratio."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 30
+def rows(result: dict[str, Any]) -> Cells:
+    """Milliseconds of a step."""
+    times = (calls["clock"]["median"] / BATCHES for calls in result["calls"].values())
+    return [list(result["calls"]), [*map(number, times)]]
+
+
+def main() -> None:
+    """Let both take turns, print a table, and write the file."""
+    options = results.parser(__doc__, repeat=60).parse_args()
+    bn.set_num_threads(options.threads)
+    usage = machine.Usage()
     rng = np.random.default_rng(0)
     x = rng.standard_normal((BATCH * BATCHES, 32, 32, 3)).astype(np.float32)
     y = rng.integers(0, 10, len(x))
     theirs, ours = keras_model(), nn_model()
     ours.build((32, 32, 3))
     optimizer = nn.Adam(ours.parameters())
-    ways = {
+    calls = {
         "bn.keras": lambda: theirs.fit(x, y, batch_size=BATCH, shuffle=False, verbose=0),
         "bn.nn": lambda: nn.fit(
             ours, nn.BatchLoader(x, y, BATCH, shuffle=False), epochs=1, optimizer=optimizer,
             criterion=nn.CrossEntropyLoss(from_logits=False), metrics=(), progress=False,
         ),
     }  # fmt: skip
-    times = {name: [] for name in ways}
-    for _ in range(rounds + 2):
-        for name, way in ways.items():
-            begun = time.perf_counter()
-            way()
-            times[name].append((time.perf_counter() - begun) / BATCHES * 1000)
-    steps = {name: median(each[2:]) for name, each in times.items()}
-    for name, milliseconds in steps.items():
-        print(f"{name:9} {milliseconds:.2f} ms")
-    ratios = [a / b for a, b in zip(*times.values(), strict=True)][2:]
-    print(f"ratio     {median(ratios):.3f}")
+    rounds.in_turns(calls, 2)
+    measured = rounds.in_turns(calls, options.repeat)
+    about = machine.describe(options.threads, list(calls)) | usage.so_far()
+    result = {"machine": about, "unit": f"ms of {BATCHES} steps", "calls": measured}
+    results.finish(result, {"a step, ms": rows(result)}, options.json)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Every result is verified against float64 first. Then all contestants take turns 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections import defaultdict
@@ -14,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import family
 import machine
 import numpy as np
 import peers
 import picture
+import results
 import tables
 from cases import Case, chosen, read
 from kernel_work import Work
@@ -34,18 +33,14 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a few shapes, within a minute")
     parser.add_argument("--peers", help=f"some of: {','.join(peers.PEERS)} (bn, memcpy always run)")
-    parser.add_argument(
-        "--family", action="store_true", help="layer, RMS, group and instance normalization instead"
-    )
     parser.add_argument("--compile", action="store_true", help="torch.compile as well (slow)")
     parser.add_argument("--shapes", default="", metavar="REGEX", help="cases whose name matches")
     parser.add_argument("--threads", type=int, default=machine.cores(), help="for everybody")
     parser.add_argument("--repeat", type=int, help="turns of each contestant (15; quick: 3)")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="folder of results")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results to a file")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw them (matplotlib)")
     options = parser.parse_args(argv)
     options.repeat = options.repeat or (3 if options.quick else 15)
-    if options.family:
-        return options
     usual = [name for name in peers.PEERS if name != "compile"]
     names = options.peers.split(",") if options.peers else usual
     unknown = [name for name in names if name not in peers.PEERS]
@@ -111,11 +106,8 @@ def _summary(values: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run, print, and write kernels.json and kernels.png."""
+    """Run, print, and write the files."""
     options = arguments()
-    if options.family:
-        family.run(options.threads, options.repeat, options.shapes)
-        return
     begin, usage = time.perf_counter(), machine.Usage()
     result = {
         "machine": machine.describe(options.threads, options.peers),
@@ -151,11 +143,11 @@ def main() -> None:
         contestant.stop()
 
     result["machine"] |= usage.so_far()
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "kernels.json").write_text(json.dumps(result, indent=1) + "\n")
     tables.show(result)
-    picture.draw(result, options.out / "kernels.png")
-    print(f"\nwrote {options.out / 'kernels.json'} and {options.out / 'kernels.png'}")
+    if options.picture:
+        picture.draw(result, options.picture)
+    if options.json:
+        results.write(result, options.json)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+import results
 import scaling_picture
 import scaling_tables
 
@@ -73,9 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         scaling_picture.draw(result, options.picture)
         print(f"\nwrote {options.picture}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"\nwrote {options.json}")
+        results.write(result, options.json)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ def show(result: dict[str, Any]) -> None:
         f"fitted: {fitted.compute:.2f} of the time apart, {1e6 * fitted.latency:.0f} µs for each "
         f"exchange, {1e9 * fitted.per_byte:.2f} ns for each byte that is received"
     )
+    print("\n" + tables.plain("an exchange between two ranks", exchanges(result)))
+    print("\n" + tables.plain("forward of (32, C): ms", small_calls(result)))
     asked = ", ".join(f"{1e3 * took:.2f} for {1e3 * delay:g}" for delay, took in result["waits"])
     print(f"a delay takes, in ms: {asked}")
     for paper in scaling_report.papers(result):
@@ -72,6 +74,48 @@ def on_paper(paper: Paper) -> Cells:
         ]
         table.append([str(ranks), *map(ms, parts), ms(paper.ring(ranks)), ms(sum(parts))])
     return table
+
+
+def papers(result: dict[str, Any]) -> Cells:
+    """The steps on paper of all networks in one table."""
+    table: Cells = []
+    for paper in scaling_report.papers(result):
+        head, *lines = on_paper(paper)
+        table += [] if table else [["network", *head]]
+        table += [[paper.network.name if i == 0 else "", *line] for i, line in enumerate(lines)]
+    return table
+
+
+def fitted(result: dict[str, Any]) -> str:
+    """The numbers of the model."""
+    found = scaling_report.model(result)
+    return (
+        f"a = {found.compute:.2f}, a latency of {1e6 * found.latency:.0f} µs, and "
+        f"{1e9 * found.per_byte:.2f} ns for each byte"
+    )
+
+
+def groups(result: dict[str, Any]) -> str:
+    """The largest groups whose statistics are worth their time."""
+    return " and ".join(
+        f"{paper.largest_group()} ranks on {paper.network.name.split(',')[0]}"
+        for paper in scaling_report.papers(result)
+    )
+
+
+def exchanges(result: dict[str, Any]) -> Cells:
+    """Microseconds by the bytes of a rank."""
+    pairs = result["exchanges"]
+    return [
+        ["bytes", *(f"{size:,}" for size, _ in pairs)],
+        ["µs", *(tables.number(1e6 * seconds, 2) for _, seconds in pairs)],
+    ]
+
+
+def small_calls(result: dict[str, Any]) -> Cells:
+    """One line for each number of channels."""
+    table = [["channels", "alone", "synchronized"]]
+    return table + [[f"{c:,}", ms(alone), ms(both)] for c, alone, both in result["calls"]]
 
 
 def ms(seconds: float) -> str:

@@ -27,6 +27,8 @@ SYNCHRONIZED, GRADIENTS, APART = "synchronized", "gradients only", "apart"
 MERGING, ADDING = "merging copies", "adding copies"
 FEWEST, MOST = 2, 50  # steps of one measurement
 TIMED, TIMED_QUICK = 0.3, 0.03  # s
+SIZES = (416, 4096, 8192, 16384, 49184)  # bytes of an exchange by itself
+EXCHANGES = 1000
 DELAYS = (0.0, 1e-4, 1e-3, 1e-2)  # s
 # How many ranks' numbers one rank merges and adds, without a network.
 MERGED, ADDED = 512, 64
@@ -187,6 +189,35 @@ def delays() -> list[tuple[float, float]]:
     return found
 
 
+def exchanges(comm: Any) -> list[tuple[int, float]]:
+    """The median seconds of an exchange of so many bytes between the ranks."""
+    transport, found = bn.mpi.Communicator(comm), []
+    for size in SIZES:
+        times = []
+        for _ in range(EXCHANGES):
+            begin = time.perf_counter()
+            transport.allgather(np.zeros(size, np.uint8), 60)
+            times.append(time.perf_counter() - begin)
+        found.append((size, statistics.median(times)))
+    return found
+
+
+def small_calls(comm: Any) -> list[tuple[int, float, float]]:
+    """Channels, and the median seconds of a layer's forward pass alone and synchronized."""
+    found = []
+    for channels in (64, 2048):
+        alone, together = bn.BatchNorm1d(channels), bn.BatchNorm1d(channels)
+        bn.synchronize(together, comm)
+        x = np.ones((32, channels), np.float32)
+        times: dict[Any, list[float]] = {alone: [], together: []}
+        for layer in (alone, together) * (EXCHANGES // 2):
+            begin = time.perf_counter()
+            layer(x)
+            times[layer].append(time.perf_counter() - begin)
+        found.append((channels, *map(statistics.median, times.values())))
+    return found
+
+
 def main() -> None:
     from mpi4py import MPI
 
@@ -196,8 +227,12 @@ def main() -> None:
     bn.set_num_threads(1)
     waits = delays()
     results = list(turns(world, cases(quick), int(repeat), TIMED_QUICK if quick else TIMED))
+    pair = world.Split(0 if world.rank < 2 else 1)
+    first = world.rank < 2
+    alone = {"exchanges": exchanges(pair), "calls": small_calls(pair)} if first else {}
+    asleep(world)
     if world.rank == 0:
-        Path(path).write_text(json.dumps({"cases": results, "waits": waits}))
+        Path(path).write_text(json.dumps({"cases": results, "waits": waits} | alone))
 
 
 if __name__ == "__main__":

@@ -47,11 +47,11 @@ def times(result: dict[str, Any], where: str) -> Cells:
         cells = [
             _time(found[name]) if name in found else _why_not(name, result, net) for name in names
         ]
-        row = [net["title"], *cells, _number(pytorch_over_bn(found))]
+        row = [net["title"], *cells, tables.number(pytorch_over_bn(found))]
         if where == "beside":
             quiet = [t for t in net["times"] if (t["contestant"], t["where"]) == ("bn", "quiet")]
             both = quiet and "bn" in found
-            row.append(_number(found["bn"]["median"] / quiet[0]["median"] if both else None))
+            row.append(tables.number(found["bn"]["median"] / quiet[0]["median"] if both else None))
         table.append(row)
     return table
 
@@ -69,7 +69,7 @@ def memory(result: dict[str, Any]) -> Cells:
     for net in result["networks"]:
         peaks = {c["contestant"]: c["peak"] for c in net["checks"] if c["peak"] is not None}
         cells = [
-            _number(peaks[name] / 1e6) if name in peaks else _why_not(name, result, net)
+            tables.number(peaks[name] / 1e6) if name in peaks else _why_not(name, result, net)
             for name in names
         ]
         table.append([net["title"], *cells])
@@ -87,9 +87,9 @@ def layers(profile: list[Row]) -> Cells:
     table = [["layer", "forward", "backward", "both", "share"]]
     for row in profile:
         name = " ".join(filter(None, (row.path, row.kind, row.weight)))
-        times = ["" if t is None else _number(t) for t in (row.forward, row.backward)]
+        times = ["" if t is None else tables.number(t) for t in (row.forward, row.backward)]
         share = f"{row.total / profile[-1].total:.0%}"
-        table.append([name, *times, _number(row.total), share])
+        table.append([name, *times, tables.number(row.total), share])
     return table
 
 
@@ -117,9 +117,5 @@ def _why_not(name: str, result: dict[str, Any], net: dict[str, Any]) -> str:
 
 
 def _time(found: dict[str, Any]) -> str:
-    median, q25, q75 = (_number(found[key]) for key in ("median", "q25", "q75"))
+    median, q25, q75 = (tables.number(found[key]) for key in ("median", "q25", "q75"))
     return f"{median} ({q25}–{q75})"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"

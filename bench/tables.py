@@ -52,12 +52,12 @@ def medians(rows: list[Row]) -> Cells:
             [
                 row.case.removesuffix(" float32"),
                 row.layout,
-                _number(row.nbytes / report.MB),
-                _number(row.memcpy),
-                _number(row.ours.get("plain")),
-                _number(row.ours.get("tuned")),
+                number(row.nbytes / report.MB),
+                number(row.memcpy),
+                number(row.ours.get("plain")),
+                number(row.ours.get("tuned")),
                 _pair([row.to_memcpy(c) for c in COLUMNS if c in row.ours]),
-                _number(one),
+                number(one),
                 *(_pair([row.lead(name, c) for c in COLUMNS]) for name in names),
                 _standing(row),
             ]
@@ -88,7 +88,7 @@ def _means_of(rows: list[Row], names: list[str]) -> list[str]:
     gain = mean(r.one_thread / r.ours["plain"] for r in rows if r.one_thread is not None)
     return [
         _pair([mean(r.to_memcpy(c) for r in rows if c in r.ours) for c in COLUMNS]),
-        _number(gain),
+        number(gain),
         _pair([mean(report.better_pytorch(r, c) for r in rows) for c in COLUMNS]),
         *(_pair([mean(r.lead(name, c) for r in rows) for c in COLUMNS]) for name in names),
     ]
@@ -109,14 +109,14 @@ def worst(rows: list[Row]) -> Cells:
         found["fastest/bn"] = report.extreme(
             of_op, lambda row: f[1] if (f := row.fastest()) else None, largest=False
         )
-        table += [[op, what, _number(v[0]), v[1]] for what, v in found.items() if v is not None]
+        table += [[op, what, number(v[0]), v[1]] for what, v in found.items() if v is not None]
         if (spread := report.equal_bytes(rows, op)) is not None:
-            what, ratio = "equal bytes: slowest/fastest", _number(spread[0])
+            what, ratio = "equal bytes: slowest/fastest", number(spread[0])
             table.append([op, what, ratio, f"{spread[1]}  /  {spread[2]}"])
         if fused := report.fused_over_plain(rows, op):
             mean = report.geometric_mean(ratio for ratio, _ in fused)
-            table.append([op, "fused with add and ReLU / plain", _number(mean), "geometric mean"])
-            table.append([op, "", _number(max(fused)[0]), max(fused)[1]])
+            table.append([op, "fused with add and ReLU / plain", number(mean), "geometric mean"])
+            table.append([op, "", number(max(fused)[0]), max(fused)[1]])
     return table
 
 
@@ -159,12 +159,20 @@ def _standing(row: Row) -> str:
     return "" if best is None else f"{best[0]} {'ahead' if best[1] >= 1 else 'BEHIND'}"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many digits, and no fewer than those before the point."""
+    if value is None:
+        return "–"
+    return f"{value:.{digits}g}" if value < 10 ** (digits - 1) else f"{value:.0f}"
+
+
+def ratio(value: float | None) -> str:
+    """One time over another; more digits near 1, where they tell who is faster."""
+    return "–" if value is None else f"{value:.2f}" if value < 1.5 else f"{value:.1f}"
 
 
 def _pair(values: list[float | None]) -> str:
-    return " ".join(map(_number, values)) if any(v is not None for v in values) else "–"
+    return " ".join(map(number, values)) if any(v is not None for v in values) else "–"
 
 
 def _print(title: str, cells: Cells) -> None:

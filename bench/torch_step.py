@@ -8,7 +8,6 @@ same weights and batches; who has not PyTorch's losses in the first steps is not
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import statistics
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import machine
+import results
 import tables
 from rounds import summary, turns
 from worker import Contestant, one_line, rest
@@ -89,6 +89,14 @@ class Work:
         self.x.grad = None
         return float(y[0, 0, 0, 0].detach())
 
+    def convolutions(self) -> float:
+        """The part of the steps' time that convolutions take, by PyTorch's profiler."""
+        with self.torch.profiler.profile() as profiler:
+            for _ in range(FEWEST):
+                self.step()
+        spent = {event.key: event.self_cpu_time_total for event in profiler.key_averages()}
+        return sum(time for key, time in spent.items() if "conv" in key) / sum(spent.values())
+
     def measure(self) -> float:
         """The median time of a few steps in ms."""
         for _ in range(WARM):
@@ -120,11 +128,13 @@ def run(number: int, options: argparse.Namespace) -> dict[str, Any]:
         times = {
             name: summary(values) for name, values in turns(sound, options.repeat, 1e9).items()
         }
+        case = CASES[number]
+        told = {"title": case.title, "aim": case.aim, "times": times, "problems": problems}
+        peer = next((c for c in sound if case.trains and c.name == PLAIN[-1]), None)
+        return told | ({"convolutions": peer.ask("convolutions")} if peer else {})
     finally:
         for contestant in everybody:
             contestant.stop()
-    case = CASES[number]
-    return {"title": case.title, "aim": case.aim, "times": times, "problems": problems}
 
 
 def wrong(start: Start, starts: dict[str, Start]) -> str | None:
@@ -154,6 +164,21 @@ def rows(cases: list[dict[str, Any]]) -> tables.Cells:
     return table
 
 
+def convolution_rows(cases: list[dict[str, Any]]) -> tables.Cells:
+    """The part of PyTorch's channels-last steps that convolutions take."""
+    table = [["", "convolutions"]]
+    for case in cases:
+        if (share := case.get("convolutions")) is not None:
+            table.append([case["title"], f"{100 * share:.0f} %"])
+    return table
+
+
+def convolutions(cases: list[dict[str, Any]]) -> str:
+    """The smallest and the largest of these parts."""
+    shares = [share for case in cases if (share := case.get("convolutions")) is not None]
+    return f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %"
+
+
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -181,7 +206,7 @@ def main(argv: list[str] | None = None) -> None:
         for name, problem in case["problems"].items():
             print(f"{case['title']}, {name}: {problem}")
     if options.json:
-        options.json.write_text(json.dumps(result | {"cases": cases}, indent=1) + "\n")
+        results.write(result | {"cases": cases}, options.json)
 
 
 if __name__ == "__main__":

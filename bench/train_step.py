@@ -8,7 +8,6 @@ first ten steps is not timed; then all take turns.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import agreement
 import machine
 import networks
+import results
 import step_picture
 import step_tables
 import trainers
@@ -47,6 +47,12 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--profile", action="store_true", help="also bn's time in each layer")
     parser.add_argument("--threads", type=int, default=machine.cores(), help="for everybody")
     parser.add_argument("--repeat", type=int, help="turns of each contestant (11; quick: 3)")
+    parser.add_argument(
+        "--contestants",
+        metavar="A,B",
+        default=",".join(USUAL),
+        help=f"some of {', '.join(trainers.TRAINERS)}",
+    )
     parser.add_argument("--networks", default="", metavar="REGEX", help="those whose title matches")
     options = parser.parse_args(argv)
     options.repeat = options.repeat or (3 if options.quick else 11)
@@ -57,6 +63,10 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     if not options.chosen:
         titles = "; ".join(network.title for network in networks.NETWORKS)
         parser.error(f"--networks must match one of: {titles}; got {options.networks!r}")
+    options.contestants = options.contestants.split(",")
+    if unknown := set(options.contestants) - set(trainers.TRAINERS):
+        known = ", ".join(trainers.TRAINERS)
+        parser.error(f"--contestants must be some of {known}, got {', '.join(sorted(unknown))}")
     if min(options.threads, options.repeat) < 1:
         parser.error("--threads and --repeat must be at least 1")
     return options
@@ -137,7 +147,7 @@ def main(argv: list[str] | None = None) -> None:
     """Run, print, and write the file."""
     options = arguments(argv)
     usage, begin = machine.Usage(), time.perf_counter()
-    keys = [*USUAL, *(["bn1"] if options.neighbour else [])]
+    keys = [*options.contestants, *(["bn1"] if options.neighbour else [])]
     names = [trainers.load(key).name for key in keys]
     result: dict[str, Any] = {
         "machine": machine.describe(options.threads, names),
@@ -164,9 +174,7 @@ def main(argv: list[str] | None = None) -> None:
         step_picture.draw(result, options.picture)
         print(f"\nwrote {options.picture}")
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-        print(f"\nwrote {options.json}")
+        results.write(result, options.json)
 
 
 if __name__ == "__main__":

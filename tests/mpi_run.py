@@ -138,29 +138,5 @@ def interrupted():
     call(model_of(3))
 
 
-def latency():
-    """The time of an exchange, of one with a second call, and of two layers' passes."""
-    comm = bn.mpi.Communicator(COMM)
-    for size in (416, 4096, 8192, 16384, 49184):
-        times = []
-        for _ in range(1000):
-            begin = time.perf_counter()
-            comm.allgather(np.zeros(size, np.uint8), 60)
-            times.append(time.perf_counter() - begin)
-        if RANK == 0:
-            tell(f"{size} bytes: {np.median(times) * 1e6:.0f} us")
-    for channels in (64, 2048):
-        layer, alone = (bn.BatchNorm1d(channels) for _ in range(2))
-        bn.synchronize(layer, COMM)
-        x, times = np.ones((32, channels), np.float32), []
-        for one in (alone, layer) * 500:
-            begin = time.perf_counter()
-            one(x)
-            times.append(time.perf_counter() - begin)
-        if RANK == 0:
-            alone, together = (f"{np.median(times[i::2]) * 1e6:.0f} us" for i in (0, 1))
-            tell(f"forward of {channels} channels: alone {alone}, synchronized {together}")
-
-
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

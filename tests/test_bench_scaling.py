@@ -146,7 +146,7 @@ def test_the_overhead_of_fit_is_measured_over_the_same_steps(monkeypatch, capsys
     small = tuple(each[:256] for each in data)
     monkeypatch.setattr(fit_overhead, "resnet20", lambda: (model, small))
     monkeypatch.setattr(fit_overhead, "mlp", lambda: (model, small))
-    fit_overhead.main(["--turns", "1"])
+    fit_overhead.main(["--repeat", "1"])
     printed = capsys.readouterr().out
     assert printed.startswith("ResNet-20: ms of a step: loop ")
     assert "\nMLP: " in printed

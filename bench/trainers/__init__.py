@@ -12,6 +12,8 @@ from networks import Network
 TRAINERS = {
     "bn": ("ours", "Ours"),
     "bn1": ("ours", "OursOneThread"),
+    "bn-unfused": ("ours", "OursUnfused"),
+    "bn-direct": ("ours", "OursDirect"),
     "torch": ("pytorch", "PyTorch"),
     "torch-last": ("pytorch", "PyTorchLast"),
     "keras-tensorflow": ("keras3", "KerasTensorFlow"),

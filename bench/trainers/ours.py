@@ -43,6 +43,22 @@ class OursOneThread(Ours):
         super().__init__(1)
 
 
+class OursUnfused(Ours):
+    name = "bn, each layer by itself"
+
+    def step(self, number: int) -> float:
+        with nn.fused(False):
+            return super().step(number)
+
+
+class OursDirect(Ours):
+    name = "bn, without Winograd"
+
+    def step(self, number: int) -> float:
+        with nn.winograd(False):
+            return super().step(number)
+
+
 def sequential(layers: Layers, weights: Iterator[np.ndarray]) -> nn.Sequential:
     """A model of these layers, which takes its weights from the iterator."""
     return nn.Sequential(*(module(layer, weights) for layer in layers))
