@@ -1,0 +1,124 @@
+"""What stands between the marks of a page, by its name: tables, and numbers within sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import augmentation
+import blocks
+import choosing
+import convolutions
+import family
+import fit_overhead
+import keras_step
+import layers
+import measurements
+import optimizers
+import page_calls
+import page_kernels
+import page_steps
+import scaling_tables
+import torch_step
+from measurements import read
+from tables import Cells
+
+PACKAGES = {
+    "NumPy": "numpy",
+    "PyTorch": "torch",
+    "JAX": "jax",
+    "TensorFlow": "tensorflow-cpu",
+    "Keras": "keras",
+    "ONNX Runtime": "onnxruntime",
+}
+
+
+def markdown(cells: Cells) -> str:
+    """A table as Markdown, with its numbers on the right."""
+    head, *rows = cells
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line).replace("  ", " ") + " |" for line in lines)
+
+
+def origin(name: str) -> str:
+    """Which command measured a file, where and when."""
+    machine = read(name)["machine"]
+    threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
+    others = (
+        f"; other programs used {machine['others']:.0%}".replace("%", " %") + " of the CPU time"
+    )
+    return (
+        f"Measured by `python {measurements.COMMANDS[name]}` on {machine['date'][:10]}, {threads} "
+        f"on {machine['cores']} cores of an {cpu(machine['cpu'])}{others}."
+    )
+
+
+def software() -> str:
+    """The machine and what was compared, in a sentence."""
+    machine = read("kernels")["machine"]
+    where = f"{machine['cores']} cores of an {cpu(machine['cpu'])}"
+    return f"Measured on {machine['date'][:10]} on {where} with {versions()}."
+
+
+def versions() -> str:
+    machine = read("kernels")["machine"]
+    found = {"Python": machine["python"]}
+    found |= {name: machine["versions"][package] for name, package in PACKAGES.items()}
+    return ", ".join(f"{name} {version.split('+')[0]}" for name, version in found.items())
+
+
+def chinese(text: str) -> str:
+    """Numbers with the words between them in Chinese."""
+    for english, word in ((" to ", " 到 "), (" and ", " 和 "), (", ", "、")):
+        text = text.replace(english, word)
+    return text
+
+
+def cpu(name: str) -> str:
+    """A processor's name without its signs."""
+    return name.replace("(R)", "").replace("(TM)", "")
+
+
+TABLES: dict[str, Callable[[], Cells]] = {
+    "family.times": lambda: family.rows(read("family")),
+    "family.means": lambda: family.means(read("family")),
+    "convolutions.times": lambda: convolutions.rows(read("convolutions")),
+    "convolutions.direct": lambda: convolutions.without_winograd(read("convolutions")),
+    "layers.recurrent": lambda: layers.rows(read("layers"), layers.RECURRENT),
+    "layers.activations": lambda: layers.rows(read("layers"), layers.ACTIVATIONS),
+    "optimizers": lambda: optimizers.rows(read("optimizers")),
+    "augmentation": lambda: augmentation.rows(read("augmentation")),
+    "fit": lambda: fit_overhead.rows(read("fit")),
+    "blocks": lambda: blocks.rows(read("blocks")),
+    "choosing": lambda: choosing.rows(read("choosing")),
+    "keras": lambda: keras_step.rows(read("keras")),
+    "torch.times": lambda: torch_step.rows(read("torch")["cases"]),
+    "torch.convolutions": lambda: torch_step.convolution_rows(read("torch")["cases"]),
+    "scaling.times": lambda: scaling_tables.scaling(read("scaling")),
+    "scaling.late": lambda: scaling_tables.predictions(read("scaling")),
+    "scaling.exchanges": lambda: scaling_tables.exchanges(read("scaling")),
+    "scaling.calls": lambda: scaling_tables.small_calls(read("scaling")),
+    "scaling.paper": lambda: scaling_tables.papers(read("scaling")),
+    **page_kernels.TABLES,
+    **page_steps.TABLES,
+    **page_calls.TABLES,
+}
+WORDS: dict[str, Callable[[], str]] = {
+    "software": software,
+    "versions": versions,
+    "day": lambda: read("kernels")["machine"]["date"][:10],
+    "cpu": lambda: cpu(read("kernels")["machine"]["cpu"]),
+    "scaling.fitted": lambda: scaling_tables.fitted(read("scaling")),
+    "scaling.groups": lambda: scaling_tables.groups(read("scaling")),
+    **page_kernels.WORDS,
+    **page_steps.WORDS,
+}
+
+
+def make(name: str) -> str:
+    """The text of one block."""
+    kind, _, what = name.partition(" ")
+    if kind == "origin":
+        return origin(what)
+    if kind == "zh":
+        return chinese(make(what))
+    return markdown(TABLES[name]()) if name in TABLES else WORDS[name]()

@@ -1,0 +1,135 @@
+"""The kernels' tables and numbers for the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import report
+from measurements import read
+from report import OPS, PLAIN_OPS, Row, geometric_mean
+from tables import Cells, ratio
+
+PYTORCH = "PyTorch eager"
+MEANS = ("JAX", "TensorFlow", "ONNX Runtime", "NumPy")
+SIZES = {"16 to 98 MB": (16, 99), "8 to 16 MB": (8, 16), "1 to 8 MB": (1, 8)}  # of 2**20 bytes
+HEAD = ["", "forward, training", "backward", "eval", "fused forward", "fused backward"]
+CLEAR = 0.95  # a peer's time over that of bn, below which it is called faster
+FUSED = OPS[len(PLAIN_OPS) :]
+
+
+def all_rows(dtype: str = "float32") -> list[Row]:
+    """The rows of one dtype."""
+    return [row for row in report.rows(read("kernels")) if row.dtype == dtype]
+
+
+def copies(rows: list[Row], size: str, op: str) -> float | None:
+    """The geometric mean of bn's time over that of a copy, of tensors of this size."""
+    low, high = (report.MB * bound for bound in SIZES[size])
+    return geometric_mean(r.to_memcpy() for r in rows if r.op == op and low <= r.nbytes < high)
+
+
+def pytorch(rows: list[Row], op: str, column: str = "plain") -> float | None:
+    """The geometric mean of PyTorch's time over that of bn."""
+    return geometric_mean(report.better_pytorch(r, column) for r in rows if r.op == op)
+
+
+def behind(rows: list[Row], op: str, bound: float = CLEAR) -> list[tuple[float, str, Row]]:
+    """Rows in which a peer takes less than so much of bn's time, the worst first."""
+    found = [(f[1], f[0], r) for r in rows if r.op == op and (f := r.fastest()) is not None]
+    return sorted((each for each in found if each[0] < bound), key=lambda each: each[0])
+
+
+def means() -> Cells:
+    """One column for each pass."""
+    rows, halves = all_rows(), all_rows("bfloat16")
+    count = len([r for r in halves if r.op == OPS[0]])
+    table = [
+        [f"bn / copy, {size}", *(ratio(copies(rows, size, op)) for op in OPS)] for size in SIZES
+    ]
+    table.append([f"{PYTORCH} / bn", *(ratio(pytorch(rows, op)) for op in OPS)])
+    prepared = f"{PYTORCH} / bn, outputs preallocated, huge pages"
+    table.append([prepared, *(ratio(pytorch(rows, op, "tuned")) for op in OPS)])
+    for name in MEANS:
+        leads = (geometric_mean(r.lead(name) for r in rows if r.op == op) for op in OPS)
+        table.append([f"{name} / bn", *map(ratio, leads)])
+    table.append(["rows in which a peer is faster", *counts(rows, 1.0)])
+    table.append(["by more than 5 %", *counts(rows, CLEAR)])
+    few = f"{PYTORCH} / bn, bfloat16 ({count} rows)"
+    table.append([few, *(ratio(pytorch(halves, op)) for op in OPS)])
+    return [HEAD, *table]
+
+
+def counts(rows: list[Row], bound: float) -> Iterable[str]:
+    return (str(len(behind(rows, op, bound))) for op in OPS)
+
+
+def lost() -> Cells:
+    """The rows in which a peer is clearly faster."""
+    table = [["tensor", "pass", "fastest peer", "its time / bn's"]]
+    for op in OPS:
+        for value, peer, row in behind(all_rows(), op):
+            layout = " channels-last" if row.layout == "last" else ""
+            table.append([row.case.removesuffix(" float32") + layout, op, peer, f"{value:.2f}"])
+    return table
+
+
+def aims() -> Cells:
+    """What was aimed at beside what was measured; three numbers are forward, backward and eval."""
+    rows = all_rows()
+
+    def all_of(values: Iterable[float | None]) -> str:
+        return ", ".join(map(ratio, values))
+
+    def spread(op: str) -> float | None:
+        found = report.equal_bytes(report.rows(read("kernels")), op)
+        return found and found[0]
+
+    def two_threads(op: str) -> float | None:
+        low, high = (report.MB * bound for bound in SIZES["1 to 8 MB"])
+        some = (r for r in rows if r.op == op and low <= r.nbytes < high and r.one_thread)
+        return geometric_mean(r.one_thread / r.ours["plain"] for r in some)
+
+    lines = [
+        [f"times a copy, {size}", aim, all_of(copies(rows, size, op) for op in PLAIN_OPS)]
+        for size, aim in (("1 to 8 MB", "2, 3, 1.25"), ("16 to 98 MB", "1.4, 2.1, 0.9"))
+    ]
+    lines += [
+        ["times as fast as PyTorch", "4, 2.5, 2", all_of(pytorch(rows, op) for op in PLAIN_OPS)],
+        ["fused, times as fast as PyTorch", "5, 2.5", all_of(pytorch(rows, op) for op in FUSED)],
+        [
+            "slowest over fastest among tensors of equal size and different shape",
+            "1.5",
+            all_of(map(spread, PLAIN_OPS)),
+        ],
+        ["two threads over one, 1 to 8 MB", "1.8", all_of(map(two_threads, PLAIN_OPS))],
+    ]
+    return [["", "aim", "measured"], *lines]
+
+
+def accuracy() -> Cells:
+    """The largest error of each library, the least first."""
+    found = report.accuracy(read("kernels"))
+    found["PyTorch"] = max(found[name] for name in found if name.startswith(report.BOTH_FORMATS))
+    names = [n for n in sorted(found, key=found.__getitem__) if n != report.ONE_THREAD]
+    return [names, [f"{found[name]:.0e}".replace("e-0", "e-") for name in names]]
+
+
+def three(values: Iterable[float | None]) -> str:
+    return ", ".join(map(ratio, values))
+
+
+TABLES: dict[str, Callable[[], Cells]] = {
+    "kernels.means": means,
+    "kernels.lost": lost,
+    "kernels.aims": aims,
+    "kernels.accuracy": accuracy,
+}
+WORDS: dict[str, Callable[[], str]] = {
+    "kernels.rows": lambda: str(sum(r.op == OPS[0] for r in all_rows())),
+    "kernels.pytorch": lambda: three(pytorch(all_rows(), op) for op in PLAIN_OPS),
+    "kernels.jax": lambda: three(
+        geometric_mean(r.lead("JAX") for r in all_rows() if r.op == op) for op in PLAIN_OPS
+    ),
+    "kernels.copy": lambda: three(copies(all_rows(), "16 to 98 MB", op) for op in PLAIN_OPS),
+    "kernels.behind backward": lambda: str(len(behind(all_rows(), "backward"))),
+}
