@@ -14,6 +14,7 @@ MEANS = ("JAX", "TensorFlow", "ONNX Runtime", "NumPy")
 SIZES = {"16 to 98 MB": (16, 99), "8 to 16 MB": (8, 16), "1 to 8 MB": (1, 8)}  # of 2**20 bytes
 HEAD = ["", "forward, training", "backward", "eval", "fused forward", "fused backward"]
 CLEAR = 0.95  # a peer's time over that of bn, below which it is called faster
+FAR = 0.8  # below which the row is shown by itself
 FUSED = OPS[len(PLAIN_OPS) :]
 
 
@@ -64,10 +65,10 @@ def counts(rows: list[Row], bound: float) -> Iterable[str]:
 
 
 def lost() -> Cells:
-    """The rows in which a peer is clearly faster."""
+    """The rows in which a peer is much faster."""
     table = [["tensor", "pass", "fastest peer", "its time / bn's"]]
     for op in OPS:
-        for value, peer, row in behind(all_rows(), op):
+        for value, peer, row in behind(all_rows(), op, FAR):
             layout = " channels-last" if row.layout == "last" else ""
             table.append([row.case.removesuffix(" float32") + layout, op, peer, f"{value:.2f}"])
     return table
@@ -115,7 +116,7 @@ def accuracy() -> Cells:
 
 
 def three(values: Iterable[float | None]) -> str:
-    return ", ".join(map(ratio, values))
+    return ", ".join("–" if value is None else f"{value:.1f}" for value in values)
 
 
 TABLES: dict[str, Callable[[], Cells]] = {

@@ -151,7 +151,8 @@ def first() -> Cells:
 def between(values: Iterable[float | None]) -> str:
     """The least and the largest."""
     known = [value for value in values if value is not None]
-    return f"{ratio(min(known))} to {ratio(max(known))}"
+    digits = 1 if max(known) > 2 else 2
+    return f"{min(known):.{digits}f} to {max(known):.{digits}f}"
 
 
 def each(values: Iterable[float | None]) -> str:

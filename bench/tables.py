@@ -163,7 +163,8 @@ def number(value: float | None, digits: int = 3) -> str:
     """A number with so many digits, and no fewer than those before the point."""
     if value is None:
         return "–"
-    return f"{value:.{digits}g}" if value < 10 ** (digits - 1) else f"{value:.0f}"
+    many = value >= 10 ** (digits - 1)
+    return f"{value:.0f}" if many else f"{value:#.{digits}g}".rstrip(".")
 
 
 def ratio(value: float | None) -> str:

@@ -23,6 +23,7 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
     "code_links",
+    "local_links",
     "mathml",
     "repository_links",
     "search_excerpts",

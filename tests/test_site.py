@@ -96,3 +96,21 @@ def test_no_page_loads_anything_from_the_network():
     for path in DOCS.rglob("*.md"):
         if "_build" not in path.parts:
             assert not re.search(r"!\[[^]]*\]\(https?:|<(script|link|img)", path.read_text("utf-8"))
+
+
+def test_links_that_lead_nowhere_fail_the_build(tmp_path, monkeypatch):
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+    from local_links import broken
+
+    (tmp_path / "a.html").write_text(
+        '<h1 id="here">A</h1><a href="#here"></a><a href="b.html#there"></a>'
+        '<a href="b.html#nowhere"></a><a href="c.html"></a><a href="https://example.org"></a>'
+        '<img src="https://example.org/x.png"><img src="data:image/png;base64,">'
+    )
+    (tmp_path / "b.html").write_text('<a name="there"></a>')
+    assert broken(tmp_path) == [
+        "a.html: b.html#nowhere is no place of that page",
+        "a.html: c.html is no file",
+        "a.html: https://example.org/x.png is loaded from the network",
+    ]
