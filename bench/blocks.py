@@ -14,7 +14,7 @@ import machine
 import numpy as np
 import results
 import rounds
-from tables import Cells, number
+from tables import Cells, number, power
 
 import bn
 
@@ -78,7 +78,7 @@ def rows(result: dict[str, Any]) -> Cells:
     for name, times in result["calls"].items():
         seconds = (times[kind]["median"] / 1e3 for kind in ("clock", "cpu"))
         errors = result["errors"].get(name, ("", ""))
-        table.append([name, *map(number, seconds), *(e if e == "" else f"{e:.0e}" for e in errors)])
+        table.append([name, *map(number, seconds), *(e if e == "" else power(e) for e in errors)])
     return table
 
 

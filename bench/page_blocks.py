@@ -36,7 +36,8 @@ def markdown(cells: Cells) -> str:
     """A table as Markdown, with its numbers on the right."""
     head, *rows = cells
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line).replace("  ", " ") + " |" for line in lines)
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line).replace("  ", " ") + " |" for line in escaped)
 
 
 def origin(name: str) -> str:

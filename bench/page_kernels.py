@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import report
 from measurements import read
 from report import OPS, PLAIN_OPS, Row, geometric_mean
-from tables import Cells, ratio
+from tables import Cells, power, ratio
 
 PYTORCH = "PyTorch eager"
 MEANS = ("JAX", "TensorFlow", "ONNX Runtime", "NumPy")
@@ -112,7 +112,7 @@ def accuracy() -> Cells:
     found = report.accuracy(read("kernels"))
     found["PyTorch"] = max(found[name] for name in found if name.startswith(report.BOTH_FORMATS))
     names = [n for n in sorted(found, key=found.__getitem__) if n != report.ONE_THREAD]
-    return [names, [f"{found[name]:.0e}".replace("e-0", "e-") for name in names]]
+    return [names, [power(found[name]) for name in names]]
 
 
 def three(values: Iterable[float | None]) -> str:

@@ -151,7 +151,7 @@ def first() -> Cells:
 def between(values: Iterable[float | None]) -> str:
     """The least and the largest."""
     known = [value for value in values if value is not None]
-    digits = 1 if max(known) > 2 else 2
+    digits = 1 if min(known) >= 1 and max(known) > 2 else 2
     return f"{min(known):.{digits}f} to {max(known):.{digits}f}"
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import machine
 import tables
 
-
 WIDTH = 240  # of a line of a file, so that a record is one line
 
 

@@ -172,6 +172,12 @@ def ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}" if value < 1.5 else f"{value:.1f}"
 
 
+def power(value: float) -> str:
+    """An error in powers of ten, as 6e-7."""
+    digits, _, exponent = f"{value:.0e}".partition("e")
+    return f"{digits}e{int(exponent)}" if value else "0"
+
+
 def _pair(values: list[float | None]) -> str:
     return " ".join(map(number, values)) if any(v is not None for v in values) else "–"
 

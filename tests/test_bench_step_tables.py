@@ -48,7 +48,7 @@ def test_the_tables_of_training_steps_tell_everything(capsys):
     printed = capsys.readouterr().out
     for text in (
         "DO NOT TRUST",
-        "8 (7–9)",
+        "8.00 (7.00–9.00)",
         "not installed  ",
         "failed",
         "beside a process that keeps one core busy",
@@ -63,8 +63,8 @@ def test_the_better_format_of_pytorch_counts():
     import step_tables
 
     quiet, beside = (step_tables.times(canned_result(), where) for where in ("quiet", "beside"))
-    assert (quiet[0][-1], quiet[1][-1]) == (step_tables.RATIO, "0.5")
-    assert beside[1][-2:] == ["0.5", "3"]
+    assert (quiet[0][-1], quiet[1][-1]) == (step_tables.RATIO, "0.500")
+    assert beside[1][-2:] == ["0.500", "3.00"]
     assert ("bn, 1 thread" in quiet[0], "bn, 1 thread" in beside[0]) == (False, True)
 
 
