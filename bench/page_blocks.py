@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import augmentation
@@ -36,7 +37,7 @@ def markdown(cells: Cells) -> str:
     """A table as Markdown, with its numbers on the right."""
     head, *rows = cells
     lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    escaped = [[re.sub(r"(?<=\d)%", " %", c).replace("|", "\\|") for c in line] for line in lines]
     return "\n".join("| " + " | ".join(line).replace("  ", " ") + " |" for line in escaped)
 
 

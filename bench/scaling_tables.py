@@ -16,7 +16,7 @@ def show(result: dict[str, Any]) -> None:
     print(tables.header(result["machine"]))
     print("\n" + tables.plain("weak and strong scaling, one thread for each rank", scaling(result)))
     fitted = scaling_report.model(result)
-    print("\n" + tables.plain("two ranks whose exchanges are late: ms", predictions(result)))
+    print("\n" + tables.plain("two ranks whose exchanges are late", predictions(result)))
     print(
         f"fitted: {fitted.compute:.2f} of the time apart, {1e6 * fitted.latency:.0f} µs for each "
         f"exchange, {1e9 * fitted.per_byte:.2f} ns for each byte that is received"
@@ -51,7 +51,7 @@ def scaling(result: dict[str, Any]) -> Cells:
 def predictions(result: dict[str, Any]) -> Cells:
     """What the model says of each step that was timed."""
     fitted = scaling_report.model(result)
-    table = [["", "delay", "measured", "model", "error", ""]]
+    table = [["", "delay, ms", "measured, ms", "model, ms", "error", ""]]
     for step in scaling_report.steps(result):
         use = "fitted" if step.delay < scaling_report.CHECKED else "predicted"
         table.append(
