@@ -489,9 +489,18 @@ def test_a_plan_follows_the_mode_and_the_switch(capsys):
     assert "running statistics" in capsys.readouterr().out
     with nn.fused(False):
         model.plan((4, 5, 5))
-    assert "0 + 1" not in capsys.readouterr().out
+        assert "0 + 1" not in capsys.readouterr().out
     with pytest.raises(TypeError, match=r"plan takes a model, .* got the layer ReLU"):
         nn.ReLU().plan((4,))
+
+
+def test_a_plan_of_layers_by_themselves_counts_what_is_read_for_the_statistics(capsys):
+    model, x = nn.Sequential(bn.BatchNorm2d(4), nn.ReLU()), 4 * (2 * 4 * 5 * 5)
+    for training, passes in ((True, 2 + 1 + 2), (False, 1 + 1 + 2)):
+        model.train(training)
+        with nn.fused(False):
+            model.plan((4, 5, 5), batch_size=2)
+        assert f"Bytes: {passes * x + 4 * 2 * 4:,}\n" in capsys.readouterr().out
 
 
 def test_a_plan_names_the_operations_of_models_inside(capsys):

@@ -17,7 +17,6 @@ import io
 import re
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import bn
 from bn import nn
@@ -40,32 +39,17 @@ model.plan(SHAPE, BATCH)
 # training the pass reads its input twice, because the statistics have to be known before the first
 # value can be normalized.
 #
-# For the comparison we need what the layers would move one by one. :func:`bn.nn.capture` gives the
-# arrays that each layer gets and gives, so the plan's rule is easily applied to it: inputs, outputs
-# and weights, and once more the input of a batch normalization in training.
+# For the comparison we need what the layers would move one by one: the plan within
+# ``with nn.fused(False):``.
 
-x = np.random.default_rng(0).standard_normal((BATCH, *SHAPE), np.float32)
 BYTES = re.compile(r"│ ([\d +]+?) +│.*│ +([\d,]+) │")
 
 
-def fused(model: nn.Sequential) -> dict[str, int]:
+def moved(model: nn.Sequential, together: bool = True) -> dict[str, int]:
     """Return the bytes of each pass, read from the plan."""
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with nn.fused(together), contextlib.redirect_stdout(io.StringIO()) as printed:
         model.plan(SHAPE, BATCH)
     return {names: int(size.replace(",", "")) for names, size in BYTES.findall(printed.getvalue())}
-
-
-def layer_by_layer(model: nn.Sequential) -> dict[str, int]:
-    """Return the bytes of each layer if it is computed by itself."""
-    moved = {}
-    for path, call in nn.capture(model, x).items():
-        layer = model[int(path)] if path else model
-        if path and not isinstance(layer, nn.Flatten):  # Flatten moves nothing
-            moved[path] = call.inputs[0].nbytes + call.output.nbytes
-            moved[path] += sum(weight.data.nbytes for weight in layer.parameters())
-            if isinstance(layer, bn.BatchNorm2d) and model.training:
-                moved[path] += call.inputs[0].nbytes
-    return moved
 
 
 # %%
@@ -75,7 +59,7 @@ def layer_by_layer(model: nn.Sequential) -> dict[str, int]:
 
 def draw(axes: plt.Axes, model: nn.Sequential) -> tuple[int, int]:
     """Draw the bytes of each pass beside those of its layers, and return both sums."""
-    passes, layers = fused(model), layer_by_layer(model)
+    passes, layers = moved(model), moved(model, together=False)
     for place, (names, size) in enumerate(passes.items()):
         left = 0.0
         for name in names.split(" + "):
@@ -123,12 +107,12 @@ figure, axes = plt.subplots(figsize=(8, 2.8), layout="constrained")
 totals = {
     "layer by layer": sums["evaluation"][1],
     "in one pass": sums["evaluation"][0],
-    "folded": sum(fused(folded).values()),
+    "folded": sum(moved(folded).values()),
 }
 axes.barh(list(totals), [size / 2**20 for size in totals.values()], color=[ORANGE, BLUE, "#009E73"])
 axes.set(xlabel=f"read and written in evaluation, {BATCH} images (MiB)")
 axes.invert_yaxis()
 
 assert totals["folded"] < totals["layer by layer"]
-if "0 + 1 + 2" in fused(folded):  # the convolution writes what ReLU and pooling give
+if "0 + 1 + 2" in moved(folded):  # the convolution writes what ReLU and pooling give
     assert totals["folded"] < 0.5 * totals["in one pass"]

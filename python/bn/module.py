@@ -248,6 +248,10 @@ class Module:
         """The forward pass without its output, which waits for the layers that follow; or None."""
         return None
 
+    def reads_again(self) -> bool:
+        """Whether a forward pass by itself goes over its input twice, as for statistics."""
+        return False
+
     def epilogue(self) -> Activation | MaxPooling | None:
         """What this layer is to one in front of it that can be computed together with it."""
         return None

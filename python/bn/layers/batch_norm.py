@@ -415,6 +415,9 @@ class BatchNorm(Module):
         """Whether a call of this mode needs the statistics of its batch."""
         return self.uses_batch_stats(training) or self.lets_in(training)
 
+    def reads_again(self) -> bool:
+        return self._takes_statistics(self.training)
+
     @property
     def tracks(self) -> bool:
         """Whether there are running statistics for batches to enter."""

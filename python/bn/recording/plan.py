@@ -108,6 +108,8 @@ def plan(model: Module, input_shape: Shape, batch_size: int = 32) -> str:
 def moved(record: Plan, call: Call) -> int:
     """The bytes of the arrays that a call reads and writes."""
     numbers = [o for o in call.operands if type(o) is int]
+    if call.waiting is None and call.layer is not None and call.layer.reads_again():
+        numbers += numbers[:1]
     arrays = sum(_bytes(record.values[number]) for number in (*numbers, call.output, *call.others))
     layers = {id(c.layer): c.layer for c in (*call.joined, call) if c.layer is not None}
     weights = sum(p.data.nbytes for layer in layers.values() for p in layer.parameters())
