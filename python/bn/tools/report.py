@@ -319,7 +319,8 @@ class Report:
             means.set_ylabel("standard deviations")
             variances.set_ylabel("ratio")
             line = Line2D([], [], color="#d9730d", label="a finding from here on")
-            means.legend(handles=[line], frameon=False, fontsize=8)
+            # outside: inside, it would lie over the points or over the line itself
+            figure.legend(handles=[line], loc="outside lower right", frameon=False, fontsize=8)
             variances.set_title("running variance / the batch's")
             variances.set_yscale("log")
             names = [layer.name for layer in self.layers]
