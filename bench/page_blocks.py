@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import augmentation
@@ -34,11 +33,22 @@ PACKAGES = {
 
 
 def markdown(cells: Cells) -> str:
-    """A table as Markdown, with its numbers on the right."""
+    """A table as Markdown, whose columns of numbers stand on the right."""
     head, *rows = cells
-    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
-    escaped = [[re.sub(r"(?<=\d)%", " %", c).replace("|", "\\|") for c in line] for line in lines]
+    first, *others = zip(*rows, strict=True)
+    right = [all(map(is_number, first))]
+    right += [any(any(map(str.isdigit, cell)) for cell in column) for column in others]
+    lines = [head, ["--:" if it else "---" for it in right], *rows]
+    escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line).replace("  ", " ") + " |" for line in escaped)
+
+
+def is_number(cell: str) -> bool:
+    try:
+        float(cell.replace(",", ""))
+    except ValueError:
+        return False
+    return True
 
 
 def origin(name: str) -> str:
@@ -96,6 +106,7 @@ TABLES: dict[str, Callable[[], Cells]] = {
     "torch.times": lambda: torch_step.rows(read("torch")["cases"]),
     "torch.convolutions": lambda: torch_step.convolution_rows(read("torch")["cases"]),
     "scaling.times": lambda: scaling_tables.scaling(read("scaling")),
+    "scaling.sent": lambda: scaling_tables.sent(read("scaling")),
     "scaling.late": lambda: scaling_tables.predictions(read("scaling")),
     "scaling.exchanges": lambda: scaling_tables.exchanges(read("scaling")),
     "scaling.calls": lambda: scaling_tables.small_calls(read("scaling")),

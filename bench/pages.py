@@ -32,7 +32,9 @@ def written(text: str) -> str:
 
     def block(match: re.Match[str]) -> str:
         made = page_blocks.make(match[2])
-        inside = f"\n{made}\n" if "\n" in match[3] else made
+        # Behind a comment that begins a line, Markdown takes the line for HTML.
+        begins = match.start() == 0 or text[match.start() - 1] == "\n"
+        inside = f"\n{made}\n" if begins else made
         return f"{match[1]}{inside}{match[4]}"
 
     return MARKED.sub(block, text)

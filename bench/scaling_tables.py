@@ -15,6 +15,7 @@ def show(result: dict[str, Any]) -> None:
     """Scaling, the fitted model beside what was measured, and steps on paper."""
     print(tables.header(result["machine"]))
     print("\n" + tables.plain("weak and strong scaling, one thread for each rank", scaling(result)))
+    print("\n" + tables.plain("what a rank sends, and the time it takes", sent(result)))
     fitted = scaling_report.model(result)
     print("\n" + tables.plain("two ranks whose exchanges are late", predictions(result)))
     print(
@@ -35,15 +36,25 @@ def show(result: dict[str, Any]) -> None:
 
 def scaling(result: dict[str, Any]) -> Cells:
     """One line for each number of ranks; speeds are over those of one rank."""
-    table = [
-        ["", "scaling", "ranks", "batch of each", "ms", "median", "apart", "samples/s", "messages",
-         "kB sent", "kB received", "statistics", "gradients, losses"]
-    ]  # fmt: skip
+    table = [["", "scaling", "ranks", "batch of each", "ms", "median", "apart", "speed"]]
     for row in scaling_report.rows(result):
         table.append(
             [row.what, row.kind, str(row.ranks), str(row.batch), ms(row.seconds), ms(row.median),
-             "" if row.apart is None else ms(row.apart), f"{row.speed:.2f}", str(row.messages),
-             kb(row.sent), kb(row.received), f"{row.layers:.0%}", f"{row.others:.0%}"]
+             "–" if row.apart is None else ms(row.apart), f"{row.speed:.2f}"]
+        )  # fmt: skip
+    return table
+
+
+def sent(result: dict[str, Any]) -> Cells:
+    """What a rank sends in a step, and the parts of its time that exchanges take."""
+    table = [
+        ["", "scaling", "ranks", "messages", "kB sent", "kB received", "statistics",
+         "gradients, losses"]
+    ]  # fmt: skip
+    for row in scaling_report.rows(result):
+        table.append(
+            [row.what, row.kind, str(row.ranks), str(row.messages), kb(row.sent), kb(row.received),
+             f"{100 * row.layers:.0f} %", f"{100 * row.others:.0f} %"]
         )  # fmt: skip
     return table
 
@@ -56,7 +67,7 @@ def predictions(result: dict[str, Any]) -> Cells:
         use = "fitted" if step.delay < scaling_report.CHECKED else "predicted"
         table.append(
             [step.name, f"{1e3 * step.delay:g}", ms(step.seconds), ms(fitted.seconds(step)),
-             f"{fitted.error(step):+.0%}", use]
+             signed(fitted.error(step)), use]
         )  # fmt: skip
     return table
 
@@ -118,8 +129,14 @@ def small_calls(result: dict[str, Any]) -> Cells:
     return table + [[f"{c:,}", ms(alone), ms(both)] for c, alone, both in result["calls"]]
 
 
+def signed(part: float) -> str:
+    """A difference in percent."""
+    percent = round(100 * part)
+    return f"{percent:+d} %".replace("-", "−") if percent else "0 %"
+
+
 def ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g}" if seconds < 1 else f"{1e3 * seconds:.0f}"
+    return tables.number(1e3 * seconds)
 
 
 def kb(nbytes: float) -> str:

@@ -154,9 +154,9 @@ def speed_up(times: dict[str, Any]) -> float | None:
 
 def rows(cases: list[dict[str, Any]]) -> tables.Cells:
     """A line for each case."""
-    table = [["", *NAMES, "PyTorch/bn", "aim"]]
+    table = [["", *NAMES, "PyTorch / bn", "aim"]]
     for case in cases:
-        cells = [f"{case['times'][n]['median']:.3g}" if n in case["times"] else "–" for n in NAMES]
+        cells = [tables.number(case["times"].get(n, {}).get("median")) for n in NAMES]
         faster = speed_up(case["times"])
         table.append(
             [case["title"], *cells, "–" if faster is None else f"{faster:.2f}", f"{case['aim']:g}"]

@@ -27,6 +27,7 @@ extensions = [
     "mathml",
     "repository_links",
     "search_excerpts",
+    "signatures",
 ]
 exclude_patterns = ["_build", "**/sg_execution_times.rst", "**/*.ipynb"]
 templates_path = ["_templates"]
@@ -42,6 +43,7 @@ default_role = "py:obj"
 autosummary_generate = True
 python_maximum_signature_line_length = 88
 autodoc_mock_imports = ["torch"]  # bn.torch derives its classes from PyTorch's
+toc_object_entries_show_parents = "hide"  # so that they fit beside the page
 autodoc_typehints = "none"  # the sections of a docstring say them in words
 numpydoc_show_class_members = False  # the template of a class lists them
 numpydoc_class_members_toctree = False

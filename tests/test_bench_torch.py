@@ -30,7 +30,7 @@ def test_the_better_memory_formats_are_compared():
     assert speed_up(found) == 1.5
     assert speed_up(times(plain=4.0)) is None
     table = rows([{"title": "net", "aim": 1.2, "times": found}])
-    assert table[1] == ["net", "4", "3", "2", "5", "1.50", "1.2"]
+    assert table[1] == ["net", "4.00", "3.00", "2.00", "5.00", "1.50", "1.2"]
 
 
 def test_other_losses_than_those_of_pytorch_are_a_problem():

@@ -21,7 +21,10 @@ class CodeLinks(SphinxPostTransform):
     default_priority = 5  # before references are resolved
 
     def run(self) -> None:
-        """Go over the code of a page that no link contains."""
+        """Go over the code of a page that no link contains, and the names in docstrings."""
+        for reference in self.document.findall(addnodes.pending_xref):
+            if reference["refdomain"] == "py" and reference["reftarget"].startswith("nn."):
+                reference["reftarget"] = f"bn.{reference['reftarget']}"
         for code in list(self.document.findall(nodes.literal)):
             found = NAME.fullmatch(code.astext())
             if not found or isinstance(code.parent, nodes.reference | addnodes.pending_xref):

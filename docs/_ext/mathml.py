@@ -8,9 +8,14 @@ from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
 
+def mathml(formula: str, display: str) -> str:
+    r"""Write a formula as MathML; ``\_`` within ``\text`` is an underscore."""
+    return convert(formula, display=display).replace(r"\_", "_")
+
+
 def inline(writer: HTML5Translator, node: nodes.math) -> None:
     """Write a formula that stands in a sentence."""
-    writer.body.append(convert(node.astext()))
+    writer.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
@@ -22,7 +27,7 @@ def block(writer: HTML5Translator, node: nodes.math_block) -> None:
     else:
         formulas = formula.split("\\\\")
     writer.body.append(writer.starttag(node, "div", CLASS="math"))
-    writer.body.extend(convert(each, display="block") for each in formulas if each.strip())
+    writer.body.extend(mathml(each, "block") for each in formulas if each.strip())
     writer.body.append("</div>\n")
     raise nodes.SkipNode
 

@@ -12,6 +12,8 @@ that do nothing, and a batch that is too small to train with. The report names e
 what to do.
 """
 
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_digits
@@ -76,7 +78,7 @@ assert set(ill.layers[0].dead) == set(pruned)
 
 few = bn.report(model, images[:12])
 for line in few.advice:
-    print("-", line)
+    print(textwrap.fill(f"- {line}", 100, subsequent_indent="  "))
 
 assert [layer.values for layer in few.layers] == [12 * 8 * 8, 12 * 4 * 4, 12]
 

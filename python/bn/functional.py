@@ -102,7 +102,7 @@ def merge(parts: Iterable[Mergeable]) -> Mergeable:
     TypeError
         Nothing to merge, or not all of one kind.
     ValueError
-        Different numbers of channels, or a count of 2**53 or more in all.
+        Different numbers of channels, or a count of ``2**53`` or more in all.
 
     Examples
     --------

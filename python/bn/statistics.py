@@ -32,7 +32,7 @@ class Stats:
     Attributes
     ----------
     count : ndarray of float64, shape (C,)
-        Number of values M of each channel, or the sum of their weights; less than 2**53. Up to
+        Number of values M of each channel, or the sum of their weights; less than ``2**53``. Up to
         there float64 holds every whole number, so counts are exact, those of merged parts too.
     mean : ndarray of float64, shape (C,)
         Their mean.
@@ -44,7 +44,7 @@ class Stats:
     TypeError
         An array is not of float64, has not one axis, or has a mask.
     ValueError
-        A count is negative, NaN, or 2**53 or more; an m2 is negative; the lengths differ.
+        A count is negative, NaN, or ``2**53`` or more; an m2 is negative; the lengths differ.
 
     Examples
     --------

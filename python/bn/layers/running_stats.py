@@ -105,7 +105,7 @@ class RunningStats:
     mean, var : ndarray or None, shape (C,)
     count : ndarray of int64 or None, shape ()
         The number of batches that were let in. If it is None, every batch is treated as the first.
-        At 2**63 - 1 it stays: so late, one batch more or less changes no share.
+        At ``2**63 - 1`` it stays: so late, one batch more or less changes no share.
     nonfinite_batches : ndarray of int64 or None, shape (C,)
         How many of them were not finite in each channel.
 

@@ -47,7 +47,7 @@ _DOC = """Batch normalization of {what}, with PyTorch's conventions.
     num_batches_tracked : ndarray of int64 or None, shape ()
     use_batch_stats, update_stats, train_affine, nonfinite, start
         Freezing, batches that are not finite, the weight of the first batches: see
-        ``help(bn.BatchNorm)``.
+        `bn.BatchNorm`.
 
     Raises
     ------

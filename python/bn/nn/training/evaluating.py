@@ -60,7 +60,7 @@ def evaluate(
 
     See Also
     --------
-    bn.nn.Module.predict : The outputs themselves.
+    bn.Module.predict : The outputs themselves.
 
     Examples
     --------

@@ -128,7 +128,7 @@ def fit(
     See Also
     --------
     evaluate : The loss and the metrics alone.
-    bn.nn.Module.predict : The outputs for many samples.
+    bn.Module.predict : The outputs for many samples.
 
     Notes
     -----
