@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
 
@@ -20,12 +21,19 @@ def add_scripts(app: Sphinx, pagename: str, *_) -> None:
         app.add_js_file("search_excerpts.js")
 
 
+def text_of(page: nodes.document) -> str:
+    """Return what a reader sees of a page, without comments and the HTML around it."""
+    for node in list(page.findall(lambda node: isinstance(node, nodes.comment | nodes.raw))):
+        node.parent.remove(node)
+    return page.astext()
+
+
 def write_texts(app: Sphinx, error: Exception | None) -> None:
     """Write the text of each page, ``pageTexts[name]``, into the output."""
     if error or app.builder.name != "html":
         return
     env = app.env
-    texts = {name: env.get_doctree(name).astext() for name in sorted(env.found_docs)}
+    texts = {name: text_of(env.get_doctree(name)) for name in sorted(env.found_docs)}
     script = f"const pageTexts = {json.dumps(texts, ensure_ascii=False)};\n"
     Path(app.outdir, "_static", "page_texts.js").write_text(script, encoding="utf-8")
 
