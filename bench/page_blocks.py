@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import augmentation
 import blocks
@@ -60,14 +62,14 @@ def origin(name: str) -> str:
     )
     return (
         f"Measured by `python {measurements.COMMANDS[name]}` on {machine['date'][:10]}, {threads} "
-        f"on {machine['cores']} cores of an {cpu(machine['cpu'])}{others}."
+        f"on {machine['cores']} cores of an {cpu(machine)}{others}."
     )
 
 
 def software() -> str:
     """The machine and what was compared, in a sentence."""
     machine = read("kernels")["machine"]
-    where = f"{machine['cores']} cores of an {cpu(machine['cpu'])}"
+    where = f"{machine['cores']} cores of an {cpu(machine)}"
     return f"Measured on {machine['date'][:10]} on {where} with {versions()}."
 
 
@@ -82,12 +84,13 @@ def chinese(text: str) -> str:
     """Numbers with the words between them in Chinese."""
     for english, word in ((" to ", " 到 "), (" and ", " 和 "), (", ", "、")):
         text = text.replace(english, word)
-    return text
+    return re.sub(r" with ([\w-]+)", r"(支持 \1)", text)
 
 
-def cpu(name: str) -> str:
-    """A processor's name without its signs."""
-    return name.replace("(R)", "").replace("(TM)", "")
+def cpu(machine: dict[str, Any]) -> str:
+    """A processor's name without its signs, and its instruction set."""
+    name = machine["cpu"].replace("(R)", "").replace("(TM)", "")
+    return name + {"avx512": " with AVX-512", "avx2": " with AVX2"}.get(machine["bn"]["isa"], "")
 
 
 TABLES: dict[str, Callable[[], Cells]] = {
@@ -119,7 +122,7 @@ WORDS: dict[str, Callable[[], str]] = {
     "software": software,
     "versions": versions,
     "day": lambda: read("kernels")["machine"]["date"][:10],
-    "cpu": lambda: cpu(read("kernels")["machine"]["cpu"]),
+    "cpu": lambda: cpu(read("kernels")["machine"]),
     "scaling.fitted": lambda: scaling_tables.fitted(read("scaling")),
     "scaling.groups": lambda: scaling_tables.groups(read("scaling")),
     **page_kernels.WORDS,

@@ -57,10 +57,10 @@ def main() -> None:
         parser.error(f"--measure takes some of {', '.join(COMMANDS)}, got {', '.join(unknown)}")
     if options.measure is not None:
         measure(options.measure or list(COMMANDS))
-    for path in pages():
-        text = path.read_text("utf-8")
-        if (new := written(text)) != text:
-            path.write_text(new, encoding="utf-8")
+    texts = {path: written(path.read_text("utf-8")) for path in pages()}  # all, or none
+    for path, text in texts.items():
+        if text != path.read_text("utf-8"):
+            path.write_text(text, encoding="utf-8")
             print(f"wrote {path.relative_to(ROOT)}")
 
 

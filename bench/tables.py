@@ -169,7 +169,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def ratio(value: float | None) -> str:
     """One time over another; more digits near 1, where they tell who is faster."""
-    return "–" if value is None else f"{value:.2f}" if value < 1.5 else f"{value:.1f}"
+    return "–" if value is None else f"{value:.2f}" if value < 1.495 else f"{value:.1f}"
 
 
 def power(value: float) -> str:
