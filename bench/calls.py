@@ -19,6 +19,8 @@ import results
 import bn
 
 SHAPE = (1, 16, 4, 4)
+ONE, TURNS = "one Python thread", "two Python threads in turn"
+BOTH = "forward in one, backward in the other"
 SIZES = ((256, (32, 16, 32, 32)), (512, (32, 64, 56, 56)))  # of the product, of the tensor
 
 Call = Callable[[], Any]
@@ -67,10 +69,13 @@ def cost_of_calls(threads: int, repeat: int) -> list[dict[str, Any]]:
     for _ in range(repeat):
         for who, what, call in contests:
             times[who, what].append(1e6 * _mean_of(call, 200))
-    return [
-        {"who": who, "what": what, "min": min(t), "median": statistics.median(t)}
-        for (who, what), t in times.items()
-    ]
+    return [{"who": who, "what": what, **quartiles(t)} for (who, what), t in times.items()]
+
+
+def quartiles(times: list[float]) -> dict[str, float]:
+    """The fastest, the median and the quartiles."""
+    q25, median, q75 = np.percentile(times, [25, 50, 75]).tolist()
+    return {"min": min(times), "q25": q25, "median": median, "q75": q75}
 
 
 def _mean_of(call: Call, count: int) -> float:
@@ -103,19 +108,19 @@ def cliff(size: int, shape: tuple[int, ...], repeat: int) -> dict[str, Any]:
             for call in (product, forward, backward)
         }
         pair, gradient = alone["product"] + alone["forward"], alone["product"] + alone["backward"]
-        apart = {"one thread": pair, "two in turn": pair, "forward | backward": pair + gradient}
+        apart = {ONE: pair, TURNS: pair, BOTH: pair + gradient}
         together = {
-            "one thread": _median(_ms(product, forward) for _ in range(repeat)),
-            "two in turn": _median(
+            ONE: _median(_ms(product, forward) for _ in range(repeat)),
+            TURNS: _median(
                 (one, two)[i % 2].submit(_ms, product, forward).result() for i in range(repeat)
             ),
-            "forward | backward": _median(
+            BOTH: _median(
                 one.submit(_ms, product, forward).result()
                 + two.submit(_ms, product, backward).result()
                 for _ in range(repeat)
             ),
         }
-    shapes = f"{size}x{size} product, {'x'.join(map(str, shape))} tensor"
+    shapes = f"{size} × {size} product, {shape} tensor"
     return {"what": shapes, "alone": alone, "apart": apart, "together": together}
 
 

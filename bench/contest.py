@@ -80,7 +80,7 @@ def contest(
     options : Namespace
         `threads` and `repeat` of `results.parser`.
     """
-    usage = machine.Usage()
+    usage, about = machine.Usage(), machine.describe(options.threads, list(libraries))
     everybody = [
         Contestant(name, "", partial(Work, make, options.threads), options.threads)
         for name, make in libraries.items()
@@ -95,8 +95,7 @@ def contest(
     finally:
         for contestant in everybody:
             contestant.stop()
-    about = machine.describe(options.threads, list(libraries)) | usage.so_far()
-    return {"machine": about, "unit": "ms", "cases": found}
+    return {"machine": about | usage.so_far(), "unit": "ms", "cases": found}
 
 
 def _case(everybody: list[Contestant], case: Any, repeat: int) -> dict[str, Any]:

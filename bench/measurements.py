@@ -25,7 +25,7 @@ COMMANDS = {
         '--networks "conv 16|ResNet-14"'
     ),
     "predictions": "bench/inference.py --repeat 5",
-    "torch": "bench/torch_step.py --repeat 5",
+    "torch": "bench/torch_step.py",
     "keras": "bench/keras_step.py",
     "layers": "bench/layers.py",
     "optimizers": "bench/optimizers.py",

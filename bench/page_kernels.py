@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
+import numpy as np
 import report
 from measurements import read
 from report import OPS, PLAIN_OPS, Row, geometric_mean
 from tables import Cells, power, ratio
+
+Measure: TypeAlias = Callable[[str], float | None]
+Ops: TypeAlias = tuple[str, ...]
 
 PYTORCH = "PyTorch eager"
 MEANS = ("JAX", "TensorFlow", "ONNX Runtime", "NumPy")
@@ -15,6 +20,18 @@ SIZES = {"16 to 98 MB": (16, 99), "8 to 16 MB": (8, 16), "1 to 8 MB": (1, 8)}  #
 HEAD = ["", "forward, training", "backward", "eval", "fused forward", "fused backward"]
 CLEAR = 0.95  # a peer's time over that of bn, below which it is called faster
 FAR = 0.8  # below which the row is shown by itself
+FAMILIES = {
+    "resnet50": "ResNet-50",
+    "resnet20": "ResNet-20",
+    "mobilenet": "MobileNet",
+    "few": "few channels",
+    "batch1": "one image",
+    "ncl": "series",
+    "nc": "(N, C)",
+    "ncdhw": "volumes",
+    "equal": "equal sizes",
+    "beyond": "largest",
+}
 FUSED = OPS[len(PLAIN_OPS) :]
 
 
@@ -66,20 +83,19 @@ def counts(rows: list[Row], bound: float) -> Iterable[str]:
 
 def lost() -> Cells:
     """The rows in which a peer is much faster."""
-    table = [["tensor", "pass", "fastest peer", "its time / bn's"]]
+    table = [["", "tensor", "pass", "fastest peer", "its time / bn's"]]
     for op in OPS:
         for value, peer, row in behind(all_rows(), op, FAR):
-            layout = " channels-last" if row.layout == "last" else ""
-            table.append([row.case.removesuffix(" float32") + layout, op, peer, f"{value:.2f}"])
+            _, shape, _ = row.case.split()
+            layout = ", channels-last" if row.layout == "last" else ""
+            tensor = f"({shape.replace('x', ', ')}){layout}"
+            table.append([FAMILIES[row.family], tensor, op, peer, f"{value:.2f}"])
     return table
 
 
 def aims() -> Cells:
-    """What was aimed at beside what was measured; three numbers are forward, backward and eval."""
+    """What was aimed at beside what was measured, and in which passes it was missed."""
     rows = all_rows()
-
-    def all_of(values: Iterable[float | None]) -> str:
-        return ", ".join(map(ratio, values))
 
     def spread(op: str) -> float | None:
         found = report.equal_bytes(report.rows(read("kernels")), op)
@@ -90,21 +106,35 @@ def aims() -> Cells:
         some = (r for r in rows if r.op == op and low <= r.nbytes < high and r.one_thread)
         return geometric_mean(r.one_thread / r.ours["plain"] for r in some)
 
+    def line(what: str, aim: tuple[float, ...], most: bool, value: Measure, ops: Ops) -> list[str]:
+        measured = [value(op) for op in ops]
+        pairs = zip(ops, measured, aim, strict=True)
+        lost = [op for op, v, a in pairs if v is None or (v > a if most else v < a)]
+        bound = f"at {'most' if most else 'least'} " + ", ".join(f"{a:g}" for a in aim)
+        return [what, bound, ", ".join(map(ratio, measured)), ", ".join(lost) or "–"]
+
+    copy = "times a copy, {}"
+    small, large = "1 to 8 MB", "16 to 98 MB"
+    equal = "slowest over fastest tensor of equal size"
     lines = [
-        [f"times a copy, {size}", aim, all_of(copies(rows, size, op) for op in PLAIN_OPS)]
-        for size, aim in (("1 to 8 MB", "2, 3, 1.25"), ("16 to 98 MB", "1.4, 2.1, 0.9"))
+        line(copy.format(small), (2, 3, 1.25), True, lambda op: copies(rows, small, op), PLAIN_OPS),
+        line(
+            copy.format(large), (1.4, 2.1, 0.9), True, lambda op: copies(rows, large, op), PLAIN_OPS
+        ),
+        line(
+            "times as fast as PyTorch", (4, 2.5, 2), False, lambda op: pytorch(rows, op), PLAIN_OPS
+        ),
+        line("times as fast as PyTorch", (5, 2.5), False, lambda op: pytorch(rows, op), FUSED),
+        line(equal, (1.5, 1.5, 1.5), True, spread, PLAIN_OPS),
+        line(
+            "one thread's time over that of two, 1 to 8 MB",
+            (1.8,) * 3,
+            False,
+            two_threads,
+            PLAIN_OPS,
+        ),
     ]
-    lines += [
-        ["times as fast as PyTorch", "4, 2.5, 2", all_of(pytorch(rows, op) for op in PLAIN_OPS)],
-        ["fused, times as fast as PyTorch", "5, 2.5", all_of(pytorch(rows, op) for op in FUSED)],
-        [
-            "slowest over fastest among tensors of equal size and different shape",
-            "1.5",
-            all_of(map(spread, PLAIN_OPS)),
-        ],
-        ["two threads over one, 1 to 8 MB", "1.8", all_of(map(two_threads, PLAIN_OPS))],
-    ]
-    return [["", "aim", "measured"], *lines]
+    return [["", "aim", "measured", "missed in"], *lines]
 
 
 def accuracy() -> Cells:
@@ -112,7 +142,16 @@ def accuracy() -> Cells:
     found = report.accuracy(read("kernels"))
     found["PyTorch"] = max(found[name] for name in found if name.startswith(report.BOTH_FORMATS))
     names = [n for n in sorted(found, key=found.__getitem__) if n != report.ONE_THREAD]
-    return [names, [power(found[name]) for name in names]]
+    heads = [f"{n} (eval only)" if n == "ONNX Runtime" else n for n in names]
+    return [heads, [power(found[name]) for name in names]]
+
+
+def spread() -> str:
+    """How far the quartiles of the rows of bn are from their medians."""
+    times = [t for t in read("kernels")["times"] if t["contestant"] == report.OURS]
+    far = [max(t["q75"] - t["median"], t["median"] - t["q25"]) / t["median"] for t in times]
+    half, most = np.percentile(far, [50, 90])
+    return f"{100 * half:.0f} % in half of the rows, and {100 * most:.0f} % in nine tenths"
 
 
 def three(values: Iterable[float | None]) -> str:
@@ -132,5 +171,7 @@ WORDS: dict[str, Callable[[], str]] = {
         geometric_mean(r.lead("JAX") for r in all_rows() if r.op == op) for op in PLAIN_OPS
     ),
     "kernels.copy": lambda: three(copies(all_rows(), "16 to 98 MB", op) for op in PLAIN_OPS),
+    "kernels.spread": spread,
+    "kernels.cache": lambda: f"{read('kernels')['machine']['last_level_cache'] / report.MB:.0f} MB",
     "kernels.behind backward": lambda: str(len(behind(all_rows(), "backward"))),
 }

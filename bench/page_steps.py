@@ -9,7 +9,7 @@ import torch_step
 from layer_times import Row, by_kind
 from measurements import read
 from step_tables import PYTORCH, pytorch_over_bn
-from tables import Cells, number, ratio
+from tables import Cells, aimed, number, ratio
 
 KERAS = {"Keras TF": "Keras on TensorFlow", "Keras JAX": "Keras on JAX"}
 AIMS = {  # times PyTorch's speed, with all threads
@@ -56,7 +56,8 @@ def times() -> Cells:
     for title, found in steps("steps").items():
         both = number(found["bn"]["median"]), number(pytorch_time(found))
         others = (ratio(over_bn(found, name)) for name in KERAS)
-        table.append([title, *both, ratio(pytorch_over_bn(found)), f"{AIMS[title]:g}", *others])
+        faster = pytorch_over_bn(found)
+        table.append([title, *both, ratio(faster), aimed(AIMS[title], faster), *others])
     return table
 
 

@@ -1,8 +1,9 @@
 """Write what was measured into the documentation: ``python bench/pages.py``.
 
 The numbers of a page stand between ``<!-- measured: NAME -->`` and ``<!-- end -->``. What stands
-there is made from docs/measured/*.json, which ``python bench/pages.py --measure`` writes first; it
-takes an hour on two cores that do nothing else. ``--measure kernels steps`` measures only these.
+there is made from docs/measured/*.json, which ``python bench/pages.py --measure`` writes first,
+within forty minutes on two cores that do nothing else; ``--measure kernels steps`` measures only
+these.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def mpiexec() -> str:
     """The command; the wheel of MPICH puts it beside the interpreter."""
     found = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
     if found is None:
-        raise SystemExit("mpiexec is missing: pip install 'batchnorm[mpi]'")
+        raise SystemExit("mpiexec is missing: pip install '.[mpi]'")
     return found
 
 

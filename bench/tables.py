@@ -172,6 +172,12 @@ def ratio(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}" if value < 1.495 else f"{value:.1f}"
 
 
+def aimed(aim: float, value: float | None, most: bool = False) -> str:
+    """An aim, and whether it is missed; `most` if smaller values are better."""
+    missed = value is not None and (value > aim if most else value < aim)
+    return f"{aim:g}{', missed' if missed else ''}"
+
+
 def power(value: float) -> str:
     """An error in powers of ten, as 6e-7."""
     digits, _, exponent = f"{value:.0e}".partition("e")

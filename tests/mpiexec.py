@@ -13,7 +13,7 @@ import pytest
 MPIEXEC = shutil.which("mpiexec", path=Path(sys.executable).parent) or shutil.which("mpiexec")
 MPI4PY = importlib.util.find_spec("mpi4py") is not None
 needs_mpi = pytest.mark.skipif(
-    MPIEXEC is None or not MPI4PY, reason="mpi4py or mpiexec is missing: pip install batchnorm[mpi]"
+    MPIEXEC is None or not MPI4PY, reason="mpi4py or mpiexec is missing: pip install '.[mpi]'"
 )
 
 

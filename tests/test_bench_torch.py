@@ -50,7 +50,7 @@ def test_each_case_can_be_timed():
 
     number = [case.title for case in torch_cases.CASES].index("BN, (1, 16, 4, 4)")
     plain, ours = (Work(name, 2) for name in ("PyTorch", "bn.torch cl"))
-    losses = plain.start(number).losses
+    losses = plain.start(number, 20).losses
     assert len(losses) == 20
-    assert ours.start(number).losses == pytest.approx(losses, abs=1e-5)
+    assert ours.start(number, 20).losses == pytest.approx(losses, abs=1e-5)
     assert plain.measure() > 0

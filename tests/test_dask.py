@@ -205,7 +205,7 @@ def test_the_axis_and_the_flag_of_statistics_are_checked():
 
 def test_without_dask_the_message_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    words = "needs dask, which is not installed: pip install 'batchnorm\\[dask\\]'"
+    words = "needs dask, which is not installed: pip install '.\\[dask\\]' in a checkout"
     with pytest.raises(ImportError, match="bn.dask.stats " + words):
         bn.dask.stats(never())
     with pytest.raises(ImportError, match="bn.dask.normalize " + words):

@@ -345,7 +345,7 @@ def test_a_missing_package_is_one_sentence(tmp_path, monkeypatch):
     bn.save_state(path, {"w": np.ones(1)})
     bn.save_state(tmp_path / "a.safetensors", {"w": np.ones(1, ml_dtypes.bfloat16)})
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    install = r", which is not installed: pip install 'batchnorm\[files\]'$"
+    install = r", which is not installed: pip install '\.\[files\]' in a checkout of bn$"
     with pytest.raises(ImportError, match="h5 file needs h5py" + install):
         bn.load_state(path)
     with pytest.raises(ImportError, match="h5 file needs h5py" + install):

@@ -202,7 +202,7 @@ def test_wrong_arguments_of_export_are_refused(path):
 
 def test_a_missing_package_is_one_sentence(path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    words = r"needs onnx, which is not installed: pip install 'batchnorm\[onnx\]'$"
+    words = r"needs onnx, which is not installed: pip install '\.\[onnx\]' in a checkout of bn$"
     with pytest.raises(ImportError, match=r"^bn\.onnx\.export " + words):
         bn.onnx.export(nn.Linear(2, 3), path, (2,))
     with pytest.raises(ImportError, match=r"^bn\.onnx\.load " + words):

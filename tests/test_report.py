@@ -94,7 +94,14 @@ def test_a_report_changes_nothing_in_the_model(x):
 def test_a_report_finds_nothing_in_a_healthy_layer():
     layer, measured = of_one_layer(normal(64, 5))
     assert measured().findings == ()
-    assert "nothing found" in str(report(layer, normal(64, 5)))
+    assert str(report(layer, normal(400, 5))).endswith("- nothing found")
+
+
+def test_a_report_on_few_samples_says_what_they_cannot_show():
+    layer, _ = of_one_layer(normal(64, 5))
+    last = str(report(layer, normal(64, 5)[:32])).splitlines()[-1]
+    assert last.startswith("- nothing found; in 32 samples, a mean is a finding from 1.1 standard")
+    assert "a variance from a factor of 4.5 on" in last
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -378,5 +378,6 @@ def test_without_pytorch_one_sentence_says_what_to_install():
     hidden += "u.find_spec = lambda name, *a: None if name == 'torch' else 1; import bn; bn.torch"
     last = run(hidden).stderr.splitlines()[-1]
     assert last == (
-        "ImportError: bn.torch needs torch, which is not installed: pip install 'batchnorm[torch]'"
+        "ImportError: bn.torch needs torch, which is not installed: "
+        "pip install '.[torch]' in a checkout of bn"
     )

@@ -66,5 +66,5 @@ def check(app: Sphinx, error: Exception | None) -> None:
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Check the links when the site is built."""
-    app.connect("build-finished", check)
+    app.connect("build-finished", check, priority=999)  # when all others have written their files
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,6 +1,6 @@
 """Statistics and normalization of dask arrays, block by block.
 
-It needs an extra, ``pip install 'batchnorm[dask]'``, and imports dask when a function is called.
+It needs an extra, ``pip install '.[dask]'``, and imports dask when a function is called.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MPI between processes, through mpi4py: ``pip install batchnorm[mpi]``.
+"""MPI between processes, through mpi4py: ``pip install '.[mpi]'``.
 
 mpi4py is imported when a communicator is made, not before, because importing it starts MPI.
 """

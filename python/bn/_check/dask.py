@@ -14,7 +14,7 @@ from bn._check.packages import missing_package
 
 def dask_package(user: str) -> None:
     if importlib.util.find_spec("dask") is None:
-        raise ImportError(missing_package(user, "dask", "'batchnorm[dask]'"))
+        raise ImportError(missing_package(user, "dask", "'.[dask]' in a checkout of bn"))
 
 
 def dask_array(array: Any, axis: object) -> int:

@@ -17,7 +17,7 @@ READABLE = "a .safetensors, .npz or .weights.h5 file"
 def files_package(user: str, package: str) -> None:
     """Check that a package is there which only some kinds of files need."""
     if importlib.util.find_spec(package) is None:
-        raise ImportError(missing_package(user, package, "'batchnorm[files]'"))
+        raise ImportError(missing_package(user, package, "'.[files]' in a checkout of bn"))
 
 
 def unusable_file(path: object, kind: str, error: object) -> ValueError:

@@ -182,7 +182,8 @@ def no_such_layer(model: str, asked: object, names: Sequence[str]) -> ValueError
 
 def h5py_package() -> None:
     if importlib.util.find_spec("h5py") is None:
-        raise ImportError(missing_package("a file of Keras", "h5py", "'batchnorm[keras]'"))
+        extra = "'.[keras]' in a checkout of bn"
+        raise ImportError(missing_package("a file of Keras", "h5py", extra))
 
 
 def unusable_keras_file(path: object, reason: object) -> ValueError:

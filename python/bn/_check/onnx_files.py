@@ -13,7 +13,7 @@ from bn._check.packages import missing_package
 
 def onnx_package(user: str) -> None:
     if importlib.util.find_spec("onnx") is None:
-        raise ImportError(missing_package(user, "onnx", "'batchnorm[onnx]'"))
+        raise ImportError(missing_package(user, "onnx", "'.[onnx]' in a checkout of bn"))
 
 
 def not_in_onnx(layer: str, path: str, reason: str) -> TypeError:

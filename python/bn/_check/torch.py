@@ -10,7 +10,7 @@ from bn._check.packages import missing_package
 
 def torch_package() -> None:
     if importlib.util.find_spec("torch") is None:
-        raise ImportError(missing_package("bn.torch", "torch", "'batchnorm[torch]'"))
+        raise ImportError(missing_package("bn.torch", "torch", "'.[torch]' in a checkout of bn"))
 
 
 def no_answer(timeout: float, reason: object) -> str:

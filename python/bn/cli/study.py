@@ -34,7 +34,7 @@ DESCRIPTION = """\
 Without a name, list the studies. With names, or `all`, run them, and write
 report.html, which needs no other file and no network, and results.json with
 all that was measured. The data come with packages:
-pip install 'batchnorm[study]'. A study that was stopped, by Ctrl-C or a crash,
+pip install '.[study]'. A study that was stopped, by Ctrl-C or a crash,
 goes on where it was when it is called again with the same --out.
 """
 BY_NAME = {study.name: study for study in STUDIES}

@@ -73,7 +73,7 @@ def from_torch(layer: torch.nn.Module) -> Module:
 track_running_stats=True)
     """
     name = _check.normalization("layer", layer, "PyTorch", NORMS)
-    _check.framework("bn.convert.from_torch", "torch", "'batchnorm[torch]'")
+    _check.framework("bn.convert.from_torch", "torch", "'.[torch]' in a checkout of bn")
     from torch import nn
 
     from bn.torch.accelerate import OURS, SWAPS
@@ -164,7 +164,7 @@ def to_torch(
     """
     _check.instance("layer", layer, Module)
     _check.variance(variance)
-    _check.framework("bn.convert.to_torch", "torch", "'batchnorm[torch]'")
+    _check.framework("bn.convert.to_torch", "torch", "'.[torch]' in a checkout of bn")
     from bn.torch.converting import from_bn
 
     return from_bn(_in_torch_style(layer, ndim, variance))

@@ -3,7 +3,7 @@
 ``from bn.keras import layers, models`` in the place of ``from tensorflow.keras import layers,
 models``. The arithmetic is that of `bn` and `bn.nn`; this package has Keras's names, defaults,
 layouts and files. It needs NumPy alone, and h5py for files, which is an extra:
-``pip install 'batchnorm[keras]'``.
+``pip install '.[keras]'``.
 """
 
 from typing import TYPE_CHECKING, NoReturn

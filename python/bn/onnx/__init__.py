@@ -1,6 +1,6 @@
 """ONNX: its normalizations as functions with its names, and its files of models.
 
-`export` and `load` need an extra, ``pip install 'batchnorm[onnx]'``.
+`export` and `load` need an extra, ``pip install '.[onnx]'``.
 
 Examples
 --------

@@ -263,7 +263,7 @@ class Report:
             return "\n".join([*lines, *self._without_layers()])
         rows = [layer._row() for layer in self.layers]
         lines.append(aligned([*zip(*TITLES, strict=True), *rows]))
-        advice = self.advice or [NOTHING]
+        advice = self.advice or [self._nothing()]
         return "\n".join([*lines, *(f"- {line}" for line in advice)])
 
     def _repr_html_(self) -> str:
@@ -271,9 +271,21 @@ class Report:
         title, titles = self._title(), [" ".join(lines).strip() for lines in TITLES]
         if not self.layers:
             return "\n".join(f"<p>{escape(line)}</p>" for line in [title, *self._without_layers()])
-        advice = "".join(f"<li>{escape(line)}</li>" for line in self.advice or [NOTHING])
+        advice = "".join(f"<li>{escape(line)}</li>" for line in self.advice or [self._nothing()])
         table = html_table(titles, [layer._row() for layer in self.layers])
         return f"<p>{escape(title)}</p>\n{table}\n<ul>{advice}</ul>"
+
+    def _nothing(self) -> str:
+        """What is said without a finding: of few samples, also what could not have been found."""
+        layer = min(self.layers, key=lambda layer: layer.samples)
+        mean, var = layer.z_limit, layer.var_ratio_limit
+        if mean <= FAR_MEAN and var <= 2:
+            return NOTHING
+        return (
+            f"{NOTHING}; in {layer.samples} samples, a mean is a finding from {mean:.2g} standard "
+            f"deviations on and a variance from a factor of {var:.2g} on, because less may be "
+            "chance: more samples find less"
+        )
 
     def _title(self) -> str:
         return f"Batch normalization in {self.model}, input {self.input_shape}"

@@ -1,7 +1,7 @@
 """`bn`'s normalizations in PyTorch's models, on CPUs.
 
 ``bn.torch.accelerate(model)`` swaps them into a model. It needs an extra,
-``pip install 'batchnorm[torch]'``; `bn` imports this package, and PyTorch with it, when
+``pip install '.[torch]'``; `bn` imports this package, and PyTorch with it, when
 ``bn.torch`` is used.
 """
 
