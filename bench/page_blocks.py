@@ -70,7 +70,7 @@ def software() -> str:
     """The machine and what was compared, in a sentence."""
     machine = read("kernels")["machine"]
     where = f"{machine['cores']} cores of an {cpu(machine)}"
-    return f"Measured on {machine['date'][:10]} on {where} with {versions()}."
+    return f"Measured on {machine['date'][:10]} on {where}; {versions()}."
 
 
 def versions() -> str:
