@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 MEASURED = ROOT / "docs" / "measured"
 COMMANDS = {
-    "kernels": "bench/kernels.py --repeat 5 --picture docs/kernels.png",
+    "kernels": "bench/kernels.py --repeat 3 --picture docs/kernels.png",
     "family": "bench/family.py",
     "convolutions": "bench/convolutions.py",
     "steps": "bench/train_step.py --repeat 5 --picture docs/steps.png",

@@ -1,5 +1,6 @@
 #include "plan.h"
 
+#include "core_cache.h"
 #include "integers.h"
 
 /* docs/design.md, "Plans", has the reasons and the measurements. */
@@ -10,6 +11,8 @@ enum {
     LARGEST_OWN = 1 << 20,  /* hard limit, when one channel alone exceeds OWN_BYTES */
     GROUP_BYTES = 8 << 20,  /* of a group, of one tensor: fits the cache that the cores share */
     SHORT_ROW = 16 << 10,   /* bytes of a block's row: shorter ones are better read in memory order */
+    SHORTEST_ROW = 2 << 10, /* the same where a core's cache is large */
+    LARGE_CACHE = 2 << 20,  /* of a core; such CPUs have a slow last-level cache */
     BLOCKS_EACH = 4,        /* blocks for each thread, to balance the load */
     SINGLE_PASS = 16384,    /* values of a block in one row, where there is only one pass */
     TILE_ROWS = 8,          /* tile of tensors that are in a cache */
@@ -46,7 +49,8 @@ bn_plan bn_make_plan(bn_partition cut, ptrdiff_t itemsize, int tensors, int read
     if (p.threads > 1) p.block = bn_min(p.block, channels / ((ptrdiff_t)p.threads * BLOCKS_EACH));
     p.block = p.part = whole_spans(p.block, span);
     if (p.block * bytes * read <= LARGEST_OWN && channels >= p.threads * p.block) {
-        const int short_rows = p.block * layout->inner * itemsize < SHORT_ROW;
+        const int shortest = bn_core_cache() < LARGE_CACHE ? SHORT_ROW : SHORTEST_ROW;
+        const int short_rows = p.block * layout->inner * itemsize < shortest;
         p.how = short_rows && !p.from_memory ? BN_APART : BN_OWN;
         return p;
     }
