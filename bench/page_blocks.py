@@ -22,7 +22,7 @@ import page_steps
 import scaling_tables
 import torch_step
 from measurements import read
-from tables import Cells
+from tables import Cells, percent
 
 PACKAGES = {
     "NumPy": "numpy",
@@ -57,12 +57,10 @@ def origin(name: str) -> str:
     """Which command measured a file, where and when."""
     machine = read(name)["machine"]
     threads = "1 thread" if machine["threads"] == 1 else f"{machine['threads']} threads"
-    others = (
-        f"; other programs used {machine['others']:.0%}".replace("%", " %") + " of the CPU time"
-    )
     return (
         f"Measured by `python {measurements.COMMANDS[name]}` on {machine['date'][:10]}, {threads} "
-        f"on {machine['cores']} cores of an {cpu(machine)}{others}."
+        f"on {machine['cores']} cores of an {cpu(machine)}; other programs used "
+        f"{percent(machine['others'])} of the CPU time."
     )
 
 

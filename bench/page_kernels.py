@@ -9,7 +9,7 @@ import numpy as np
 import report
 from measurements import read
 from report import OPS, PLAIN_OPS, Row, geometric_mean
-from tables import Cells, power, ratio
+from tables import Cells, percent, power, ratio
 
 Measure: TypeAlias = Callable[[str], float | None]
 Ops: TypeAlias = tuple[str, ...]
@@ -97,7 +97,7 @@ def aims() -> Cells:
     """What was aimed at beside what was measured, and in which passes it was missed."""
     rows = all_rows()
 
-    def spread(op: str) -> float | None:
+    def of_equal_size(op: str) -> float | None:
         found = report.equal_bytes(report.rows(read("kernels")), op)
         return found and found[0]
 
@@ -109,9 +109,9 @@ def aims() -> Cells:
     def line(what: str, aim: tuple[float, ...], most: bool, value: Measure, ops: Ops) -> list[str]:
         measured = [value(op) for op in ops]
         pairs = zip(ops, measured, aim, strict=True)
-        lost = [op for op, v, a in pairs if v is None or (v > a if most else v < a)]
+        missed = [op for op, v, a in pairs if v is None or (v > a if most else v < a)]
         bound = f"at {'most' if most else 'least'} " + ", ".join(f"{a:g}" for a in aim)
-        return [what, bound, ", ".join(map(ratio, measured)), ", ".join(lost) or "–"]
+        return [what, bound, ", ".join(map(ratio, measured)), ", ".join(missed) or "–"]
 
     copy = "times a copy, {}"
     small, large = "1 to 8 MB", "16 to 98 MB"
@@ -125,7 +125,7 @@ def aims() -> Cells:
             "times as fast as PyTorch", (4, 2.5, 2), False, lambda op: pytorch(rows, op), PLAIN_OPS
         ),
         line("times as fast as PyTorch", (5, 2.5), False, lambda op: pytorch(rows, op), FUSED),
-        line(equal, (1.5, 1.5, 1.5), True, spread, PLAIN_OPS),
+        line(equal, (1.5, 1.5, 1.5), True, of_equal_size, PLAIN_OPS),
         line(
             "one thread's time over that of two, 1 to 8 MB",
             (1.8,) * 3,
@@ -151,7 +151,7 @@ def spread() -> str:
     times = [t for t in read("kernels")["times"] if t["contestant"] == report.OURS]
     far = [max(t["q75"] - t["median"], t["median"] - t["q25"]) / t["median"] for t in times]
     half, most = np.percentile(far, [50, 90])
-    return f"{100 * half:.0f} % in half of the rows, and {100 * most:.0f} % in nine tenths"
+    return f"{percent(half)} in half of the rows, and {percent(most)} in nine tenths"
 
 
 def three(values: Iterable[float | None]) -> str:

@@ -9,7 +9,7 @@ import torch_step
 from layer_times import Row, by_kind
 from measurements import read
 from step_tables import PYTORCH, pytorch_over_bn
-from tables import Cells, aimed, number, ratio
+from tables import Cells, aimed, number, percent, ratio
 
 KERAS = {"Keras TF": "Keras on TensorFlow", "Keras JAX": "Keras on JAX"}
 AIMS = {  # times PyTorch's speed, with all threads
@@ -106,10 +106,7 @@ def shares() -> Cells:
     kinds = dict.fromkeys(kind for rows in parts.values() for kind in rows if kind != "step")
     table = [["", *parts]]
     for kind in kinds:
-        cells = (
-            f"{rows[kind]:.0%}".replace("%", " %") if kind in rows else "–"
-            for rows in parts.values()
-        )
+        cells = (percent(rows[kind]) if kind in rows else "–" for rows in parts.values())
         table.append([f"`{kind}`" if kind[0].isupper() else kind, *cells])
     return table
 

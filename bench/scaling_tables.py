@@ -54,7 +54,7 @@ def sent(result: dict[str, Any]) -> Cells:
     for row in scaling_report.rows(result):
         table.append(
             [row.what, row.kind, str(row.ranks), str(row.messages), kb(row.sent), kb(row.received),
-             f"{100 * row.layers:.0f} %", f"{100 * row.others:.0f} %"]
+             tables.percent(row.layers), tables.percent(row.others)]
         )  # fmt: skip
     return table
 

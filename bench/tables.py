@@ -178,6 +178,11 @@ def aimed(aim: float, value: float | None, most: bool = False) -> str:
     return f"{aim:g}{', missed' if missed else ''}"
 
 
+def percent(part: float) -> str:
+    """A part in percent."""
+    return f"{100 * part:.0f} %"
+
+
 def power(value: float) -> str:
     """An error in powers of ten, as 6e-7."""
     digits, _, exponent = f"{value:.0e}".partition("e")

@@ -184,14 +184,14 @@ def convolution_rows(cases: list[dict[str, Any]]) -> tables.Cells:
     table = [["", "convolutions"]]
     for case in cases:
         if (share := case.get("convolutions")) is not None:
-            table.append([case["title"], f"{100 * share:.0f} %"])
+            table.append([case["title"], tables.percent(share)])
     return table
 
 
 def convolutions(cases: list[dict[str, Any]]) -> str:
     """The smallest and the largest of these parts."""
     shares = [share for case in cases if (share := case.get("convolutions")) is not None]
-    return f"{100 * min(shares):.0f} to {100 * max(shares):.0f} %"
+    return f"{100 * min(shares):.0f} to {tables.percent(max(shares))}"
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -3,7 +3,7 @@
 #include "core_cache.h"
 #include "integers.h"
 
-/* docs/design.md, "Plans", has the reasons and the measurements. */
+/* docs/design.md, "Plans", has the reasons. */
 enum {
     SERIAL_BELOW = 32768,   /* values: waking threads costs more than they save */
     FROM_MEMORY = 32 << 20, /* bytes of all tensors: more than the last-level cache holds */
